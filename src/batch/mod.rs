@@ -1,0 +1,24 @@
+//! Which pairs of a batch are compared.
+//!
+//! A call here checks its arguments once, cuts the work into blocks whose number follows from the
+//! shapes alone, runs a kernel for each block and adds the block results up in a fixed order: the
+//! result is bit-identical for any number of threads.
+
+#![forbid(unsafe_code)]
+
+mod distances;
+mod rows;
+
+pub use distances::{Distance, row_distances};
+pub use rows::{RowsOut, rows};
+
+/// Bytes of memory traffic that are worth handing to another thread.
+const TASK_BYTES: usize = 256 << 10;
+
+/// The most tasks that a call is cut into.
+const MOST_TASKS: usize = 64;
+
+/// Rows of a task: a function of the shape alone, since it decides the order of addition.
+fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
+    (TASK_BYTES / bytes_per_row.max(1)).max(rows.div_ceil(MOST_TASKS)).next_multiple_of(16)
+}

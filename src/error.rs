@@ -1,0 +1,158 @@
+//! Every way in which a call can be refused, in one enum.
+//!
+//! A message names the call, the argument, what came and what was expected, so that a line such as
+//! `rows: b has shape 1000x127, expected 1000x128 (as a)` is enough to mend the caller.
+
+use std::fmt;
+
+use crate::isa::Tier;
+
+/// What the fallible calls of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call was refused. Nothing has been written to any output when one of these is returned by
+/// a check of the arguments, which all calls make first.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A matrix has the wrong number of rows or columns.
+    Shape {
+        /// The call that refused.
+        call: &'static str,
+        /// The argument's name.
+        arg: &'static str,
+        /// Its rows and columns.
+        got: [usize; 2],
+        /// The rows and columns it must have.
+        expected: [usize; 2],
+        /// The argument or property that the expectation comes from.
+        like: &'static str,
+    },
+    /// A slice has the wrong number of elements.
+    Length {
+        /// The call that refused.
+        call: &'static str,
+        /// The argument's name.
+        arg: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length it must have.
+        expected: usize,
+        /// The argument or property that the expectation comes from.
+        like: &'static str,
+    },
+    /// A number lies outside its domain.
+    Value {
+        /// The argument's name.
+        arg: &'static str,
+        /// Its value.
+        got: f64,
+        /// The domain, in words.
+        expected: &'static str,
+    },
+    /// An index points past the end.
+    Index {
+        /// The argument's name.
+        arg: &'static str,
+        /// The position of the index within the argument.
+        at: usize,
+        /// The index itself.
+        index: usize,
+        /// The number of things it may point at.
+        len: usize,
+    },
+    /// A product of sizes does not fit in memory's address range.
+    Overflow {
+        /// What was being sized.
+        what: &'static str,
+    },
+    /// The processor lacks the instruction tier that was asked for.
+    Tier {
+        /// The tier.
+        wanted: Tier,
+    },
+    /// An environment variable holds something that is not a tier.
+    UnknownTier {
+        /// The text that was found.
+        got: String,
+    },
+    /// A similar set, neighbour graph or sampler that cannot be built as asked.
+    Pairs {
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// A network that cannot be put together.
+    Network {
+        /// The name of the layer.
+        layer: String,
+        /// What is wrong, in words.
+        reason: String,
+    },
+    /// A file that cannot be read as what it should be.
+    File {
+        /// The path.
+        path: String,
+        /// What is wrong and where, in words.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Shape { call, arg, got, expected, like } => write!(
+                f,
+                "{call}: {arg} has shape {}x{}, expected {}x{} ({like})",
+                got[0], got[1], expected[0], expected[1]
+            ),
+            Error::Length { call, arg, got, expected, like } => {
+                write!(f, "{call}: {arg} has {got} elements, expected {expected} ({like})")
+            }
+            Error::Value { arg, got, expected } => write!(f, "{arg} is {got}, expected {expected}"),
+            Error::Index { arg, at, index, len } => {
+                write!(f, "{arg}[{at}] is {index}, expected an index below {len}")
+            }
+            Error::Overflow { what } => write!(f, "the size of {what} overflows"),
+            Error::Tier { wanted } => write!(f, "this processor lacks the tier {wanted}"),
+            Error::UnknownTier { got } => {
+                write!(f, "{got:?} is not a tier, expected portable, avx2 or avx512")
+            }
+            Error::Pairs { reason } => write!(f, "pairs: {reason}"),
+            Error::Network { layer, reason } => write!(f, "network: layer {layer}: {reason}"),
+            Error::File { path, reason } => write!(f, "{path}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Refuses a slice of the wrong length.
+pub(crate) fn check_len(
+    call: &'static str,
+    arg: &'static str,
+    got: usize,
+    expected: usize,
+    like: &'static str,
+) -> Result<()> {
+    if got == expected { Ok(()) } else { Err(Error::Length { call, arg, got, expected, like }) }
+}
+
+/// Refuses a matrix of the wrong shape.
+pub(crate) fn check_shape(
+    call: &'static str,
+    arg: &'static str,
+    got: [usize; 2],
+    expected: [usize; 2],
+    like: &'static str,
+) -> Result<()> {
+    if got == expected { Ok(()) } else { Err(Error::Shape { call, arg, got, expected, like }) }
+}
+
+/// Refuses a number that is not finite and positive; NaN fails too.
+pub(crate) fn check_positive(arg: &'static str, got: f64) -> Result<()> {
+    if got > 0.0 && got < f64::INFINITY {
+        Ok(())
+    } else {
+        Err(Error::Value { arg, got, expected: "finite and positive" })
+    }
+}

@@ -1,0 +1,6 @@
+//! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
+//! block and assigned to a thread; nothing here allocates, splits work or returns an error.
+
+pub(crate) mod planar;
+pub(crate) mod rows;
+pub(crate) mod stream;

@@ -1,0 +1,137 @@
+//! Pairs by rows in one, two or three dimensions: the embeddings of the paper's figures.
+//!
+//! Rows are shorter than a vector here, so a vector holds several of them and lanes are pairs
+//! throughout: differences are squared, the members of each row added across vectors, and the
+//! slopes spread out again. No row is handled by itself.
+
+use super::rows::BLOCK_PAIRS;
+use crate::isa::Isa;
+use crate::loss::{BlockLoss, BlockSum};
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// The widest row that is handled here.
+pub(crate) const WIDEST: usize = 3;
+
+/// Both gradients, to be overwritten.
+pub(crate) type Gradients<'a, T> = Option<(&'a mut [T], &'a mut [T])>;
+
+/// As [`PairRows`](super::rows::PairRows), for rows of `D` elements without gaps.
+pub(crate) struct PlanarRows<'a, T, const D: usize> {
+    pub isa: Isa,
+    pub loss: &'a dyn BlockLoss<T>,
+    pub a: &'a [T],
+    pub b: &'a [T],
+    pub similar: &'a [bool],
+    pub factor: T,
+    pub grads: Gradients<'a, T>,
+}
+
+impl<T: Real, const D: usize> Kernel<T> for PlanarRows<'_, T, D> {
+    type Output = BlockSum;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> BlockSum {
+        let mut grads = self.grads;
+        let mut buffer = [T::ZERO; BLOCK_PAIRS];
+        let mut sum = BlockSum::default();
+        for (block, similar) in self.similar.chunks(BLOCK_PAIRS).enumerate() {
+            let elements = block * BLOCK_PAIRS * D..(block * BLOCK_PAIRS + similar.len()) * D;
+            let (a, b) = (&self.a[elements.clone()], &self.b[elements.clone()]);
+            let d2 = &mut buffer[..similar.len()];
+            squared_distances::<T, S, D>(s, a, b, d2);
+            sum = sum.add(self.loss.eval_block(self.isa, d2, similar));
+            let Some((grad_a, grad_b)) = &mut grads else { continue };
+            let (grad_a, grad_b) = (&mut grad_a[elements.clone()], &mut grad_b[elements]);
+            gradients::<T, S, D>(s, self.factor, d2, a, b, grad_a, grad_b);
+        }
+        sum
+    }
+}
+
+/// d2_i = |a_i - b_i|² for rows of `D` elements.
+#[inline(always)]
+pub(crate) fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
+    s: S,
+    a: &[T],
+    b: &[T],
+    d2: &mut [T],
+) {
+    let rows = a.chunks(D * S::LANES).zip(b.chunks(D * S::LANES));
+    for ((a, b), d2) in rows.zip(d2.chunks_mut(S::LANES)) {
+        let (a, b) = (load::<T, S, D>(s, a), load::<T, S, D>(s, b));
+        let mut squares = [s.splat(T::ZERO); D];
+        for k in 0..D {
+            let t = a[k] - b[k];
+            squares[k] = t * t;
+        }
+        s.store(row_sums(s, squares), d2);
+    }
+}
+
+/// grad_a = factor slope (a - b), grad_b = -factor slope (a - b) for rows of `D` elements.
+#[inline(always)]
+fn gradients<T: Real, S: Simd<T>, const D: usize>(
+    s: S,
+    factor: T,
+    slopes: &[T],
+    a: &[T],
+    b: &[T],
+    grad_a: &mut [T],
+    grad_b: &mut [T],
+) {
+    let width = D * S::LANES;
+    let inputs = slopes.chunks(S::LANES).zip(a.chunks(width).zip(b.chunks(width)));
+    let outputs = grad_a.chunks_mut(width).zip(grad_b.chunks_mut(width));
+    for ((slopes, (a, b)), (grad_a, grad_b)) in inputs.zip(outputs) {
+        let (a, b) = (load::<T, S, D>(s, a), load::<T, S, D>(s, b));
+        let spread = spread::<T, S, D>(s, s.load(slopes) * s.splat(factor));
+        for k in 0..D {
+            let g = spread[k] * (a[k] - b[k]);
+            s.store(g, part_mut::<T, S>(grad_a, k));
+            s.store(-g, part_mut::<T, S>(grad_b, k));
+        }
+    }
+}
+
+/// `D` vectors in a row; lanes past the end are 0.
+#[inline(always)]
+fn load<T: Real, S: Simd<T>, const D: usize>(s: S, from: &[T]) -> [S::F; D] {
+    std::array::from_fn(|k| {
+        let start = (k * S::LANES).min(from.len());
+        let end = ((k + 1) * S::LANES).min(from.len());
+        s.load(&from[start..end])
+    })
+}
+
+/// The elements of vector `k`, as far as there are any.
+#[inline(always)]
+fn part_mut<T: Real, S: Simd<T>>(all: &mut [T], k: usize) -> &mut [T] {
+    let start = (k * S::LANES).min(all.len());
+    let end = ((k + 1) * S::LANES).min(all.len());
+    &mut all[start..end]
+}
+
+/// Adds up the `D` members of each row.
+#[inline(always)]
+fn row_sums<T: Real, S: Simd<T>, const D: usize>(s: S, v: [S::F; D]) -> S::F {
+    match D {
+        1 => v[0],
+        2 => s.pair_sums([v[0], v[1]]),
+        3 => s.triple_sums([v[0], v[1], v[2]]),
+        _ => unreachable!("rows of {D} elements are not planar"),
+    }
+}
+
+/// Repeats each lane `D` times.
+#[inline(always)]
+fn spread<T: Real, S: Simd<T>, const D: usize>(s: S, v: S::F) -> [S::F; D] {
+    let mut out = [v; D];
+    match D {
+        1 => {}
+        2 => out.copy_from_slice(&s.spread_pairs(v)),
+        3 => out.copy_from_slice(&s.spread_triples(v)),
+        _ => unreachable!("rows of {D} elements are not planar"),
+    }
+    out
+}

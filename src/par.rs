@@ -1,0 +1,148 @@
+//! Splitting work over threads without making the result depend on them.
+//!
+//! Work is cut into blocks whose number follows from the shapes alone. Each block writes its own
+//! part of the outputs, and what the blocks return is added up along a binary tree over the block
+//! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
+//! allocated: a task of rayon lives on the stack of the thread that made it.
+
+use std::ops::Range;
+
+use crate::cx::Par;
+use crate::mat::MatMut;
+
+/// An output that can be cut between two blocks.
+pub(crate) trait Split: Send + Sized {
+    /// What belongs to the first `blocks` blocks, and the rest.
+    fn split(self, blocks: usize) -> (Self, Self);
+}
+
+/// No output.
+impl Split for () {
+    fn split(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+}
+
+impl<A: Split, B: Split> Split for (A, B) {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let ((a0, a1), (b0, b1)) = (self.0.split(blocks), self.1.split(blocks));
+        ((a0, b0), (a1, b1))
+    }
+}
+
+impl<A: Split> Split for Option<A> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        match self.map(|inner| inner.split(blocks)) {
+            Some((a, b)) => (Some(a), Some(b)),
+            None => (None, None),
+        }
+    }
+}
+
+/// A matrix of which each block writes `.1` rows.
+pub(crate) struct RowBlocks<'a, T>(pub MatMut<'a, T>, pub usize);
+
+impl<T: Send> Split for RowBlocks<'_, T> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let RowBlocks(mat, rows) = self;
+        let at = (blocks * rows).min(mat.rows());
+        let (a, b) = mat.split_rows_at(at);
+        (RowBlocks(a, rows), RowBlocks(b, rows))
+    }
+}
+
+/// A slice of which each block writes `.1` elements.
+pub(crate) struct Chunks<'a, T>(pub &'a mut [T], pub usize);
+
+impl<T: Send> Split for Chunks<'_, T> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let Chunks(data, size) = self;
+        let at = (blocks * size).min(data.len());
+        let (a, b) = data.split_at_mut(at);
+        (Chunks(a, size), Chunks(b, size))
+    }
+}
+
+/// Runs `f(block, part)` for every block below `blocks` and adds up the results along a tree.
+///
+/// `part` is the part of `output` that belongs to the block.
+pub(crate) fn sum_blocks<O, R, F, A>(par: Par, blocks: usize, output: O, f: F, add: A) -> R
+where
+    O: Split,
+    R: Send + Default,
+    F: Fn(usize, O) -> R + Sync,
+    A: Fn(R, R) -> R + Sync,
+{
+    if blocks == 0 {
+        return R::default();
+    }
+    let threads = if blocks == 1 { 1 } else { par.threads() };
+    subtree(threads > 1, 0..blocks, output, &f, &add)
+}
+
+/// Runs `f(block, part)` for every block below `blocks`.
+pub(crate) fn for_blocks<O, F>(par: Par, blocks: usize, output: O, f: F)
+where
+    O: Split,
+    F: Fn(usize, O) + Sync,
+{
+    sum_blocks(par, blocks, output, f, |(), ()| ());
+}
+
+fn subtree<O, R, F, A>(share: bool, blocks: Range<usize>, output: O, f: &F, add: &A) -> R
+where
+    O: Split,
+    R: Send,
+    F: Fn(usize, O) -> R + Sync,
+    A: Fn(R, R) -> R + Sync,
+{
+    if blocks.len() == 1 {
+        return f(blocks.start, output);
+    }
+    let half = blocks.len() / 2;
+    let middle = blocks.start + half;
+    let (left, right) = output.split(half);
+    let (a, b) = both(
+        share,
+        || subtree(share, blocks.start..middle, left, f, add),
+        || subtree(share, middle..blocks.end, right, f, add),
+    );
+    add(a, b)
+}
+
+#[cfg(feature = "rayon")]
+fn both<A: Send, B: Send>(
+    share: bool,
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if share { rayon::join(a, b) } else { (a(), b()) }
+}
+
+#[cfg(not(feature = "rayon"))]
+fn both<A, B>(_: bool, a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
+    (a(), b())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_the_same_for_one_thread_and_for_many() {
+        let term = |block: usize, _: ()| 1.0 / (1.0 + block as f32);
+        for blocks in [0, 1, 2, 3, 7, 64, 1000] {
+            let serial: f32 = sum_blocks(Par::Serial, blocks, (), term, |a, b| a + b);
+            let shared: f32 = sum_blocks(Par::Rayon, blocks, (), term, |a, b| a + b);
+            assert_eq!(serial.to_bits(), shared.to_bits(), "{blocks} blocks");
+        }
+    }
+
+    #[test]
+    fn every_block_gets_its_own_part_of_the_output() {
+        let mut out = vec![0; 23];
+        for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.0.fill(block + 1));
+        let expected: Vec<usize> = (0..23).map(|i| i / 5 + 1).collect();
+        assert_eq!(out, expected);
+    }
+}

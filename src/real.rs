@@ -1,0 +1,161 @@
+//! The two element types, `f32` and `f64`, and the constants in which they differ.
+
+use std::fmt::{Debug, Display};
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+use crate::isa::Isa;
+use crate::simd::{self, Kernel};
+
+/// `f32` or `f64`. Sealed: the lanes of every tier exist for these two.
+pub trait Real:
+    simd::sealed::Sealed
+    + Copy
+    + Debug
+    + Default
+    + Display
+    + PartialEq
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + 'static
+{
+    /// The type's name, as reports and benches print it.
+    const NAME: &'static str;
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    /// The smallest normal number: squared distances below it count as zero.
+    const MIN_POSITIVE: Self;
+    /// Positive infinity.
+    const INFINITY: Self;
+    /// The distance from 1 to the next larger number.
+    const EPSILON: Self;
+
+    /// 1.5 times 2 to the number of mantissa bits: added and taken away again, it rounds to the
+    /// nearest integer, ties to even.
+    #[doc(hidden)]
+    const ROUNDER: Self;
+    /// log2(e), rounded.
+    #[doc(hidden)]
+    const LOG2_E: Self;
+    /// The leading bits of ln(2), few enough that a product with any exponent is exact.
+    #[doc(hidden)]
+    const LN_2_HIGH: Self;
+    /// ln(2) - `LN_2_HIGH`, rounded.
+    #[doc(hidden)]
+    const LN_2_LOW: Self;
+    /// An argument from which on `exp` is infinite.
+    #[doc(hidden)]
+    const EXP_MAX: Self;
+    /// An argument up to which `exp` is 0.
+    #[doc(hidden)]
+    const EXP_MIN: Self;
+    /// An argument from which on `tanh` rounds to 1.
+    #[doc(hidden)]
+    const TANH_MAX: Self;
+    /// 1/k! for k = 2, 3, ... as far as exp(r) with |r| <= ln(2)/2 needs them.
+    #[doc(hidden)]
+    const EXP_TERMS: &'static [Self];
+
+    /// The nearest value of this type.
+    fn from_f64(x: f64) -> Self;
+    /// The value as `f64`, exactly.
+    fn to_f64(self) -> f64;
+    /// The correctly rounded square root.
+    fn sqrt(self) -> Self;
+    /// The absolute value.
+    fn abs(self) -> Self;
+    /// Whether the value is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+
+    /// Runs a kernel with the lanes of a tier.
+    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+}
+
+/// 1/k! for k = 2 up to 13.
+const INVERSE_FACTORIALS: [f64; 12] = {
+    let mut terms = [0.5; 12];
+    let mut k = 1;
+    while k < terms.len() {
+        terms[k] = terms[k - 1] / (k + 2) as f64;
+        k += 1;
+    }
+    terms
+};
+
+macro_rules! real {
+    ($t:ident, { $($constants:tt)* }) => {
+        impl Real for $t {
+            const NAME: &'static str = stringify!($t);
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const MIN_POSITIVE: Self = $t::MIN_POSITIVE;
+            const INFINITY: Self = $t::INFINITY;
+            const EPSILON: Self = $t::EPSILON;
+            const LOG2_E: Self = std::$t::consts::LOG2_E;
+            $($constants)*
+
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                self.abs()
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                self.is_finite()
+            }
+            #[inline]
+            fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
+                simd::dispatch::$t(isa, kernel)
+            }
+        }
+    };
+}
+
+// LN_2_HIGH keeps 15 bits for f32 (exponents need 8 of its 24) and 32 for f64 (11 of 53); written
+// as fractions, since those are exact.
+real!(f32, {
+    const ROUNDER: Self = 12582912.0;
+    const LN_2_HIGH: Self = 22713.0 / 32768.0;
+    const LN_2_LOW: Self = (std::f64::consts::LN_2 - 22713.0 / 32768.0) as f32;
+    const EXP_MAX: Self = 89.0;
+    const EXP_MIN: Self = -104.0;
+    const TANH_MAX: Self = 9.1;
+    const EXP_TERMS: &'static [Self] = &{
+        let mut terms = [0.0; 6];
+        let mut k = 0;
+        while k < terms.len() {
+            terms[k] = INVERSE_FACTORIALS[k] as f32;
+            k += 1;
+        }
+        terms
+    };
+});
+real!(f64, {
+    const ROUNDER: Self = 6755399441055744.0;
+    const LN_2_HIGH: Self = 2977044471.0 / 4294967296.0;
+    // ln(2) = 2977044471 / 2^32 + 1.9082149292705877e-10 , the remainder to 17 digits.
+    const LN_2_LOW: Self = 1.908_214_929_270_587_8e-10;
+    const EXP_MAX: Self = 710.0;
+    const EXP_MIN: Self = -746.0;
+    const TANH_MAX: Self = 19.1;
+    const EXP_TERMS: &'static [Self] = &INVERSE_FACTORIALS;
+});
