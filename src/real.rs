@@ -77,6 +77,24 @@ pub trait Real:
 
     /// Runs a kernel with the lanes of a tier.
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+
+    /// Runs what this crate has compiled for this element type.
+    #[doc(hidden)]
+    fn compiled<C: Compiled>(arguments: C::Arguments<'_, Self>) -> C::Output;
+}
+
+/// A function that is compiled inside this crate, with its optimisation, for both element types:
+/// neither method is generic, so a caller's debug build does not compile them again.
+#[doc(hidden)]
+pub trait Compiled {
+    /// What the function takes.
+    type Arguments<'a, T: Real>;
+    /// What it returns.
+    type Output;
+    /// The function for `f32`.
+    fn f32(arguments: Self::Arguments<'_, f32>) -> Self::Output;
+    /// The function for `f64`.
+    fn f64(arguments: Self::Arguments<'_, f64>) -> Self::Output;
 }
 
 /// 1/k! for k = 2 up to 13.
@@ -125,6 +143,10 @@ macro_rules! real {
             #[inline]
             fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
                 simd::dispatch::$t(isa, kernel)
+            }
+            #[inline]
+            fn compiled<C: Compiled>(arguments: C::Arguments<'_, Self>) -> C::Output {
+                C::$t(arguments)
             }
         }
     };

@@ -1,6 +1,13 @@
 //! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
 //! block and assigned to a thread; nothing here allocates, splits work or returns an error.
 
+pub(crate) mod conv;
+pub(crate) mod dense;
+pub(crate) mod elementwise;
+pub(crate) mod nearest;
 pub(crate) mod planar;
+pub(crate) mod pool;
+pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod stream;
+pub(crate) mod update;

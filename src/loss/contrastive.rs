@@ -44,4 +44,4 @@ impl<T: Real> Contrastive<T> {
     }
 }
 
-compiled_here!(Contrastive: f32, f64);
+compiled_here!(Contrastive);

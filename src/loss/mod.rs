@@ -139,13 +139,13 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for EvalBlock<'_, T, L> {
     }
 }
 
-/// Implements [`PairLoss`] for both element types of a loss that has an inherent `formula`, such
-/// that its block function is compiled here, with this crate's optimisation.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula`, such that its block function
+/// is compiled in this crate. The loss of no element type stands for the family.
 macro_rules! compiled_here {
-    ($loss:ident: $($t:ident),*) => {$(
-        impl $crate::loss::PairLoss<$t> for $loss<$t> {
+    ($loss:ident) => {
+        impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
-            fn eval<S: $crate::simd::Simd<$t>>(
+            fn eval<S: $crate::simd::Simd<T>>(
                 &self,
                 s: S,
                 d2: S::F,
@@ -154,17 +154,28 @@ macro_rules! compiled_here {
                 self.formula(s, d2, similar)
             }
 
-            #[inline(never)]
             fn block(
                 &self,
                 isa: $crate::Isa,
-                d2: &mut [$t],
+                d2: &mut [T],
                 similar: &[bool],
             ) -> $crate::loss::BlockSum {
-                let block = $crate::loss::EvalBlock { loss: self, d2, similar };
-                <$t as $crate::Real>::dispatch(isa, block)
+                T::compiled::<$loss<()>>((self, isa, d2, similar))
             }
         }
-    )*};
+
+        impl $crate::real::Compiled for $loss<()> {
+            type Arguments<'a, T: $crate::Real> =
+                (&'a $loss<T>, $crate::Isa, &'a mut [T], &'a [bool]);
+            type Output = $crate::loss::BlockSum;
+
+            fn f32((loss, isa, d2, similar): Self::Arguments<'_, f32>) -> Self::Output {
+                f32::dispatch(isa, $crate::loss::EvalBlock { loss, d2, similar })
+            }
+            fn f64((loss, isa, d2, similar): Self::Arguments<'_, f64>) -> Self::Output {
+                f64::dispatch(isa, $crate::loss::EvalBlock { loss, d2, similar })
+            }
+        }
+    };
 }
 use compiled_here;

@@ -146,7 +146,7 @@ unsafe fn bits_of(from: &[bool]) -> __mmask16 {
 
 impl Simd<f32> for Avx512 {
     const LANES: usize = 16;
-    const TILE_ROWS: usize = 12;
+    const TILE_ROWS: usize = 8;
     type F = F32s;
     type M = MaskF32;
 
@@ -220,7 +220,7 @@ impl Simd<f32> for Avx512 {
 
 impl Simd<f64> for Avx512 {
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 12;
+    const TILE_ROWS: usize = 8;
     type F = F64s;
     type M = MaskF64;
 

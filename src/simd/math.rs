@@ -34,10 +34,15 @@ pub fn exp<T: Real, S: Simd<T>>(s: S, x: S::F) -> S::F {
     (expm1 + s.splat(T::ONE)) * s.pow2(half) * s.pow2(n - half)
 }
 
-/// tanh(x) = expm1(2x) / (expm1(2x) + 2), taken at |x| and given the sign of x.
+/// tanh(x) = q / (q + 2) with q = expm1(2x), taken at |x| and given the sign of x.
 ///
-/// With 2|x| = n ln(2) + r, expm1(2|x|) = 2^n expm1(r) + (2^n - 1), which loses nothing for small
-/// |x|, where n = 0.
+/// With 2|x| = n ln(2) + r, q = 2^n expm1(r) + (2^n - 1), which loses nothing for small |x|, where
+/// n = 0. The plain quotient is off by up to 2.25 ULP in `f32`, from the roundings of q + 2 and of
+/// the quotient. Both weigh less in a small correction, for any t near the result:
+///
+/// ```text
+/// q / (q + 2) = t + (q - 2t - t q) / (q + 2)        here t = min(|x|, 1/2): 1.72 ULP
+/// ```
 #[inline(always)]
 pub fn tanh<T: Real, S: Simd<T>>(s: S, x: S::F) -> S::F {
     let (one, two, limit) = (s.splat(T::ONE), s.splat(T::ONE + T::ONE), s.splat(T::TANH_MAX));
@@ -46,6 +51,9 @@ pub fn tanh<T: Real, S: Simd<T>>(s: S, x: S::F) -> S::F {
     let magnitude = s.select(s.lt(limit, magnitude), limit, magnitude);
     let (n, expm1) = reduced_expm1(s, magnitude + magnitude);
     let power = s.pow2(n);
-    let expm1 = s.fma(power, expm1, power - one);
-    s.copysign(expm1 / (expm1 + two), x)
+    let q = s.fma(power, expm1, power - one);
+    let half = s.splat(T::from_f64(0.5));
+    let t = s.select(s.lt(half, magnitude), half, magnitude);
+    let correction = s.fma(-t, q, q - (t + t)) / (q + two);
+    s.copysign(t + correction, x)
 }

@@ -1,0 +1,7 @@
+//! Readers of data sets, behind the feature `data`.
+//!
+//! What they return is plain bytes and labels; which pairs of them are similar is decided elsewhere.
+
+#![forbid(unsafe_code)]
+
+pub mod idx;

@@ -1,0 +1,190 @@
+//! Checks hand-derived gradients against finite differences: the crate's own, and a user's.
+//!
+//! With no autodiff to fall back on, a loss or a layer is only as good as the formula that somebody
+//! wrote for its derivative. Each check here returns the [`Worst`] coordinate; a test asserts that
+//! its error is small:
+//!
+//! ```
+//! use drlim::gradcheck;
+//! use drlim::loss::Contrastive;
+//! use drlim::nn::{Dense, Shape};
+//!
+//! let worst = gradcheck::check_loss(&Contrastive::new(1.0)?, &[1.0], 7)?;
+//! assert!(worst.error < 1e-8, "{worst}");
+//!
+//! let worst = gradcheck::check_layer(Dense::new(3), Shape::flat(4), 2, 7)?;
+//! assert!(worst.error < 1e-8, "{worst}");
+//! # Ok::<(), drlim::Error>(())
+//! ```
+//!
+//! Everything is done in `f64`, with central differences, whose error is of second order in the
+//! step. Near a kink the difference of the two sides says nothing about either: a loss is not
+//! checked there (say where its kinks are), and of layers with kinks, such as a rectifier, an input
+//! can fall near one; another seed then tells.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use crate::batch::{RowsOut, rows};
+use crate::cx::Cx;
+use crate::error::{Error, Result, check_len};
+use crate::loss::{BlockLoss, Objective};
+use crate::mat::{Mat, MatMut};
+use crate::nn::{Layer, Network, Shape, Workspace};
+use crate::rng::Rng;
+
+/// Half the distance between the two points of a difference, relative to the coordinate where that
+/// is above 1: near the cube root of the precision, where rounding and truncation balance.
+const STEP: f64 = 1e-5;
+
+/// How far from a kink a loss is checked.
+const OFF_KINKS: f64 = 1e-3;
+
+/// The coordinate at which two gradients differ most.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Worst {
+    /// The coordinate's index.
+    pub at: usize,
+    /// What the formula says.
+    pub analytic: f64,
+    /// What the difference says.
+    pub numeric: f64,
+    /// How much they differ, relative to the largest entry of both gradients. A NaN in either is
+    /// an infinite error.
+    pub error: f64,
+}
+
+impl fmt::Display for Worst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Worst { at, analytic, numeric, error } = self;
+        write!(f, "coordinate {at}: analytic {analytic:e}, numeric {numeric:e}, error {error:e}")
+    }
+}
+
+/// Compares a gradient with the central differences of `f` at `x`.
+///
+/// ```
+/// // d/dx x³ = 3x²; somebody wrote 2x² instead.
+/// let wrong = drlim::gradcheck::check(|x| x[0].powi(3), &[2.0], &[8.0])?;
+/// assert!(wrong.error > 0.3 && (wrong.numeric - 12.0).abs() < 1e-6);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+pub fn check(mut f: impl FnMut(&[f64]) -> f64, x: &[f64], analytic: &[f64]) -> Result<Worst> {
+    check_len("check", "analytic", analytic.len(), x.len(), "as x")?;
+    let mut x = x.to_vec();
+    let mut numeric = Vec::with_capacity(x.len());
+    for i in 0..x.len() {
+        let center = x[i];
+        let step = STEP * center.abs().max(1.0);
+        x[i] = center + step;
+        let above = f(&x);
+        x[i] = center - step;
+        let below = f(&x);
+        x[i] = center;
+        numeric.push((above - below) / (2.0 * step));
+    }
+    Ok(worst(analytic, &numeric))
+}
+
+fn worst(analytic: &[f64], numeric: &[f64]) -> Worst {
+    let largest = analytic.iter().chain(numeric).fold(0.0_f64, |max, x| max.max(x.abs()));
+    let mut worst = Worst::default();
+    for (at, (&analytic, &numeric)) in analytic.iter().zip(numeric).enumerate() {
+        let difference = (analytic - numeric).abs();
+        let error = match difference / largest.max(f64::MIN_POSITIVE) {
+            error if error.is_nan() => f64::INFINITY,
+            error => error,
+        };
+        if at == 0 || error > worst.error {
+            worst = Worst { at, analytic, numeric, error };
+        }
+    }
+    worst
+}
+
+/// Checks a loss: the slopes that it gives pairs at many distances, similar and dissimilar, against
+/// differences of its values.
+///
+/// Distances are drawn between 0 and twice the largest kink, away from `kinks`: the distances at
+/// which the loss has no derivative, such as its margin.
+pub fn check_loss(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result<Worst> {
+    const PAIRS: usize = 200;
+    let largest = kinks.iter().fold(0.5_f64, |max, kink| max.max(*kink));
+    if !largest.is_finite() {
+        return Err(Error::Value { arg: "kinks", got: largest, expected: "finite" });
+    }
+    let mut rng = Rng::new(seed);
+    let mut x = Vec::with_capacity(PAIRS);
+    while x.len() < PAIRS {
+        let distance = OFF_KINKS + 2.0 * largest * rng.uniform();
+        if kinks.iter().all(|kink| (distance - kink).abs() > OFF_KINKS) {
+            x.push(distance);
+        }
+    }
+    let similar: Vec<bool> = (0..PAIRS).map(|i| i % 2 == 0).collect();
+    let origin = [0.0; PAIRS];
+    let cx = Cx::default();
+    let objective = Objective::sum(loss);
+    let value = |x: &[f64], out: RowsOut<f64>| {
+        let (a, b) = (Mat::new(x, PAIRS, 1)?, Mat::new(&origin, PAIRS, 1)?);
+        Ok(rows(&cx, &objective, a, b, &similar, out)?.value)
+    };
+    let mut grad = [0.0; PAIRS];
+    let mut opposite = [0.0; PAIRS];
+    let grads =
+        RowsOut::grads(MatMut::new(&mut grad, PAIRS, 1)?, MatMut::new(&mut opposite, PAIRS, 1)?);
+    value(&x, grads)?;
+    check(|x| value(x, RowsOut::none()).unwrap_or(f64::NAN), &x, &grad)
+}
+
+/// Checks a layer by itself, connected to inputs of a shape: the gradients of its parameters and of
+/// its input, for random parameters, inputs and output gradients. Coordinates count the parameters
+/// first, then the inputs.
+pub fn check_layer(
+    layer: impl Layer<f64> + 'static,
+    input: Shape,
+    samples: usize,
+    seed: u64,
+) -> Result<Worst> {
+    let mut net = Network::builder(input).layer("layer", layer).build(seed)?;
+    let mut rng = Rng::stream(seed, 1);
+    for param in net.params_mut() {
+        *param += rng.uniform() - 0.5;
+    }
+    check_network(&mut net, samples, seed)
+}
+
+/// Checks a whole network, with the parameters that it has, as [`check_layer`] does.
+///
+/// The parameters are changed on the way and restored at the end.
+pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Result<Worst> {
+    let (inputs, outputs) = (net.input().len(), net.output().len());
+    let params = net.params().len();
+    let mut rng = Rng::stream(seed, 2);
+    let mut draw =
+        |len: usize| -> Vec<f64> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
+    let mut point = net.params().to_vec();
+    point.extend(draw(samples * inputs));
+    let dz = draw(samples * outputs);
+    let cx = Cx::default();
+    let mut workspace = Workspace::training(net, samples)?;
+
+    let mut analytic = vec![0.0; point.len()];
+    let (gradient, dx) = analytic.split_at_mut(params);
+    let x = Mat::new(&point[params..], samples, inputs)?;
+    net.forward(&cx, x, &mut workspace)?;
+    let dx = MatMut::new(dx, samples, inputs)?;
+    net.backward(&cx, Mat::new(&dz, samples, outputs)?, &mut workspace, gradient, Some(dx))?;
+
+    let start = net.params().to_vec();
+    let mut value = |point: &[f64]| -> Result<f64> {
+        net.params_mut().copy_from_slice(&point[..params]);
+        let x = Mat::new(&point[params..], samples, inputs)?;
+        let z = net.forward(&cx, x, &mut workspace)?;
+        Ok(z.iter().flatten().zip(&dz).map(|(z, dz)| z * dz).sum())
+    };
+    let worst = check(|point| value(point).unwrap_or(f64::NAN), &point, &analytic);
+    net.params_mut().copy_from_slice(&start);
+    worst
+}

@@ -1,0 +1,262 @@
+//! The register tile of every matrix product in the layers: dense, convolution, and their gradients.
+//!
+//! ```text
+//! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] + j]
+//! ```
+//!
+//! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of
+//! offsets for its rows and one for its depth make it a matrix, a transposed matrix or the patches
+//! of an image, without a copy. The other one is read in vectors, so its elements are contiguous
+//! along j. Up to [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole
+//! depth.
+
+#![allow(unsafe_code, reason = "offsets are checked once a product, not once an element")]
+
+use std::ops::Range;
+
+use crate::real::Real;
+use crate::simd::Simd;
+
+/// Offsets into an operand, planned once, that know their largest one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OffsetTable {
+    table: Vec<usize>,
+    largest: usize,
+}
+
+/// Some of the offsets of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Offsets<'a> {
+    table: &'a [usize],
+    /// At least as large as every offset in the table.
+    largest: usize,
+}
+
+impl OffsetTable {
+    /// 0, step, 2 step, ...
+    pub(crate) fn linear(len: usize, step: usize) -> Self {
+        (0..len).map(|i| i * step).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Offsets<'_> {
+        Offsets { table: &self.table, largest: self.largest }
+    }
+
+    /// Those in a range.
+    pub(crate) fn range(&self, range: Range<usize>) -> Offsets<'_> {
+        let table = &self.table[range];
+        Offsets { table, largest: table.iter().copied().max().unwrap_or(0) }
+    }
+}
+
+impl FromIterator<usize> for OffsetTable {
+    fn from_iter<I: IntoIterator<Item = usize>>(offsets: I) -> Self {
+        let table: Vec<usize> = offsets.into_iter().collect();
+        let largest = table.iter().copied().max().unwrap_or(0);
+        OffsetTable { table, largest }
+    }
+}
+
+impl<'a> Offsets<'a> {
+    pub(crate) fn as_slice(self) -> &'a [usize] {
+        self.table
+    }
+}
+
+/// The operand that is broadcast: element (i, k) is `data[rows[i] + depth[k]]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Broadcast<'a, T> {
+    pub data: &'a [T],
+    pub rows: Offsets<'a>,
+    pub depth: Offsets<'a>,
+}
+
+/// The operand that is read in vectors: element (k, j) is `data[from[k] + j]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Contiguous<'a, T> {
+    pub data: &'a [T],
+    pub from: Offsets<'a>,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Initial<'a, T> {
+    /// Nothing.
+    Zero,
+    /// What the output holds.
+    Output,
+    /// One value a row of the output.
+    PerRow(&'a [T]),
+    /// One value a column of the output.
+    PerColumn(&'a [T]),
+}
+
+/// The output: element (i, j) is `data[i * stride + j]` for j below `width`.
+pub(crate) struct Output<'a, T> {
+    pub data: &'a mut [T],
+    pub stride: usize,
+    pub width: usize,
+}
+
+/// Panels of columns, and in each of them tiles of rows.
+///
+/// # Panics
+/// Where an operand or the output is too small for its offsets.
+#[inline(always)]
+pub(crate) fn product<T: Real, S: Simd<T>>(
+    s: S,
+    a: Broadcast<T>,
+    b: Contiguous<T>,
+    initial: Initial<T>,
+    c: Output<T>,
+) {
+    let (m, depth) = (a.rows.table.len(), a.depth.table.len());
+    assert_eq!(b.from.table.len(), depth, "depth of both operands");
+    if m == 0 || c.width == 0 {
+        return;
+    }
+    // Every element that a tile reads or writes lies within its slice: those furthest out do.
+    assert!(c.stride >= c.width && (m - 1) * c.stride + c.width <= c.data.len(), "output");
+    if depth > 0 {
+        assert!(a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
+        assert!(b.from.largest + c.width <= b.data.len(), "contiguous operand");
+    }
+    let columns = 2 * S::LANES;
+    let tiles = m.div_ceil(S::TILE_ROWS);
+    for j in (0..c.width).step_by(columns) {
+        let width = (c.width - j).min(columns);
+        let mut start = 0;
+        for t in 0..tiles {
+            // Tiles of equal height: eight and one would leave the one waiting for its latency.
+            let end = m * (t + 1) / tiles;
+            let tile = Tile { a, b, initial, c: c.data.as_mut_ptr(), stride: c.stride, j, width };
+            // SAFETY: the assertions above cover all rows, the whole depth and all columns.
+            unsafe { tile.run(s, start..end) }
+            start = end;
+        }
+    }
+}
+
+/// Some rows by at most two vectors of columns.
+struct Tile<'a, T> {
+    a: Broadcast<'a, T>,
+    b: Contiguous<'a, T>,
+    initial: Initial<'a, T>,
+    c: *mut T,
+    stride: usize,
+    j: usize,
+    width: usize,
+}
+
+impl<T: Real> Tile<'_, T> {
+    /// # Safety
+    /// All offsets of the operands, and the output's rows and columns of the tile, lie within
+    /// their slices; there are 1 to `TILE_ROWS` rows and 1 to 2 `LANES` columns.
+    #[inline(always)]
+    unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
+        // SAFETY: the caller's promise is the callee's.
+        unsafe {
+            match self.width {
+                w if w == 2 * S::LANES => self.of_height::<S, 2, true>(s, rows),
+                w if w > S::LANES => self.of_height::<S, 2, false>(s, rows),
+                w if w == S::LANES => self.of_height::<S, 1, true>(s, rows),
+                _ => self.of_height::<S, 1, false>(s, rows),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`run`](Tile::run).
+    #[inline(always)]
+    unsafe fn of_height<S: Simd<T>, const V: usize, const FULL: bool>(
+        self,
+        s: S,
+        rows: Range<usize>,
+    ) {
+        // SAFETY: the caller's promise is the callee's.
+        unsafe {
+            match rows.len() {
+                1 => self.multiply::<S, 1, V, FULL>(s, rows.start),
+                2 => self.multiply::<S, 2, V, FULL>(s, rows.start),
+                3 => self.multiply::<S, 3, V, FULL>(s, rows.start),
+                4 => self.multiply::<S, 4, V, FULL>(s, rows.start),
+                5 => self.multiply::<S, 5, V, FULL>(s, rows.start),
+                6 => self.multiply::<S, 6, V, FULL>(s, rows.start),
+                7 => self.multiply::<S, 7, V, FULL>(s, rows.start),
+                8 => self.multiply::<S, 8, V, FULL>(s, rows.start),
+                height => unreachable!("a tile of {height} rows"),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`run`](Tile::run), with `M` rows from `start`, `V` vectors of columns, all of them
+    /// full or the last one not.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd<T>, const M: usize, const V: usize, const FULL: bool>(
+        self,
+        s: S,
+        start: usize,
+    ) {
+        if M > S::TILE_ROWS {
+            unreachable!("a tile of {M} rows on a tier of {}", S::TILE_ROWS);
+        }
+        // SAFETY: as promised by the caller; each pointer is offset within its own slice.
+        unsafe {
+            let rows: [*const T; M] =
+                std::array::from_fn(|i| self.a.data.as_ptr().add(self.a.rows.table[start + i]));
+            let b = self.b.data.as_ptr().add(self.j);
+            let c = self.c.add(start * self.stride + self.j);
+            let mut lanes = [S::LANES; V];
+            if !FULL {
+                lanes[V - 1] = self.width - (V - 1) * S::LANES;
+            }
+            let mut sums = [[s.splat(T::ZERO); V]; M];
+            // One loop for each case: with the cases inside it, the loop is too large for the
+            // compiler to unroll, and the sums stay in memory.
+            match self.initial {
+                Initial::Zero => {}
+                Initial::PerRow(values) => {
+                    for i in 0..M {
+                        sums[i] = [s.splat(values[start + i]); V];
+                    }
+                }
+                Initial::PerColumn(values) => {
+                    let mut row = [s.splat(T::ZERO); V];
+                    for v in 0..V {
+                        row[v] = s.load(&values[self.j + v * S::LANES..][..lanes[v]]);
+                    }
+                    sums = [row; M];
+                }
+                Initial::Output => {
+                    for i in 0..M {
+                        for v in 0..V {
+                            let c = c.add(i * self.stride + v * S::LANES);
+                            sums[i][v] = s.load(std::slice::from_raw_parts(c, lanes[v]));
+                        }
+                    }
+                }
+            }
+            for (&k, &from) in self.a.depth.table.iter().zip(self.b.from.table) {
+                let mut vectors = [s.splat(T::ZERO); V];
+                for v in 0..V {
+                    let b = b.add(from + v * S::LANES);
+                    vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
+                }
+                for i in 0..M {
+                    let a = s.splat(*rows[i].add(k));
+                    for v in 0..V {
+                        sums[i][v] = s.fma(a, vectors[v], sums[i][v]);
+                    }
+                }
+            }
+            for i in 0..M {
+                for v in 0..V {
+                    let c = c.add(i * self.stride + v * S::LANES);
+                    s.store(sums[i][v], std::slice::from_raw_parts_mut(c, lanes[v]));
+                }
+            }
+        }
+    }
+}

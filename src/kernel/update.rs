@@ -1,0 +1,79 @@
+//! The optimizers' one pass over parameters, gradients and moments.
+//!
+//! Moments and parameters below the smallest normal number become 0 on the way: arithmetic on
+//! denormals is slow on many processors, and decaying moments would fill with them.
+
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// v = momentum v + (g + decay p);  p = p - rate v
+pub(crate) struct Sgd<'a, T> {
+    pub rate: T,
+    pub momentum: T,
+    pub decay: T,
+    pub params: &'a mut [T],
+    pub grad: &'a [T],
+    pub velocity: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Sgd<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let [rate, momentum, decay] = [self.rate, self.momentum, self.decay].map(|x| s.splat(x));
+        let state = self.params.chunks_mut(S::LANES).zip(self.velocity.chunks_mut(S::LANES));
+        for ((params, velocity), grad) in state.zip(self.grad.chunks(S::LANES)) {
+            let p = s.load(params);
+            let g = s.fma(decay, p, s.load(grad));
+            let v = flush(s, s.fma(momentum, s.load(velocity), g));
+            s.store(v, velocity);
+            s.store(flush(s, s.fma(-rate, v, p)), params);
+        }
+    }
+}
+
+/// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  p = p - rate m / (sqrt(v) root + eps)
+///
+/// with g = gradient + decay p, `rate` already divided by 1 - b1^t and `root` = 1 / sqrt(1 - b2^t).
+pub(crate) struct Adam<'a, T> {
+    pub rate: T,
+    pub betas: [T; 2],
+    pub epsilon: T,
+    pub decay: T,
+    pub root: T,
+    pub params: &'a mut [T],
+    pub grad: &'a [T],
+    pub first: &'a mut [T],
+    pub second: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Adam<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let [rate, epsilon, decay, root] =
+            [self.rate, self.epsilon, self.decay, self.root].map(|x| s.splat(x));
+        let [b1, b2] = self.betas.map(|x| s.splat(x));
+        let [c1, c2] = self.betas.map(|x| s.splat(T::ONE - x));
+        let moments = self.first.chunks_mut(S::LANES).zip(self.second.chunks_mut(S::LANES));
+        let state = self.params.chunks_mut(S::LANES).zip(moments);
+        for ((params, (first, second)), grad) in state.zip(self.grad.chunks(S::LANES)) {
+            let p = s.load(params);
+            let g = s.fma(decay, p, s.load(grad));
+            let m = flush(s, s.fma(b1, s.load(first), c1 * g));
+            let v = flush(s, s.fma(b2, s.load(second), c2 * g * g));
+            s.store(m, first);
+            s.store(v, second);
+            let step = rate * m / s.fma(s.sqrt(v), root, epsilon);
+            s.store(flush(s, p - step), params);
+        }
+    }
+}
+
+/// 0 where |v| is below the smallest normal number.
+#[inline(always)]
+fn flush<T: Real, S: Simd<T>>(s: S, v: S::F) -> S::F {
+    s.select(s.lt(s.abs(v), s.splat(T::MIN_POSITIVE)), s.splat(T::ZERO), v)
+}

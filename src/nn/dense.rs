@@ -1,0 +1,115 @@
+//! The dense layer: every output is a weighted sum of all inputs.
+
+#![forbid(unsafe_code)]
+
+use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+use crate::cx::Cx;
+use crate::kernel::conv::transpose;
+use crate::kernel::dense::{
+    AddRows, DenseDots, DenseForward, DenseInputGradient, DenseWeightGradient, Plan,
+};
+use crate::par::{Chunks, for_blocks};
+use crate::real::Real;
+
+/// Samples of a block of work.
+const BLOCK_SAMPLES: usize = 32;
+/// Outputs of a block of the weight gradient.
+const BLOCK_OUTPUTS: usize = 16;
+/// Up to so many samples, dot products with the weights as they lie are faster than transposing
+/// them first.
+const FEW_SAMPLES: usize = 4;
+
+/// y = W x + b, with `weight` of shape `[out, in]` and `bias` of shape `[out]`.
+///
+/// Its backward pass is dx = W' dy, dW = sum of dy x', db = sum of dy over the samples.
+#[derive(Clone, Debug, Default)]
+pub struct Dense {
+    plan: Plan,
+}
+
+impl Dense {
+    /// A layer of so many outputs.
+    pub fn new(outputs: usize) -> Self {
+        Dense { plan: Plan::new(0, outputs) }
+    }
+}
+
+impl<T: Real> Layer<T> for Dense {
+    fn kind(&self) -> String {
+        format!("Dense {}", self.plan.outputs)
+    }
+
+    fn connect(&mut self, input: Shape) -> Result<Shape, String> {
+        if self.plan.outputs == 0 {
+            return Err("a dense layer needs at least one output".to_owned());
+        }
+        self.plan = Plan::new(input.len(), self.plan.outputs);
+        Ok(Shape::flat(self.plan.outputs))
+    }
+
+    fn params(&self) -> Vec<ParamSpec> {
+        let Plan { inputs, outputs, .. } = self.plan;
+        let start = Start::Random { fan_in: inputs, fan_out: outputs };
+        vec![
+            ParamSpec { name: "weight", shape: vec![outputs, inputs], start },
+            ParamSpec { name: "bias", shape: vec![outputs], start: Start::Constant(0.0) },
+        ]
+    }
+
+    fn scratch(&self, samples: usize) -> usize {
+        scratch(&self.plan, samples)
+    }
+
+    fn forward(&self, cx: &Cx, pass: Forward<T>) {
+        forward(cx, &self.plan, pass);
+    }
+
+    fn backward(&self, cx: &Cx, pass: Backward<T>) {
+        backward(cx, &self.plan, pass);
+    }
+}
+
+/// The transposed weights, where they pay.
+pub(super) fn scratch(plan: &Plan, samples: usize) -> usize {
+    if samples <= FEW_SAMPLES { 0 } else { plan.inputs * plan.outputs }
+}
+
+pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
+    let Forward { params, x, y, scratch } = pass;
+    let (weight, bias) = params.split_at(plan.inputs * plan.outputs);
+    let samples = y.len() / plan.outputs;
+    if samples <= FEW_SAMPLES {
+        return T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y });
+    }
+    let transposed = &mut scratch[..weight.len()];
+    transpose(weight, plan.inputs, transposed);
+    let transposed = &*transposed;
+    let out = Chunks(y, BLOCK_SAMPLES * plan.outputs);
+    for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, y: Chunks<T>| {
+        let count = y.0.len() / plan.outputs;
+        let x = &x[block * BLOCK_SAMPLES * plan.inputs..][..count * plan.inputs];
+        T::dispatch(cx.isa, DenseForward { plan, transposed, bias, x, y: y.0 });
+    });
+}
+
+pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, pass: Backward<T>) {
+    let Backward { params, x, dy, dx, d_params, .. } = pass;
+    let weight = &params[..plan.inputs * plan.outputs];
+    let (d_weight, d_bias) = d_params.split_at_mut(weight.len());
+    let samples = dy.len() / plan.outputs;
+    if let Some(dx) = dx {
+        let out = Chunks(dx, BLOCK_SAMPLES * plan.inputs);
+        for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, dx: Chunks<T>| {
+            let count = dx.0.len() / plan.inputs;
+            let dy = &dy[block * BLOCK_SAMPLES * plan.outputs..][..count * plan.outputs];
+            T::dispatch(cx.isa, DenseInputGradient { plan, weight, dy, dx: dx.0 });
+        });
+    }
+    let out = Chunks(d_weight, BLOCK_OUTPUTS * plan.inputs);
+    for_blocks(cx.par, plan.outputs.div_ceil(BLOCK_OUTPUTS), out, |block, d_weight: Chunks<T>| {
+        let first = block * BLOCK_OUTPUTS;
+        T::dispatch(cx.isa, DenseWeightGradient { plan, first, x, dy, d_weight: d_weight.0 });
+    });
+    d_bias.fill(T::ZERO);
+    T::dispatch(cx.isa, AddRows { rows: dy, sum: d_bias });
+}

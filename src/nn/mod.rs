@@ -1,0 +1,65 @@
+//! A small stack of layers with hand-derived backward passes.
+//!
+//! A [`Network`] owns one flat vector of parameters; each [`Layer`] knows its part of it and writes
+//! the same part of a flat gradient. What passes between layers lies in a [`Workspace`], made once
+//! for a largest batch. Samples are rows; an image is its channels, rows and columns in that order.
+//!
+//! ```
+//! use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh, Workspace};
+//! use drlim::{Cx, Mat, MatMut};
+//!
+//! // The paper's network: 32x32 pixels to 2 numbers, 37 127 parameters.
+//! let net = Network::<f32>::builder(Shape::image(1, 32, 32))
+//!     .layer("c1", Conv2d::new(15, 6))
+//!     .layer("tanh1", Tanh::new())
+//!     .layer("s2", Subsample2d::new(3))
+//!     .layer("tanh2", Tanh::new())
+//!     .layer("c3", Conv2d::new(30, 9))
+//!     .layer("tanh3", Tanh::new())
+//!     .layer("f4", Dense::new(2))
+//!     .build(1)?;
+//! assert_eq!(net.params().len(), 37_127);
+//!
+//! let images = vec![0.5; 3 * 1024];
+//! let mut workspace = Workspace::training(&net, 3)?;
+//! let cx = Cx::default();
+//! let z = net.forward(&cx, Mat::new(&images, 3, 1024)?, &mut workspace)?;
+//! assert_eq!(z.shape(), [3, 2]);
+//!
+//! let dz = [1.0; 6];
+//! let mut gradient = vec![0.0; net.params().len()];
+//! net.backward(&cx, Mat::new(&dz, 3, 2)?, &mut workspace, &mut gradient, None)?;
+//! # Ok::<(), drlim::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod activation;
+mod conv2d;
+mod dense;
+mod layer;
+mod network;
+mod pool;
+mod workspace;
+
+pub use activation::{Relu, Tanh};
+pub use conv2d::Conv2d;
+pub use dense::Dense;
+pub use layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+pub use network::{Builder, Network, Parameter};
+pub use pool::{AvgPool2d, Subsample2d};
+pub use workspace::Workspace;
+
+/// How many blocks of samples a layer's work is cut into at most: enough for the threads of a large
+/// machine, and few enough that a partial weight gradient for each costs little.
+const MOST_BLOCKS: usize = 32;
+
+/// The most blocks that a batch of up to so many samples is cut into.
+fn most_blocks(samples: usize) -> usize {
+    samples.min(MOST_BLOCKS)
+}
+
+/// Samples in a block: a function of the batch alone, since it decides the order of addition.
+fn block_samples(samples: usize) -> usize {
+    samples.div_ceil(MOST_BLOCKS).max(1)
+}

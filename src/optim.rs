@@ -1,0 +1,215 @@
+//! Optimizers: one pass over parameters, gradient and moments for each step; and learning rates as
+//! plain functions of the step.
+
+#![forbid(unsafe_code)]
+
+use crate::cx::Cx;
+use crate::error::{Error, Result, check_len};
+use crate::kernel::update;
+use crate::par::{Chunks, for_blocks};
+use crate::real::Real;
+
+/// Parameters of a block of work.
+const BLOCK: usize = 16 << 10;
+
+/// Changes parameters by their gradient.
+///
+/// Moments and parameters that fall below the smallest normal number become 0: arithmetic on
+/// denormals would slow training down.
+pub trait Optimizer<T: Real> {
+    /// One step at a learning rate. The first call decides how many parameters there are.
+    ///
+    /// Refused, with nothing changed, where the lengths do not match or the rate is negative or not
+    /// finite.
+    fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()>;
+}
+
+fn check(rate: f64, params: usize, grad: usize, steps: u64, state: usize) -> Result<()> {
+    check_len("step", "grad", grad, params, "the parameters")?;
+    if steps > 0 {
+        check_len("step", "params", params, state, "as in the first step")?;
+    }
+    check_not_negative("rate", rate)
+}
+
+fn check_not_negative(arg: &'static str, got: f64) -> Result<()> {
+    if (0.0..f64::INFINITY).contains(&got) {
+        Ok(())
+    } else {
+        Err(Error::Value { arg, got, expected: "finite and not negative" })
+    }
+}
+
+fn check_share(arg: &'static str, got: f64) -> Result<()> {
+    if (0.0..1.0).contains(&got) {
+        Ok(())
+    } else {
+        Err(Error::Value { arg, got, expected: "at least 0 and below 1" })
+    }
+}
+
+/// Gradient descent with momentum and weight decay, as PyTorch writes it:
+///
+/// ```text
+/// g = gradient + decay p        v = momentum v + g  (v = 0 at first)        p = p - rate v
+/// ```
+///
+/// ```
+/// use drlim::optim::{Optimizer, Sgd};
+/// let mut p = [1.0_f64];
+/// let mut sgd = Sgd::new().momentum(0.5)?;
+/// sgd.step(&drlim::Cx::default(), 0.25, &mut p, &[1.0])?;
+/// sgd.step(&drlim::Cx::default(), 0.25, &mut p, &[1.0])?;
+/// assert_eq!(p, [1.0 - 0.25 - 0.25 * 1.5]);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sgd<T> {
+    momentum: f64,
+    decay: f64,
+    steps: u64,
+    velocity: Vec<T>,
+}
+
+impl<T: Real> Sgd<T> {
+    /// Without momentum and decay.
+    pub fn new() -> Self {
+        Sgd { momentum: 0.0, decay: 0.0, steps: 0, velocity: Vec::new() }
+    }
+
+    /// The share of the velocity that is kept from step to step: at least 0, below 1.
+    pub fn momentum(self, momentum: f64) -> Result<Self> {
+        check_share("momentum", momentum)?;
+        Ok(Sgd { momentum, ..self })
+    }
+
+    /// The weight decay: finite and not negative.
+    pub fn weight_decay(self, decay: f64) -> Result<Self> {
+        check_not_negative("decay", decay)?;
+        Ok(Sgd { decay, ..self })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Sgd<T> {
+    fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
+        check(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
+        self.velocity.resize(params.len(), T::ZERO);
+        self.steps += 1;
+        let [rate, momentum, decay] = [rate, self.momentum, self.decay].map(T::from_f64);
+        let blocks = params.len().div_ceil(BLOCK);
+        let out = (Chunks(params, BLOCK), Chunks(&mut self.velocity, BLOCK));
+        for_blocks(cx.par, blocks, out, |block, (params, velocity): (Chunks<T>, Chunks<T>)| {
+            let grad = &grad[block * BLOCK..][..params.0.len()];
+            let (params, velocity) = (params.0, velocity.0);
+            T::dispatch(cx.isa, update::Sgd { rate, momentum, decay, params, grad, velocity });
+        });
+        Ok(())
+    }
+}
+
+/// Adam (Kingma, Ba 2015), with weight decay added to the gradient:
+///
+/// ```text
+/// g = gradient + decay p        m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g²
+/// p = p - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam<T> {
+    betas: [f64; 2],
+    epsilon: f64,
+    decay: f64,
+    steps: u64,
+    first: Vec<T>,
+    second: Vec<T>,
+}
+
+impl<T: Real> Default for Adam<T> {
+    fn default() -> Self {
+        Adam::new()
+    }
+}
+
+impl<T: Real> Adam<T> {
+    /// b1 = 0.9, b2 = 0.999, epsilon = 1e-8, no decay.
+    pub fn new() -> Self {
+        Adam {
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            decay: 0.0,
+            steps: 0,
+            first: Vec::new(),
+            second: Vec::new(),
+        }
+    }
+
+    /// b1 and b2: at least 0, below 1.
+    pub fn betas(self, b1: f64, b2: f64) -> Result<Self> {
+        check_share("b1", b1)?;
+        check_share("b2", b2)?;
+        Ok(Adam { betas: [b1, b2], ..self })
+    }
+
+    /// What keeps the quotient finite: finite and not negative.
+    pub fn epsilon(self, epsilon: f64) -> Result<Self> {
+        check_not_negative("epsilon", epsilon)?;
+        Ok(Adam { epsilon, ..self })
+    }
+
+    /// The weight decay: finite and not negative.
+    pub fn weight_decay(self, decay: f64) -> Result<Self> {
+        check_not_negative("decay", decay)?;
+        Ok(Adam { decay, ..self })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Adam<T> {
+    fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
+        check(rate, params.len(), grad.len(), self.steps, self.first.len())?;
+        self.first.resize(params.len(), T::ZERO);
+        self.second.resize(params.len(), T::ZERO);
+        self.steps += 1;
+        let bias = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
+        let rate = T::from_f64(rate / bias[0]);
+        let root = T::from_f64(1.0 / bias[1].sqrt());
+        let (betas, epsilon) = (self.betas.map(T::from_f64), T::from_f64(self.epsilon));
+        let decay = T::from_f64(self.decay);
+        let blocks = params.len().div_ceil(BLOCK);
+        let moments = (Chunks(&mut self.first, BLOCK), Chunks(&mut self.second, BLOCK));
+        let out = (Chunks(params, BLOCK), moments);
+        type Part<'a, T> = (Chunks<'a, T>, (Chunks<'a, T>, Chunks<'a, T>));
+        for_blocks(cx.par, blocks, out, |block, (params, (first, second)): Part<T>| {
+            let grad = &grad[block * BLOCK..][..params.0.len()];
+            let (params, first, second) = (params.0, first.0, second.0);
+            let adam =
+                update::Adam { rate, betas, epsilon, decay, root, params, grad, first, second };
+            T::dispatch(cx.isa, adam);
+        });
+        Ok(())
+    }
+}
+
+/// Learning rates as functions of the step.
+pub mod schedule {
+    /// The same rate at every step.
+    pub fn constant(rate: f64) -> impl Fn(u64) -> f64 {
+        move |_| rate
+    }
+
+    /// From `rate` at step 0 to 0 at step `steps` along half a cosine; 0 after that.
+    ///
+    /// ```
+    /// let rate = drlim::optim::schedule::cosine(0.1, 100);
+    /// assert_eq!(rate(0), 0.1);
+    /// assert!((rate(50) - 0.05).abs() < 1e-12);
+    /// assert_eq!(rate(100), 0.0);
+    /// ```
+    pub fn cosine(rate: f64, steps: u64) -> impl Fn(u64) -> f64 {
+        move |step| {
+            if step >= steps {
+                return 0.0;
+            }
+            let turn = std::f64::consts::PI * step as f64 / steps as f64;
+            rate * 0.5 * (1.0 + turn.cos())
+        }
+    }
+}

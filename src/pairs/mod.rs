@@ -1,0 +1,9 @@
+//! Who is similar to whom: nearest neighbours, the neighbour graph, and the pairs to train on.
+
+#![forbid(unsafe_code)]
+
+mod knn;
+mod sampler;
+
+pub use knn::{Neighbours, nearest, nearest_others, neighbour_graph};
+pub use sampler::{Sampler, SamplerState};

@@ -1,0 +1,334 @@
+//! Balanced batches of pairs, from a seed: half similar, half dissimilar.
+//!
+//! Among all pairs the dissimilar outnumber the similar by hundreds to one, so a batch takes as many
+//! of either. Both kinds are drawn in constant or logarithmic time and without rejection, however
+//! few there are of one of them.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Similar, check_samples};
+use crate::rng::Rng;
+
+/// Passes over the samples in an epoch of labels: as many partners for each sample as neighbours
+/// in Hadsell, Chopra and LeCun (2006).
+const PASSES_OF_LABELS: usize = 5;
+
+/// An endless sequence of batches of pairs, the same for the same seed on every machine.
+///
+/// The first half of a batch is similar pairs, taken from *passes*, each in a new random order. A
+/// pass offers
+///
+/// * of a [`Graph`]: every similar pair once;
+/// * of labels: every sample once whose class has another one, with a random partner from its
+///   class.
+///
+/// A batch in which a pass ends goes on with the next pass, so no pair is left out, sets smaller
+/// than half a batch are no special case, and at any time no two pairs of a graph (no two samples
+/// of labels) have been offered more than one time more or less often than each other. An epoch is
+/// the number of batches that covers one pass of a graph, or five passes of labels:
+/// [`steps_per_epoch`](Sampler::steps_per_epoch).
+///
+/// The second half is dissimilar pairs, each drawn from all of them with the same probability.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::Similar;
+/// use drlim::pairs::Sampler;
+/// let classes = [0, 0, 1, 1, 1];
+/// let mut sampler = Sampler::new(Similar::Labels(&classes), 4, 1)?;
+/// let (mut pairs, mut similar) = (Vec::new(), Vec::new());
+/// for _ in 0..sampler.steps_per_epoch() {
+///     sampler.next_batch(&mut pairs, &mut similar);
+///     assert_eq!(similar, [true, true, false, false]);
+///     for (&(i, j), &similar) in pairs.iter().zip(&similar) {
+///         assert_eq!(classes[i as usize] == classes[j as usize], similar);
+///     }
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sampler<'a> {
+    source: Source<'a>,
+    batch: usize,
+    rng: Rng,
+    /// The items of the current pass, in its order.
+    order: Vec<u32>,
+    /// How many of them have been offered.
+    position: usize,
+    /// The random numbers from which the order was drawn.
+    pass: Rng,
+}
+
+/// Where a [`Sampler`] stands: three words, from which another one over the same set goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SamplerState {
+    /// [`Rng::state`] at the start of the current pass.
+    pub pass: u64,
+    /// How many similar pairs of the current pass have been offered.
+    pub position: u64,
+    /// [`Rng::state`] now.
+    pub rng: u64,
+}
+
+impl<'a> Sampler<'a> {
+    /// A sampler of batches of `batch` pairs.
+    ///
+    /// Refused where `batch` is odd or 0, no two samples are similar, no two are dissimilar, or
+    /// samples or similar pairs of a graph do not fit in a `u32`.
+    pub fn new(similar: Similar<'a>, batch: usize, seed: u64) -> Result<Self> {
+        if batch == 0 || !batch.is_multiple_of(2) {
+            let reason = format!("a batch of {batch} pairs, expected an even number of 2 or more");
+            return Err(Error::Pairs { reason });
+        }
+        check_samples(similar.samples())?;
+        let source = match similar {
+            Similar::Graph(graph) => Source::Graph(Edges::new(graph)?),
+            Similar::Labels(labels) => Source::Labels(Classes::new(labels)),
+        };
+        let missing = match (source.items(), source.dissimilar()) {
+            (0, _) => "similar",
+            (_, 0) => "dissimilar",
+            _ => {
+                let rng = Rng::new(seed);
+                let mut sampler = Sampler {
+                    source,
+                    batch,
+                    pass: rng.clone(),
+                    rng,
+                    order: Vec::new(),
+                    position: 0,
+                };
+                sampler.start_pass();
+                return Ok(sampler);
+            }
+        };
+        Err(Error::Pairs { reason: format!("the set has no {missing} pair to sample") })
+    }
+
+    /// Pairs in a batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Batches in an epoch, at least 1.
+    pub fn steps_per_epoch(&self) -> usize {
+        (self.source.items() * self.source.passes_per_epoch()).div_ceil(self.batch / 2)
+    }
+
+    /// Overwrites `pairs` and `similar` with the next batch. Once they have room for one, nothing
+    /// is allocated.
+    pub fn next_batch(&mut self, pairs: &mut Vec<(u32, u32)>, similar: &mut Vec<bool>) {
+        let half = self.batch / 2;
+        pairs.clear();
+        similar.clear();
+        for _ in 0..half {
+            if self.position == self.order.len() {
+                self.start_pass();
+            }
+            let item = self.order[self.position];
+            self.position += 1;
+            pairs.push(self.source.draw_similar(item as usize, &mut self.rng));
+        }
+        for _ in 0..half {
+            pairs.push(self.source.draw_dissimilar(&mut self.rng));
+        }
+        similar.resize(half, true);
+        similar.resize(2 * half, false);
+    }
+
+    /// Where the sampler stands: see [`restore`](Sampler::restore).
+    pub fn state(&self) -> SamplerState {
+        SamplerState {
+            pass: self.pass.state(),
+            position: self.position as u64,
+            rng: self.rng.state(),
+        }
+    }
+
+    /// Goes on where another sampler over the same set stood, whatever its seed and batch.
+    ///
+    /// Refused where the position lies behind the end of a pass; the sampler is unchanged then.
+    pub fn restore(&mut self, state: SamplerState) -> Result<()> {
+        let len = self.order.len();
+        let position = usize::try_from(state.position).ok().filter(|&position| position <= len);
+        let Some(position) = position else {
+            let reason = format!("position {} in a pass of {len} similar pairs", state.position);
+            return Err(Error::Pairs { reason });
+        };
+        self.rng = Rng::from_state(state.pass);
+        self.start_pass();
+        self.position = position;
+        self.rng = Rng::from_state(state.rng);
+        Ok(())
+    }
+
+    /// Draws the order of the next pass. It depends on the random numbers alone and not on the last
+    /// order, so that a state need not hold an order.
+    fn start_pass(&mut self) {
+        self.pass = self.rng.clone();
+        self.position = 0;
+        self.order.clear();
+        self.order.extend(0..self.source.items() as u32);
+        self.rng.shuffle(&mut self.order);
+    }
+}
+
+/// The pairs to draw from. An item is what a pass offers once.
+#[derive(Clone, Debug)]
+enum Source<'a> {
+    Graph(Edges<'a>),
+    Labels(Classes),
+}
+
+impl Source<'_> {
+    fn items(&self) -> usize {
+        match self {
+            Source::Graph(edges) => edges.pairs.len(),
+            Source::Labels(classes) => classes.paired,
+        }
+    }
+
+    fn passes_per_epoch(&self) -> usize {
+        match self {
+            Source::Graph(_) => 1,
+            Source::Labels(_) => PASSES_OF_LABELS,
+        }
+    }
+
+    /// The number of ordered dissimilar pairs.
+    fn dissimilar(&self) -> u64 {
+        let before = match self {
+            Source::Graph(edges) => &edges.before,
+            Source::Labels(classes) => &classes.before,
+        };
+        before[before.len() - 1]
+    }
+
+    fn draw_similar(&self, item: usize, rng: &mut Rng) -> (u32, u32) {
+        match self {
+            Source::Graph(edges) => edges.pairs[item],
+            Source::Labels(classes) => classes.draw_similar(item, rng),
+        }
+    }
+
+    fn draw_dissimilar(&self, rng: &mut Rng) -> (u32, u32) {
+        let number = rng.below(self.dissimilar());
+        match self {
+            Source::Graph(edges) => edges.dissimilar_pair(number),
+            Source::Labels(classes) => classes.dissimilar_pair(number),
+        }
+    }
+}
+
+/// The pairs of a graph. An item is an edge.
+#[derive(Clone, Debug)]
+struct Edges<'a> {
+    graph: &'a Graph,
+    pairs: Vec<(u32, u32)>,
+    /// How many ordered dissimilar pairs start at a sample below i, for i up to all samples.
+    before: Vec<u64>,
+}
+
+impl<'a> Edges<'a> {
+    fn new(graph: &'a Graph) -> Result<Self> {
+        let (samples, edges) = (graph.samples(), graph.edges());
+        if u32::try_from(edges).is_err() {
+            let reason = format!("{edges} similar pairs do not fit in a u32");
+            return Err(Error::Pairs { reason });
+        }
+        let partners = (0..samples).map(|i| (samples - 1 - graph.neighbours(i).len()) as u64);
+        Ok(Edges { graph, pairs: graph.pairs().collect(), before: cumulative(partners) })
+    }
+
+    /// Ordered dissimilar pair `number` of all: sorted by anchor, then partner.
+    ///
+    /// Among the samples but the anchor, renumbered without it, neighbour t (from 0) is e_t, and
+    /// e_t - t dissimilar ones lie below it. As many neighbours as have at most `rank` of them
+    /// below lie before the partner.
+    fn dissimilar_pair(&self, number: u64) -> (u32, u32) {
+        let anchor = segment(&self.before, number);
+        let rank = (number - self.before[anchor]) as usize;
+        let neighbours = self.graph.neighbours(anchor);
+        let dissimilar_below = |t: usize| {
+            let e = neighbours[t] as usize;
+            e - usize::from(e > anchor) - t
+        };
+        let (mut passed, mut end) = (0, neighbours.len());
+        while passed < end {
+            let middle = passed + (end - passed) / 2;
+            if dissimilar_below(middle) <= rank { passed = middle + 1 } else { end = middle }
+        }
+        let partner = rank + passed;
+        (anchor as u32, (partner + usize::from(partner >= anchor)) as u32)
+    }
+}
+
+/// The pairs of labels. An item is a sample whose class has another one.
+#[derive(Clone, Debug)]
+struct Classes {
+    /// The samples in order of class; classes of one sample come last.
+    members: Vec<u32>,
+    /// Where each class starts in `members`, and the end of the last.
+    starts: Vec<usize>,
+    /// How many samples have a partner: the first ones of `members`.
+    paired: usize,
+    /// How many ordered dissimilar pairs start in the classes before class c, for c up to all.
+    before: Vec<u64>,
+}
+
+impl Classes {
+    fn new(labels: &[i64]) -> Self {
+        let mut members: Vec<u32> = (0..labels.len() as u32).collect();
+        let label = |member: &u32| labels[*member as usize];
+        members.sort_by_key(|member| (label(member), *member));
+        let mut classes: Vec<&[u32]> =
+            members.chunk_by(|one, next| label(one) == label(next)).collect();
+        classes.sort_by_key(|class| class.len() == 1);
+
+        let paired = classes.iter().filter(|class| class.len() > 1).map(|class| class.len()).sum();
+        let others = |class: &&[u32]| class.len() as u64 * (labels.len() - class.len()) as u64;
+        let before = cumulative(classes.iter().map(others));
+        let starts = classes.iter().scan(0, |end, class| {
+            *end += class.len();
+            Some(*end)
+        });
+        let starts = std::iter::once(0).chain(starts).collect();
+        Classes { members: classes.concat(), starts, paired, before }
+    }
+
+    /// A sample, as the `item`-th of `members`, with a random other one of its class.
+    fn draw_similar(&self, item: usize, rng: &mut Rng) -> (u32, u32) {
+        let class = self.starts.partition_point(|&start| start <= item) - 1;
+        let (start, end) = (self.starts[class], self.starts[class + 1]);
+        let partner = start + rng.below((end - start - 1) as u64) as usize;
+        let partner = partner + usize::from(partner >= item);
+        (self.members[item], self.members[partner])
+    }
+
+    /// Ordered dissimilar pair `number` of all: sorted by the anchor's class, then anchor, then
+    /// partner, both in order of `members`.
+    fn dissimilar_pair(&self, number: u64) -> (u32, u32) {
+        let class = segment(&self.before, number);
+        let (start, end) = (self.starts[class], self.starts[class + 1]);
+        let partners = (self.members.len() - (end - start)) as u64;
+        let number = number - self.before[class];
+        let (anchor, rank) = (start + (number / partners) as usize, (number % partners) as usize);
+        let partner = if rank < start { rank } else { rank + end - start };
+        (self.members[anchor], self.members[partner])
+    }
+}
+
+/// 0, and the sums of the first one, two, ... counts.
+fn cumulative(counts: impl Iterator<Item = u64>) -> Vec<u64> {
+    let sums = counts.scan(0, |sum, count| {
+        *sum += count;
+        Some(*sum)
+    });
+    std::iter::once(0).chain(sums).collect()
+}
+
+/// The segment in which `number`, which is below the last of the sums, lies; never an empty one.
+fn segment(before: &[u64], number: u64) -> usize {
+    before.partition_point(|&sum| sum <= number) - 1
+}

@@ -1,0 +1,192 @@
+//! The random numbers of samplers, initial weights and transforms.
+//!
+//! SplitMix64 (Steele, Lea and Flood 2014): a counter that goes up by an odd constant, and a hash
+//! of it. It is written here rather than taken from elsewhere because a seed must give the same
+//! bits for ever, because one word of state is easily kept in a checkpoint, and because ten lines
+//! are less than a dependency. It is no generator for secrets.
+
+#![forbid(unsafe_code)]
+
+/// 2^64 divided by the golden ratio, made odd: what the counter goes up by.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A generator of random numbers that gives the same sequence for the same seed on every machine
+/// and in every version of the crate.
+///
+/// ```
+/// use drlim::Rng;
+/// let mut rng = Rng::new(7);
+/// let mut order = [0, 1, 2, 3, 4, 5];
+/// rng.shuffle(&mut order);
+/// assert!(rng.below(6) < 6);
+///
+/// // One word is all that it takes to go on later.
+/// let mut resumed = Rng::from_state(rng.state());
+/// assert_eq!(resumed.uniform(), rng.uniform());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rng {
+    state: u64,
+}
+
+impl Rng {
+    /// The sequence that belongs to a seed.
+    pub fn new(seed: u64) -> Self {
+        Rng { state: seed }
+    }
+
+    /// The n-th of the sequences that belong to a seed, for tasks that draw side by side.
+    ///
+    /// All sequences walk the same cycle of 2^64 numbers. A stream starts where two rounds of
+    /// hashing put it, so that neither near seeds nor near n give streams that start near each
+    /// other.
+    ///
+    /// ```
+    /// use drlim::Rng;
+    /// let first = |n| Rng::stream(1, n).next_u64();
+    /// assert_ne!(first(0), first(1));
+    /// ```
+    pub fn stream(seed: u64, n: u64) -> Self {
+        let start = hash(seed.wrapping_add(STEP)).wrapping_add(n.wrapping_mul(STEP));
+        Rng { state: hash(start.wrapping_add(STEP)) }
+    }
+
+    /// Where the sequence stands: see [`from_state`](Rng::from_state).
+    pub fn state(&self) -> u64 {
+        self.state
+    }
+
+    /// The sequence that goes on where another one stood.
+    pub fn from_state(state: u64) -> Self {
+        Rng { state }
+    }
+
+    /// 64 random bits.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(STEP);
+        hash(self.state)
+    }
+
+    /// A whole number below `n`, each with the same probability; 0 where `n` is 0.
+    ///
+    /// The high word of n r, for a random word r, is below n. 2^64 mod n of the low words would
+    /// favour some numbers, so a draw with a low word below that is repeated (Lemire 2019).
+    #[inline]
+    pub fn below(&mut self, n: u64) -> u64 {
+        let mut product = u128::from(n) * u128::from(self.next_u64());
+        if (product as u64) < n {
+            let favoured = n.wrapping_neg() % n;
+            while (product as u64) < favoured {
+                product = u128::from(n) * u128::from(self.next_u64());
+            }
+        }
+        (product >> 64) as u64
+    }
+
+    /// A number in [0, 1): one of the multiples of 2^-53, each with the same probability.
+    #[inline]
+    pub fn uniform(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 * (0.5 / (1_u64 << 52) as f64)
+    }
+
+    /// Puts the elements in random order, each order with the same probability.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u64 + 1) as usize);
+        }
+    }
+}
+
+/// Two rounds of shift and multiplication, in which every bit of the counter reaches every bit of
+/// the result; the constants are those of SplitMix64.
+#[inline(always)]
+fn hash(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_is_that_of_splitmix64() {
+        let mut rng = Rng::new(1234567);
+        let sequence: [u64; 5] = std::array::from_fn(|_| rng.next_u64());
+        assert_eq!(
+            sequence,
+            [
+                6457827717110365317,
+                3203168211198807973,
+                9817491932198370423,
+                4593380528125082431,
+                16408922859458223821,
+            ]
+        );
+    }
+
+    /// Counts that an equal distribution gives less than once in a billion are refused: each is
+    /// about normal, with the expected count as its variance.
+    fn assert_uniform(counts: &[u64]) {
+        let expected = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
+        for &count in counts {
+            assert!((count as f64 - expected).abs() < 6.5 * expected.sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn every_number_below_n_is_equally_likely() {
+        let mut rng = Rng::new(1);
+        assert_eq!((rng.below(0), rng.below(1)), (0, 0));
+        // Of the words that give a number below three quarters of 2^64 a quarter must be drawn
+        // again: without that, multiples of 3 would be twice as likely as the others.
+        for (n, cells) in [(10, 10), (3 << 62, 3)] {
+            let mut counts = vec![0; cells as usize];
+            for _ in 0..60_000 {
+                let number = rng.below(n);
+                counts[(number % cells) as usize] += 1;
+            }
+            assert_uniform(&counts);
+        }
+    }
+
+    #[test]
+    fn every_order_is_equally_likely() {
+        let mut rng = Rng::new(2);
+        let mut counts = [0; 64];
+        for _ in 0..24_000 {
+            let mut order = [0, 1, 2, 3];
+            rng.shuffle(&mut order);
+            counts[order[0] * 16 + order[1] * 4 + order[2]] += 1;
+        }
+        let seen: Vec<u64> = counts.into_iter().filter(|&count| count > 0).collect();
+        assert_eq!(seen.len(), 24);
+        assert_uniform(&seen);
+    }
+
+    #[test]
+    fn uniform_numbers_fill_the_unit_interval() {
+        let mut rng = Rng::new(3);
+        let mut counts = [0; 16];
+        for _ in 0..16_000 {
+            counts[(rng.uniform() * 16.0) as usize] += 1;
+        }
+        assert_uniform(&counts);
+    }
+
+    #[test]
+    fn streams_of_near_seeds_do_not_meet() {
+        let starts: Vec<u64> =
+            (0..100).flat_map(|seed| (0..100).map(move |n| Rng::stream(seed, n).state())).collect();
+        // Distances along the cycle, in steps: near ones would share their sequence.
+        let inverse =
+            (0..6).fold(1_u64, |x, _| x.wrapping_mul(2_u64.wrapping_sub(STEP.wrapping_mul(x))));
+        assert_eq!(inverse.wrapping_mul(STEP), 1);
+        let mut places: Vec<u64> = starts.iter().map(|start| start.wrapping_mul(inverse)).collect();
+        places.sort_unstable();
+        let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(nearest > Some(1 << 32), "{nearest:?} steps apart");
+    }
+}

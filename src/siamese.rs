@@ -1,0 +1,264 @@
+//! Training: the same network on both inputs of a pair, a loss between its outputs, an optimizer.
+//!
+//! The two copies of G_W in the paper share their weights, so here they are one network that sees
+//! both inputs in one doubled batch, and the gradient is the sum over both by itself.
+
+#![forbid(unsafe_code)]
+
+use std::ops::ControlFlow;
+
+use crate::batch::{RowsOut, rows};
+use crate::cx::Cx;
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::loss::{Objective, Outcome, Reduction};
+use crate::mat::{Mat, MatMut};
+use crate::nn::{Network, Workspace};
+use crate::optim::Optimizer;
+use crate::pairs::Sampler;
+use crate::real::Real;
+
+/// A network, its optimizer, and the memory of a training step.
+///
+/// ```
+/// use drlim::loss::{Contrastive, Objective};
+/// use drlim::nn::{Dense, Network, Shape};
+/// use drlim::optim::{Sgd, schedule};
+/// use drlim::pairs::Sampler;
+/// use drlim::siamese::{Fit, Siamese};
+/// use drlim::{Cx, Mat, Similar};
+/// use std::ops::ControlFlow;
+///
+/// // Four points on a line, in two classes.
+/// let points = [0.0, 0.1, 1.0, 1.1];
+/// let labels = [0, 0, 1, 1];
+/// let net = Network::builder(Shape::flat(1)).layer("map", Dense::new(2)).build(1)?;
+/// let mut siamese = Siamese::new(net, Sgd::new(), 4)?;
+/// let mut sampler = Sampler::new(Similar::Labels(&labels), 4, 1)?;
+/// let loss = Contrastive::new(1.0)?;
+/// let rate = schedule::constant(0.1);
+/// let losses = siamese.fit(
+///     &Cx::default(),
+///     &Objective::mean(&loss),
+///     Mat::new(&points, 4, 1)?,
+///     &mut sampler,
+///     Fit { epochs: 20, rate: &rate },
+///     |_| ControlFlow::Continue(()),
+/// )?;
+/// assert!(losses[19] < losses[0]);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+pub struct Siamese<T, O> {
+    net: Network<T>,
+    optimizer: O,
+    max_pairs: usize,
+    workspace: Workspace<T>,
+    dz: Vec<T>,
+    gradient: Vec<T>,
+}
+
+/// How long to train, and at what learning rates.
+#[derive(Clone, Copy)]
+pub struct Fit<'a> {
+    /// Rounds of the sampler's length.
+    pub epochs: usize,
+    /// The learning rate as a function of the step, counted from 0 over all epochs.
+    pub rate: &'a dyn Fn(u64) -> f64,
+}
+
+/// Where a training run is, told after every step and after every epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// Steps done in this epoch.
+    pub step: usize,
+    /// Steps in an epoch.
+    pub steps: usize,
+    /// Mean value of a pair: of the last step, or of the epoch where that has ended.
+    pub loss: f64,
+    /// The learning rate of the last step.
+    pub rate: f64,
+    /// Whether the epoch has ended. The last step is told by itself before.
+    pub epoch_ended: bool,
+}
+
+impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
+    /// For batches of up to `max_pairs` pairs.
+    pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
+        let samples =
+            max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
+        let workspace = Workspace::training(&net, samples)?;
+        let dz = vec![T::ZERO; samples * net.output().len()];
+        let gradient = vec![T::ZERO; net.params().len()];
+        Ok(Siamese { net, optimizer, max_pairs, workspace, dz, gradient })
+    }
+
+    /// The network.
+    pub fn net(&self) -> &Network<T> {
+        &self.net
+    }
+
+    /// The network, to be changed.
+    pub fn net_mut(&mut self) -> &mut Network<T> {
+        &mut self.net
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &O {
+        &self.optimizer
+    }
+
+    /// The network by itself, when training is over.
+    pub fn into_net(self) -> Network<T> {
+        self.net
+    }
+
+    /// The gradient of the last step.
+    pub fn gradient(&self) -> &[T] {
+        &self.gradient
+    }
+
+    /// One step on the pairs of rows (x1_i, x2_i): forward, loss, backward, optimizer.
+    ///
+    /// `x1` and `x2` have a row for each element of `similar`, at most `max_pairs`, and the width of
+    /// the network's input. Where an argument is refused, no parameter has changed.
+    pub fn step(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        rate: f64,
+        x1: Mat<T>,
+        x2: Mat<T>,
+        similar: &[bool],
+    ) -> Result<Outcome> {
+        let expected = [similar.len(), self.net.input().len()];
+        check_shape("step", "x1", x1.shape(), expected, "similar x the network's input")?;
+        check_shape("step", "x2", x2.shape(), expected, "as x1")?;
+        self.doubled(cx, objective, rate, similar, x1.iter().chain(x2.iter()))
+    }
+
+    /// One step on pairs of rows of `data`, given by index.
+    ///
+    /// `pairs` and `similar` have the same length, at most `max_pairs`; `data` has the width of the
+    /// network's input. Where an argument is refused, no parameter has changed.
+    pub fn step_pairs(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        rate: f64,
+        data: Mat<T>,
+        pairs: &[(u32, u32)],
+        similar: &[bool],
+    ) -> Result<Outcome> {
+        let expected = [data.rows(), self.net.input().len()];
+        check_shape("step_pairs", "data", data.shape(), expected, "the network's input")?;
+        check_len("step_pairs", "similar", similar.len(), pairs.len(), "as pairs")?;
+        for (at, &(i, j)) in pairs.iter().enumerate() {
+            let index = i.max(j) as usize;
+            if index >= data.rows() {
+                return Err(Error::Index { arg: "pairs", at, index, len: data.rows() });
+            }
+        }
+        let first = pairs.iter().map(|&(i, _)| data.row(i as usize));
+        let second = pairs.iter().map(|&(_, j)| data.row(j as usize));
+        self.doubled(cx, objective, rate, similar, first.chain(second))
+    }
+
+    /// A step on `2 similar.len()` samples: all first members, then all second ones.
+    fn doubled<'x>(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        rate: f64,
+        similar: &[bool],
+        samples: impl Iterator<Item = &'x [T]>,
+    ) -> Result<Outcome> {
+        let (pairs, width) = (similar.len(), self.net.output().len());
+        if pairs > self.max_pairs {
+            let (call, arg, expected) = ("step", "similar", self.max_pairs);
+            return Err(Error::Length { call, arg, got: pairs, expected, like: "at most" });
+        }
+        self.workspace.fill_input(samples);
+        let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
+        let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
+        let dz = &mut self.dz[..2 * pairs * width];
+        let (dz1, dz2) = MatMut::new(dz, 2 * pairs, width)?.split_rows_at(pairs);
+        let outcome = rows(cx, objective, z1, z2, similar, RowsOut::grads(dz1, dz2))?;
+        let dz = Mat::new(&self.dz[..2 * pairs * width], 2 * pairs, width)?;
+        self.net.backward(cx, dz, &mut self.workspace, &mut self.gradient, None)?;
+        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)?;
+        Ok(outcome)
+    }
+
+    /// Trains on batches of the sampler, whose indices are rows of `data`.
+    ///
+    /// `observe` is called after every step and after every epoch; it can show progress, keep a
+    /// log, or end the training by [`ControlFlow::Break`]. Returns the mean value of a pair in each
+    /// epoch, as far as training went.
+    pub fn fit(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        data: Mat<T>,
+        sampler: &mut Sampler,
+        fit: Fit,
+        mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<f64>> {
+        let (mut pairs, mut similar) = (Vec::new(), Vec::new());
+        let mut losses = Vec::with_capacity(fit.epochs);
+        let mut done = 0;
+        let steps = sampler.steps_per_epoch();
+        for epoch in 0..fit.epochs {
+            let (mut sum, mut count) = (0.0, 0);
+            let mut flow = ControlFlow::Continue(());
+            let mut rate = 0.0;
+            for step in 1..=steps {
+                sampler.next_batch(&mut pairs, &mut similar);
+                rate = (fit.rate)(done);
+                done += 1;
+                let outcome = self.step_pairs(cx, objective, rate, data, &pairs, &similar)?;
+                let value = match objective.reduction {
+                    Reduction::Sum => outcome.value,
+                    Reduction::Mean => outcome.value * outcome.pairs as f64,
+                };
+                sum += value;
+                count += outcome.pairs;
+                let loss = value / outcome.pairs as f64;
+                flow = observe(&Progress { epoch, step, steps, loss, rate, epoch_ended: false });
+                if flow.is_break() {
+                    break;
+                }
+            }
+            let loss = sum / count as f64;
+            losses.push(loss);
+            let progress = Progress { epoch, step: steps, steps, loss, rate, epoch_ended: true };
+            if flow.is_break() || observe(&progress).is_break() {
+                break;
+            }
+        }
+        Ok(losses)
+    }
+
+    /// The embeddings of new samples, one a row, in `z`, which is overwritten.
+    ///
+    /// `x` has any number of rows; it is taken in batches of the training's size.
+    pub fn embed(&mut self, cx: &Cx, x: Mat<T>, mut z: MatMut<T>) -> Result<()> {
+        let (inputs, outputs) = (self.net.input().len(), self.net.output().len());
+        check_shape("embed", "x", x.shape(), [x.rows(), inputs], "the network's input")?;
+        check_shape("embed", "z", z.shape(), [x.rows(), outputs], "x by the network's output")?;
+        let at_once = self.workspace.max_samples();
+        if at_once == 0 && x.rows() > 0 {
+            let (arg, got) = ("max_pairs", 0.0);
+            return Err(Error::Value { arg, got, expected: "at least 1 to embed samples" });
+        }
+        for start in (0..x.rows()).step_by(at_once.max(1)) {
+            let end = (start + at_once).min(x.rows());
+            let batch = self.net.forward(cx, x.rows_range(start, end), &mut self.workspace)?;
+            for (i, row) in batch.iter().enumerate() {
+                z.row_mut(start + i).copy_from_slice(row);
+            }
+        }
+        Ok(())
+    }
+}

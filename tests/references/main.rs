@@ -1,0 +1,12 @@
+//! Values and gradients against PyTorch's autograd in f64: one module for each reference file.
+//!
+//! Every case of a file is computed on every tier in both precisions. See `common/reference.rs` for
+//! the files, the tolerances and how to point the tests at other ones.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod drlim_net;
+mod layers;
+mod optimizers;
+mod pair_losses;
