@@ -31,7 +31,7 @@ const NONE: u32 = u32::MAX;
 /// Ranked by squared distance, equal ones by number, NaN after everything.
 pub(crate) struct Nearest<'a, T> {
     pub queries: Mat<'a, T>,
-    /// At least `k`, one more where a query is among them; fewer than [`u32::MAX`] + 1.
+    /// At least `k`, one more where the queries are among them; at most [`u32::MAX`].
     pub references: Mat<'a, T>,
     /// Where query i is reference `own + i`, which is not its own neighbour.
     pub own: Option<usize>,
@@ -47,8 +47,12 @@ impl<T: Real> Kernel<T> for Nearest<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
-        // Half of the registers of AVX-512 hold the sums of 4 x 4 pairs, half of AVX2's 2 x 4.
-        if S::TILE_ROWS >= 8 { self.search::<S, 4>(s) } else { self.search::<S, 2>(s) }
+        // Sums take half of the registers: AVX-512 has 32 of 64 bytes, the other tiers have 16.
+        if S::LANES * size_of::<T>() >= 64 {
+            self.search::<S, 4>(s)
+        } else {
+            self.search::<S, 2>(s)
+        }
     }
 }
 
@@ -56,7 +60,7 @@ impl<T: Real> Nearest<'_, T> {
     #[inline(always)]
     fn search<S: Simd<T>, const QUERIES: usize>(&mut self, s: S) {
         self.indices.fill(NONE);
-        self.distances.fill(T::ZERO / T::ZERO);
+        self.distances.fill(T::from_f64(f64::NAN));
         let row_bytes = self.references.cols() * size_of::<T>();
         let height = (BLOCK_BYTES / row_bytes.max(1)).clamp(16, 1024).next_multiple_of(REFERENCES);
         let count = self.references.rows();

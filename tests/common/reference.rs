@@ -144,14 +144,7 @@ impl Reference {
 
     /// As [`compare`](Reference::compare), for sums that may cancel: relative to the largest entry
     /// or the largest term of a sum, whichever is larger.
-    pub fn compare_sums<T: Element>(
-        &self,
-        case: &str,
-        name: &str,
-        got: &[T],
-        term: f64,
-        by: &str,
-    ) {
+    pub fn compare_sums<T: Element>(&self, case: &str, name: &str, got: &[T], term: f64, by: &str) {
         let expected: Vec<f64> = self.reals(case, name);
         let largest = expected.iter().fold(term, |largest: f64, x| largest.max(x.abs()));
         let allowed = tolerance::<T>() * largest;
