@@ -10,6 +10,8 @@ mod graph;
 pub mod init;
 mod isa;
 mod kernel;
+#[doc(hidden)]
+pub mod limits;
 pub mod loss;
 mod mat;
 pub mod metrics;

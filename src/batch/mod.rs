@@ -19,6 +19,6 @@ const TASK_BYTES: usize = 256 << 10;
 const MOST_TASKS: usize = 64;
 
 /// Rows of a task: a function of the shape alone, since it decides the order of addition.
-fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
+pub(crate) fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
     (TASK_BYTES / bytes_per_row.max(1)).max(rows.div_ceil(MOST_TASKS)).next_multiple_of(16)
 }

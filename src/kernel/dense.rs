@@ -25,6 +25,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether all offsets of such a layer can be counted.
+    pub(crate) fn fits(inputs: usize, outputs: usize) -> bool {
+        let rows = inputs.max(outputs).checked_mul(DEPTH);
+        let weights = inputs.checked_mul(outputs);
+        [rows, weights].iter().all(|len| len.is_some_and(|len| len <= isize::MAX as usize / 8))
+    }
+
+    /// The sizes must fit: the caller has checked them.
     pub(crate) fn new(inputs: usize, outputs: usize) -> Self {
         Plan {
             inputs,

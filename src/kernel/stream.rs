@@ -12,7 +12,7 @@
 #![allow(unsafe_code, reason = "streamed stores go through raw pointers")]
 
 use crate::real::Real;
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
 /// What a cache line holds, in bytes.
 const LINE: usize = 64;
@@ -81,4 +81,52 @@ pub(crate) fn scaled_differences<T: Real, S: Simd<T>>(
 #[inline(always)]
 fn difference<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T], at: usize) -> S::F {
     s.load(&a[at..at + S::LANES]) - s.load(&b[at..at + S::LANES])
+}
+
+/// Two copies side by side: what `rows` with gradients moves, without its arithmetic.
+pub(crate) struct Copy<'a, T> {
+    pub from: [&'a [T]; 2],
+    pub to: [&'a mut [T]; 2],
+    pub past_caches: bool,
+}
+
+impl<T: Real> Kernel<T> for Copy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        /// Elements of one copy before it is the other's turn.
+        const TURN: usize = 1024;
+        let [a, b] = self.from;
+        let [c, d] = self.to;
+        for ((a, b), (c, d)) in
+            a.chunks(TURN).zip(b.chunks(TURN)).zip(c.chunks_mut(TURN).zip(d.chunks_mut(TURN)))
+        {
+            for (from, to) in [(a, c), (b, d)] {
+                copy(s, from, to, self.past_caches);
+            }
+        }
+        s.fence();
+    }
+}
+
+/// The caller of a copy past the caches calls [`Simd::fence`] before its task ends.
+#[inline(always)]
+fn copy<T: Real, S: Simd<T>>(s: S, from: &[T], to: &mut [T], past_caches: bool) {
+    let head = to.as_ptr().align_offset(S::LANES * size_of::<T>()).min(to.len());
+    let (first, to) = to.split_at_mut(head);
+    let (first_from, from) = from.split_at(head);
+    s.store(s.load(first_from), first);
+    let mut to = to.chunks_exact_mut(S::LANES);
+    let mut from = from.chunks_exact(S::LANES);
+    for (to, from) in to.by_ref().zip(from.by_ref()) {
+        if past_caches {
+            // SAFETY: `to` holds a vector and lies a multiple of vectors after an aligned address;
+            // the caller fences.
+            unsafe { s.stream(s.load(from), to.as_mut_ptr()) }
+        } else {
+            s.store(s.load(from), to);
+        }
+    }
+    s.store(s.load(from.remainder()), to.into_remainder());
 }

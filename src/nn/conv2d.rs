@@ -95,14 +95,17 @@ impl<T: Real> Layer<T> for Conv2d {
             height: input.height + 2 * self.padding,
             width: input.width + 2 * self.padding,
         };
-        let taps = Shape::image(input.channels, self.kernel[0], self.kernel[1]);
-        let weights = taps.checked_len().and_then(|taps| taps.checked_mul(self.maps));
-        let (Some(_), Some(_), Some(_)) = (frame.checked_len(), output.checked_len(), weights)
-        else {
+        let taps = Shape::image(input.channels, self.kernel[0], self.kernel[1]).checked_len();
+        let weights = taps.and_then(|taps| taps.checked_mul(self.maps));
+        // What a workspace holds for one sample is a small multiple of these.
+        let all = [frame.checked_len(), output.checked_len(), weights];
+        if !all.iter().all(|len| len.is_some_and(|len| len <= isize::MAX as usize >> 16)) {
             return Err("its size overflows".to_owned());
-        };
+        }
         let sizes = |shape: Shape| [shape.channels, shape.height, shape.width];
-        let covers = self.padding == 0 && self.kernel == [input.height, input.width];
+        let covers = self.padding == 0
+            && self.kernel == [input.height, input.width]
+            && dense_kernel::Plan::fits(input.len(), self.maps);
         self.dense = covers.then(|| dense_kernel::Plan::new(input.len(), self.maps));
         self.plan = Plan::new(sizes(input), sizes(output), self.kernel, self.stride, self.padding);
         Ok(output)

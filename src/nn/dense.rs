@@ -24,27 +24,31 @@ const FEW_SAMPLES: usize = 4;
 /// Its backward pass is dx = W' dy, dW = sum of dy x', db = sum of dy over the samples.
 #[derive(Clone, Debug, Default)]
 pub struct Dense {
+    outputs: usize,
     plan: Plan,
 }
 
 impl Dense {
     /// A layer of so many outputs.
     pub fn new(outputs: usize) -> Self {
-        Dense { plan: Plan::new(0, outputs) }
+        Dense { outputs, plan: Plan::default() }
     }
 }
 
 impl<T: Real> Layer<T> for Dense {
     fn kind(&self) -> String {
-        format!("Dense {}", self.plan.outputs)
+        format!("Dense {}", self.outputs)
     }
 
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
-        if self.plan.outputs == 0 {
+        if self.outputs == 0 {
             return Err("a dense layer needs at least one output".to_owned());
         }
-        self.plan = Plan::new(input.len(), self.plan.outputs);
-        Ok(Shape::flat(self.plan.outputs))
+        if !Plan::fits(input.len(), self.outputs) {
+            return Err("its size overflows".to_owned());
+        }
+        self.plan = Plan::new(input.len(), self.outputs);
+        Ok(Shape::flat(self.outputs))
     }
 
     fn params(&self) -> Vec<ParamSpec> {

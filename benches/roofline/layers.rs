@@ -1,0 +1,220 @@
+//! Training steps and forward passes against the FMA peak, counting the flops of products only; and
+//! tanh against the time of a copy.
+
+use std::hint::black_box;
+
+use drlim::loss::{Contrastive, Objective};
+use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
+use drlim::optim::Sgd;
+use drlim::siamese::Siamese;
+use drlim::{Cx, Isa, Mat, Real, Rng, Tier, gradcheck};
+
+use super::peak::Peaks;
+use super::report::{Line, Report};
+use super::{Runner, Times};
+
+pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
+    let steps: [(_, Build, f64); 2] =
+        [("train_step_drlim", drlim_net, 0.45), ("train_step_lenet", lenet, 0.7)];
+    for (kernel, build, goal) in steps {
+        if runner.wants(kernel) {
+            for pairs in runner.batches(&[128]) {
+                measure_step(runner, peaks, kernel, build, pairs, goal, report);
+            }
+        }
+    }
+    if runner.wants("forward_drlim") {
+        for images in runner.batches(&[1]) {
+            measure_forward(runner, peaks, images, report);
+        }
+    }
+    if runner.wants("tanh") {
+        for elements in runner.batches(&[16384]) {
+            measure_tanh(runner, elements, report);
+        }
+    }
+}
+
+/// A network of either precision's, by its depth of channels, and the multiply-adds of its products
+/// for one image: of all layers, and of the first one.
+type Build = fn(Seed) -> (Network<f32>, Products);
+type Seed = u64;
+
+struct Products {
+    all: usize,
+    first: usize,
+}
+
+impl Products {
+    /// Forward, weight gradient, and input gradient of all layers but the first: two flops each.
+    fn step_flops(&self, images: usize) -> f64 {
+        (2 * images * (3 * self.all - self.first)) as f64
+    }
+}
+
+fn drlim_layers<T: Real>(seed: Seed) -> Network<T> {
+    Network::builder(Shape::image(1, 32, 32))
+        .layer("c1", Conv2d::new(15, 6))
+        .layer("tanh1", Tanh::new())
+        .layer("s2", Subsample2d::new(3))
+        .layer("tanh2", Tanh::new())
+        .layer("c3", Conv2d::new(30, 9))
+        .layer("tanh3", Tanh::new())
+        .layer("f4", Dense::new(2))
+        .build(seed)
+        .expect("the paper's network")
+}
+
+fn drlim_net(seed: Seed) -> (Network<f32>, Products) {
+    let first = 15 * 36 * 27 * 27;
+    (drlim_layers(seed), Products { all: first + 30 * 15 * 81 + 30 * 2, first })
+}
+
+fn lenet(seed: Seed) -> (Network<f32>, Products) {
+    let net = Network::builder(Shape::image(1, 28, 28))
+        .layer("conv1", Conv2d::new(20, 5))
+        .layer("pool1", AvgPool2d::new(2))
+        .layer("conv2", Conv2d::new(50, 5))
+        .layer("pool2", AvgPool2d::new(2))
+        .layer("ip1", Dense::new(500))
+        .layer("relu1", Relu::new())
+        .layer("ip2", Dense::new(10))
+        .layer("feat", Dense::new(2))
+        .build(seed)
+        .expect("LeNet");
+    let first = 20 * 25 * 24 * 24;
+    let all = first + 50 * 20 * 25 * 8 * 8 + 800 * 500 + 500 * 10 + 10 * 2;
+    (net, Products { all, first })
+}
+
+fn images(rng: &mut Rng, count: usize, len: usize) -> Vec<f32> {
+    (0..count * len).map(|_| rng.uniform() as f32).collect()
+}
+
+fn measure_step(
+    runner: &Runner,
+    peaks: &Peaks,
+    kernel: &'static str,
+    build: Build,
+    pairs: usize,
+    goal: f64,
+    report: &mut Report,
+) {
+    let mut rng = Rng::new(1);
+    let similar: Vec<bool> = (0..pairs).map(|i| i % 2 == 0).collect();
+    let loss = Contrastive::new(1.0_f32).expect("a margin of 1");
+    let objective = Objective::mean(&loss);
+    runner.contexts(|cx, threads| {
+        let (net, products) = build(1);
+        let len = net.input().len();
+        let x = images(&mut rng, 2 * pairs, len);
+        let (x1, x2) = x.split_at(pairs * len);
+        let view = |x| Mat::new(x, pairs, len).expect("a row an image");
+        let mut siamese = Siamese::new(net, Sgd::new(), pairs).expect("a siamese pair");
+        let mut step = || {
+            let (x1, x2) = (view(x1), view(x2));
+            siamese.step(&cx, &objective, 1e-4, x1, x2, &similar).expect("a step")
+        };
+        let values: Vec<f64> = (0..5).map(|_| step().value).collect();
+        assert!(values[4] < values[0], "five small steps lower the loss: {values:?}");
+        let times = runner.time(|| {
+            black_box(step());
+        });
+        let goal = Some(goal).filter(|_| counts(runner, cx, threads));
+        let flops = products.step_flops(2 * pairs);
+        report.lines.push(line(kernel, pairs, cx, threads, times, flops, peaks, goal));
+    });
+}
+
+fn measure_forward(runner: &Runner, peaks: &Peaks, count: usize, report: &mut Report) {
+    let mut check = drlim_layers::<f64>(1);
+    let worst = gradcheck::check_network(&mut check, 1, 1);
+    // A forward pass that were wrong would not have these derivatives.
+    assert!(worst.expect("a network").error < 1e-6);
+    let (net, products) = drlim_net(1);
+    let x = images(&mut Rng::new(1), count, net.input().len());
+    let mut workspace = Workspace::inference(&net, count).expect("a workspace");
+    runner.contexts(|cx, threads| {
+        if threads > 1 {
+            return;
+        }
+        let x = Mat::new(&x, count, net.input().len()).expect("a row an image");
+        let times = runner.time(|| {
+            black_box(net.forward(&cx, x, &mut workspace).expect("a forward pass"));
+        });
+        let goal = Some(0.25).filter(|_| cx.isa == Isa::best());
+        let flops = (2 * count * products.all) as f64;
+        report.lines.push(line("forward_drlim", count, cx, threads, times, flops, peaks, goal));
+    });
+}
+
+/// The layer on data that stays in L2, in elements a second; the share is of the time of as many
+/// elements copied there.
+fn measure_tanh(runner: &Runner, elements: usize, report: &mut Report) {
+    let net = Network::<f32>::builder(Shape::flat(elements)).layer("tanh", Tanh::new()).build(1);
+    let net = net.expect("a network of one layer");
+    let x: Vec<f32> = (0..elements).map(|i| i as f32 * 1e-3 - 8.0).collect();
+    let mut workspace = Workspace::inference(&net, 1).expect("a workspace");
+    let mut y = vec![0.0_f32; elements];
+    runner.contexts(|cx, threads| {
+        if threads > 1 || (cx.isa.tier() == Tier::Portable && !runner.test) {
+            return;
+        }
+        let x_row = Mat::new(&x, 1, elements).expect("one row");
+        let row = net.forward(&cx, x_row, &mut workspace).expect("a forward pass").row(0);
+        for (&x, &y) in x.iter().zip(row) {
+            let exact = f64::from(x).tanh();
+            assert!((f64::from(y) - exact).abs() <= 2.4e-7 * exact.abs(), "tanh({x}) = {y}");
+        }
+        let [limit, times] = runner.time_in_turn(
+            || black_box(&mut y).copy_from_slice(&x),
+            || {
+                black_box(net.forward(&cx, x_row, &mut workspace).expect("a forward pass"));
+            },
+        );
+        report.lines.push(Line {
+            kernel: "tanh",
+            shape: elements.to_string(),
+            element: "f32",
+            tier: cx.isa.to_string(),
+            threads,
+            best_ms: times.best * 1e3,
+            median_ms: times.median * 1e3,
+            rate: elements as f64 / times.best / 1e9,
+            unit: "Gelem/s",
+            share: limit.best / times.best,
+            goal: None,
+        });
+    });
+}
+
+fn counts(runner: &Runner, cx: Cx, threads: usize) -> bool {
+    Some(&threads) == runner.threads.last() && cx.isa == Isa::best()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the columns of the table")]
+fn line(
+    kernel: &'static str,
+    batch: usize,
+    cx: Cx,
+    threads: usize,
+    times: Times,
+    flops: f64,
+    peaks: &Peaks,
+    goal: Option<f64>,
+) -> Line {
+    let rate = flops / times.best;
+    Line {
+        kernel,
+        shape: batch.to_string(),
+        element: "f32",
+        tier: cx.isa.to_string(),
+        threads,
+        best_ms: times.best * 1e3,
+        median_ms: times.median * 1e3,
+        rate: rate / 1e9,
+        unit: "GFLOP/s",
+        share: rate / peaks.of("f32", cx, threads),
+        goal,
+    }
+}
