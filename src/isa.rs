@@ -93,6 +93,15 @@ impl Isa {
         self.0
     }
 
+    /// How many elements of a type a vector of the tier holds.
+    pub(crate) fn lanes<T>(self) -> usize {
+        let bytes = match self.0 {
+            Tier::Portable | Tier::Avx2 => 32,
+            Tier::Avx512 => 64,
+        };
+        bytes / size_of::<T>()
+    }
+
     fn at_most(limit: Tier) -> Self {
         Isa::available().filter(|isa| isa.0 <= limit).last().unwrap_or(Isa(Tier::Portable))
     }

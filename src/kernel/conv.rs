@@ -12,8 +12,13 @@
 //! gradient broadcasts pixels of the image and reads dY' in vectors of output channels. Padding is a
 //! copy of the image in a frame of zeros.
 
+use std::ops::Range;
+
+use super::dense::AddRows;
 use super::pool;
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, product};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::transpose::transpose;
+use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -132,21 +137,25 @@ impl Plan {
     }
 
     /// The image in its frame of zeros. The frame has been zeroed before the first image.
-    #[inline(always)]
     fn framed<'a, T: Real>(&self, image: &'a [T], frame: &'a mut [T]) -> &'a [T] {
         if self.padding == 0 {
             return image;
         }
-        let [channels, height, width] = self.input;
-        let [_, frame_height, frame_width] = self.padded();
-        for channel in 0..channels {
-            for y in 0..height {
-                let to = (channel * frame_height + y + self.padding) * frame_width + self.padding;
-                let from = (channel * height + y) * width;
-                frame[to..][..width].copy_from_slice(&image[from..][..width]);
-            }
+        for (from, to) in self.frame_rows() {
+            frame[to..][..self.input[2]].copy_from_slice(&image[from..][..self.input[2]]);
         }
         frame
+    }
+
+    /// Where each row of an image starts, in the image and in its frame.
+    fn frame_rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [_, height, width] = self.input;
+        let [_, frame_height, frame_width] = self.padded();
+        let (rows, padding) = (self.input[0] * height, self.padding);
+        (0..rows).map(move |row| {
+            let (channel, y) = (row / height, row % height);
+            (row * width, (channel * frame_height + y + padding) * frame_width + padding)
+        })
     }
 
     /// Whether output rows fill vectors well enough to read patches from the image itself.
@@ -154,202 +163,106 @@ impl Plan {
         let width = self.output[2];
         self.stride == 1 && 4 * width >= 3 * width.next_multiple_of(lanes)
     }
+
+    /// The weights as the broadcast operand, a row for each output channel.
+    fn weights<'a, T: Real>(&'a self, weight: &'a [T]) -> Broadcast<'a, T> {
+        let (rows, depth) = (self.weight_rows.all(), self.weight_columns.all());
+        Broadcast { data: weight, rows, depth }
+    }
 }
 
 /// y = W * x + bias for each of some images.
-pub(crate) struct ConvForward<'a, T> {
-    pub plan: &'a Plan,
-    pub weight: &'a [T],
-    pub bias: &'a [T],
-    pub x: &'a [T],
-    pub y: &'a mut [T],
-    pub scratch: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for ConvForward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let (frame, band) = self.scratch.split_at_mut(plan.frame_len());
-        frame.fill(T::ZERO);
-        let images = self.x.chunks_exact(plan.input_len());
-        for (image, y) in images.zip(self.y.chunks_exact_mut(plan.output_len())) {
-            let image = plan.framed(image, frame);
-            let weight = Broadcast {
-                data: self.weight,
-                rows: plan.weight_rows.all(),
-                depth: plan.weight_columns.all(),
-            };
-            if plan.reads_rows_in_place(S::LANES) {
-                forward_in_place(s, plan, weight, self.bias, image, y);
-            } else {
-                forward_by_bands(s, plan, weight, self.bias, image, band, y);
-            }
+pub(crate) fn forward<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    [weight, bias]: [&[T]; 2],
+    x: &[T],
+    y: &mut [T],
+    scratch: &mut [T],
+) {
+    let (frame, band) = scratch.split_at_mut(plan.frame_len());
+    frame.fill(T::ZERO);
+    let in_place = plan.reads_rows_in_place(isa.lanes::<T>());
+    let images = x.chunks_exact(plan.input_len());
+    for (image, y) in images.zip(y.chunks_exact_mut(plan.output_len())) {
+        let image = plan.framed(image, frame);
+        if in_place {
+            forward_in_place(isa, plan, [weight, bias], image, y);
+        } else {
+            forward_by_bands(isa, plan, [weight, bias], image, band, y);
         }
     }
 }
 
-#[inline(always)]
-fn forward_in_place<T: Real, S: Simd<T>>(
-    s: S,
+fn forward_in_place<T: Real>(
+    isa: Isa,
     plan: &Plan,
-    weight: Broadcast<T>,
-    bias: &[T],
+    [weight, bias]: [&[T]; 2],
     image: &[T],
     y: &mut [T],
 ) {
     let [_, height, width] = plan.output;
     let frame_width = plan.padded()[2];
     for row in 0..height {
-        let patches = Contiguous { data: &image[row * frame_width..], from: plan.taps.all() };
-        let c = Output { data: &mut y[row * width..], stride: height * width, width };
-        product(s, weight, patches, Initial::PerRow(bias), c);
+        let product = Product {
+            a: plan.weights(weight),
+            b: Contiguous { data: &image[row * frame_width..], from: plan.taps.all() },
+            initial: Initial::PerRow(bias),
+            c: Output { data: &mut y[row * width..], stride: height * width, width },
+        };
+        T::dispatch(isa, product);
     }
 }
 
-#[inline(always)]
-fn forward_by_bands<T: Real, S: Simd<T>>(
-    s: S,
+fn forward_by_bands<T: Real>(
+    isa: Isa,
     plan: &Plan,
-    weight: Broadcast<T>,
-    bias: &[T],
+    [weight, bias]: [&[T]; 2],
     image: &[T],
     band: &mut [T],
     y: &mut [T],
 ) {
     let (pixels, at_once) = (plan.pixel_count(), plan.band_pixels());
-    let width = plan.output[2];
     for from in (0..pixels).step_by(at_once) {
         let to = (from + at_once).min(pixels);
-        let first_taps = plan.pixels.range(from..to);
-        for (&tap, band) in plan.taps.all().as_slice().iter().zip(band.chunks_exact_mut(at_once)) {
-            for (&pixel, run) in
-                first_taps.as_slice().iter().step_by(width).zip(band.chunks_exact_mut(width))
-            {
-                gather(s, &image[tap + pixel..], plan.stride, run);
-            }
-        }
-        let patches = Contiguous { data: band, from: plan.band_rows.all() };
-        let c = Output { data: &mut y[from..], stride: pixels, width: to - from };
-        product(s, weight, patches, Initial::PerRow(bias), c);
+        T::dispatch(isa, GatherBand { plan, pixels: from..to, image, band: &mut *band });
+        let product = Product {
+            a: plan.weights(weight),
+            b: Contiguous { data: band, from: plan.band_rows.all() },
+            initial: Initial::PerRow(bias),
+            c: Output { data: &mut y[from..], stride: pixels, width: to - from },
+        };
+        T::dispatch(isa, product);
     }
 }
 
-/// Every `stride`-th element.
-#[inline(always)]
-fn gather<T: Real, S: Simd<T>>(s: S, from: &[T], stride: usize, to: &mut [T]) {
-    if stride == 1 {
-        let n = to.len();
-        for (from, to) in from[..n].chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
-            s.store(s.load(from), to);
-        }
-    } else {
-        for (to, from) in to.iter_mut().zip(from.iter().step_by(stride)) {
-            *to = *from;
-        }
-    }
+/// Whole rows of output pixels, as a row of the band for each tap.
+struct GatherBand<'a, T> {
+    plan: &'a Plan,
+    pixels: Range<usize>,
+    image: &'a [T],
+    band: &'a mut [T],
 }
 
-/// The weight and bias gradients summed over some images, as K rows of output channels and one row
-/// of biases, left at the start of `scratch`.
-pub(crate) struct ConvWeightGradient<'a, T> {
-    pub plan: &'a Plan,
-    pub x: &'a [T],
-    pub dy: &'a [T],
-    pub scratch: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for ConvWeightGradient<'_, T> {
+impl<T: Real> Kernel<T> for GatherBand<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let (channels, pixels, taps) = (plan.output[0], plan.pixel_count(), plan.tap_count());
-        let (partial, rest) = self.scratch.split_at_mut(plan.partial_len());
-        let (frame, transposed) = rest.split_at_mut(plan.frame_len());
-        let transposed = &mut transposed[..plan.output_len()];
-        partial.fill(T::ZERO);
-        frame.fill(T::ZERO);
-        let images = self.x.chunks_exact(plan.input_len());
-        for (image, dy) in images.zip(self.dy.chunks_exact(plan.output_len())) {
-            let image = plan.framed(image, frame);
-            transpose(dy, pixels, transposed);
-            let (weights, biases) = partial.split_at_mut(taps * channels);
-            for dy in transposed.chunks_exact(channels) {
-                pool::add(s, dy, biases);
-            }
-            product(
-                s,
-                Broadcast { data: image, rows: plan.taps.all(), depth: plan.pixels.all() },
-                Contiguous { data: transposed, from: plan.transposed_rows.all() },
-                Initial::Output,
-                Output { data: weights, stride: channels, width: channels },
-            );
-        }
-    }
-}
-
-/// The transpose of rows of `cols` elements.
-#[inline(always)]
-pub(crate) fn transpose<T: Real>(from: &[T], cols: usize, to: &mut [T]) {
-    let rows = from.len() / cols;
-    for (i, row) in from.chunks_exact(cols).enumerate() {
-        for (&from, to) in row.iter().zip(to[i..].iter_mut().step_by(rows)) {
-            *to = from;
-        }
-    }
-}
-
-/// dx for each of some images: the products of each channel's taps with dY, scattered.
-pub(crate) struct ConvInputGradient<'a, T> {
-    pub plan: &'a Plan,
-    pub weight: &'a [T],
-    pub dy: &'a [T],
-    pub dx: &'a mut [T],
-    pub scratch: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for ConvInputGradient<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let [channels, height, width] = plan.input;
-        let [_, frame_height, frame_width] = plan.padded();
-        let (pixels, window) = (plan.pixel_count(), plan.kernel[0] * plan.kernel[1]);
-        let (frame, patches) = self.scratch.split_at_mut(plan.frame_len());
-        let patches = &mut patches[..window * pixels];
-        let images = self.dy.chunks_exact(plan.output_len());
-        for (dy, dx) in images.zip(self.dx.chunks_exact_mut(plan.input_len())) {
-            // Without padding the gradient is scattered in place, else into the frame.
-            let framed = if plan.padding > 0 { &mut *frame } else { &mut *dx };
-            framed.fill(T::ZERO);
-            for channel in 0..channels {
-                let taps = channel * window..(channel + 1) * window;
-                product(
-                    s,
-                    Broadcast {
-                        data: self.weight,
-                        rows: plan.weight_columns.range(taps),
-                        depth: plan.weight_rows.all(),
-                    },
-                    Contiguous { data: dy, from: plan.map_rows.all() },
-                    Initial::Zero,
-                    Output { data: patches, stride: pixels, width: pixels },
-                );
-                let map = &mut framed[channel * frame_height * frame_width..];
-                scatter(s, plan, patches, map);
-            }
-            if plan.padding > 0 {
-                for channel in 0..channels {
-                    for y in 0..height {
-                        let from = (channel * frame_height + y + plan.padding) * frame_width;
-                        let from = &frame[from + plan.padding..][..width];
-                        dx[(channel * height + y) * width..][..width].copy_from_slice(from);
+        let (plan, width) = (self.plan, self.plan.output[2]);
+        let rows = plan.pixels.range(self.pixels).as_slice();
+        let taps = plan.taps.all().as_slice();
+        for (&tap, band) in taps.iter().zip(self.band.chunks_exact_mut(plan.band_pixels())) {
+            for (&pixel, run) in rows.iter().step_by(width).zip(band.chunks_exact_mut(width)) {
+                let from = &self.image[tap + pixel..];
+                if plan.stride == 1 {
+                    let chunks = from[..width].chunks(S::LANES).zip(run.chunks_mut(S::LANES));
+                    for (from, to) in chunks {
+                        s.store(s.load(from), to);
+                    }
+                } else {
+                    for (to, from) in run.iter_mut().zip(from.iter().step_by(plan.stride)) {
+                        *to = *from;
                     }
                 }
             }
@@ -357,20 +270,100 @@ impl<T: Real> Kernel<T> for ConvInputGradient<'_, T> {
     }
 }
 
-/// Adds each tap's row of patches to the pixels that the tap reads.
-#[inline(always)]
-fn scatter<T: Real, S: Simd<T>>(s: S, plan: &Plan, patches: &[T], map: &mut [T]) {
-    let width = plan.output[2];
-    let taps = plan.taps.all().as_slice();
-    for (&tap, patches) in taps.iter().zip(patches.chunks_exact(plan.pixel_count())) {
-        let first_taps = plan.pixels.all().as_slice().iter().step_by(width);
-        for (&pixel, run) in first_taps.zip(patches.chunks_exact(width)) {
-            let map = &mut map[tap + pixel..];
-            if plan.stride == 1 {
-                pool::add(s, run, &mut map[..width]);
-            } else {
-                for (from, to) in run.iter().zip(map.iter_mut().step_by(plan.stride)) {
-                    *to += *from;
+/// The weight and bias gradients summed over some images, as K rows of output channels and one row
+/// of biases, left at the start of `scratch`.
+pub(crate) fn weight_gradient<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    x: &[T],
+    dy: &[T],
+    scratch: &mut [T],
+) {
+    let (channels, pixels) = (plan.output[0], plan.pixel_count());
+    let (partial, rest) = scratch.split_at_mut(plan.partial_len());
+    let (frame, transposed) = rest.split_at_mut(plan.frame_len());
+    let transposed = &mut transposed[..plan.output_len()];
+    let (weights, biases) = partial.split_at_mut(plan.tap_count() * channels);
+    weights.fill(T::ZERO);
+    biases.fill(T::ZERO);
+    frame.fill(T::ZERO);
+    let images = x.chunks_exact(plan.input_len());
+    for (image, dy) in images.zip(dy.chunks_exact(plan.output_len())) {
+        let data = plan.framed(image, frame);
+        transpose(dy, pixels, transposed);
+        T::dispatch(isa, AddRows { rows: transposed, sum: &mut *biases });
+        let product = Product {
+            a: Broadcast { data, rows: plan.taps.all(), depth: plan.pixels.all() },
+            b: Contiguous { data: transposed, from: plan.transposed_rows.all() },
+            initial: Initial::Output,
+            c: Output { data: &mut *weights, stride: channels, width: channels },
+        };
+        T::dispatch(isa, product);
+    }
+}
+
+/// dx for each of some images: the products of each channel's taps with dY, scattered.
+pub(crate) fn input_gradient<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    weight: &[T],
+    dy: &[T],
+    dx: &mut [T],
+    scratch: &mut [T],
+) {
+    let [_, frame_height, frame_width] = plan.padded();
+    let (pixels, window) = (plan.pixel_count(), plan.kernel[0] * plan.kernel[1]);
+    let (frame, patches) = scratch.split_at_mut(plan.frame_len());
+    let patches = &mut patches[..window * pixels];
+    let images = dy.chunks_exact(plan.output_len());
+    for (dy, dx) in images.zip(dx.chunks_exact_mut(plan.input_len())) {
+        // Without padding the gradient is scattered in place, else into the frame.
+        let framed = if plan.padding > 0 { &mut *frame } else { &mut *dx };
+        framed.fill(T::ZERO);
+        for channel in 0..plan.input[0] {
+            let rows = plan.weight_columns.range(channel * window..(channel + 1) * window);
+            let product = Product {
+                a: Broadcast { data: weight, rows, depth: plan.weight_rows.all() },
+                b: Contiguous { data: dy, from: plan.map_rows.all() },
+                initial: Initial::Zero,
+                c: Output { data: &mut *patches, stride: pixels, width: pixels },
+            };
+            T::dispatch(isa, product);
+            let map = &mut framed[channel * frame_height * frame_width..];
+            T::dispatch(isa, ScatterPatches { plan, patches, map });
+        }
+        if plan.padding > 0 {
+            for (to, from) in plan.frame_rows() {
+                dx[to..][..plan.input[2]].copy_from_slice(&frame[from..][..plan.input[2]]);
+            }
+        }
+    }
+}
+
+/// Adds each tap's row of patches of one channel to the pixels that the tap reads.
+struct ScatterPatches<'a, T> {
+    plan: &'a Plan,
+    patches: &'a [T],
+    map: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for ScatterPatches<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let (plan, width) = (self.plan, self.plan.output[2]);
+        let taps = plan.taps.all().as_slice();
+        let rows = plan.pixels.all().as_slice();
+        for (&tap, patches) in taps.iter().zip(self.patches.chunks_exact(plan.pixel_count())) {
+            for (&pixel, run) in rows.iter().step_by(width).zip(patches.chunks_exact(width)) {
+                let map = &mut self.map[tap + pixel..];
+                if plan.stride == 1 {
+                    pool::add(s, run, &mut map[..width]);
+                } else {
+                    for (from, to) in run.iter().zip(map.iter_mut().step_by(plan.stride)) {
+                        *to += *from;
+                    }
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Dense layers: rows of inputs times rows of weights, and the gradients of both.
 
 use super::pool;
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, product};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -48,32 +49,58 @@ impl Plan {
 }
 
 /// y = x W' + bias for at most `DEPTH` samples, from the transposed weights (inputs x outputs).
-pub(crate) struct DenseForward<'a, T> {
-    pub plan: &'a Plan,
-    pub transposed: &'a [T],
-    pub bias: &'a [T],
-    pub x: &'a [T],
-    pub y: &'a mut [T],
+pub(crate) fn forward<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    transposed: &[T],
+    bias: &[T],
+    x: &[T],
+    y: &mut [T],
+) {
+    let rows = plan.input_rows.range(0..y.len() / plan.outputs);
+    let product = Product {
+        a: Broadcast { data: x, rows, depth: plan.input_columns.all() },
+        b: Contiguous { data: transposed, from: plan.transposed_rows.all() },
+        initial: Initial::PerColumn(bias),
+        c: Output { data: y, stride: plan.outputs, width: plan.outputs },
+    };
+    T::dispatch(isa, product);
 }
 
-impl<T: Real> Kernel<T> for DenseForward<'_, T> {
-    type Output = ();
+/// dx = dy W for at most `DEPTH` samples.
+pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T]) {
+    let rows = plan.output_rows.range(0..dy.len() / plan.outputs);
+    let product = Product {
+        a: Broadcast { data: dy, rows, depth: plan.output_columns.all() },
+        b: Contiguous { data: weight, from: plan.weight_rows.all() },
+        initial: Initial::Zero,
+        c: Output { data: dx, stride: plan.inputs, width: plan.inputs },
+    };
+    T::dispatch(isa, product);
+}
 
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let samples = self.y.len() / plan.outputs;
-        product(
-            s,
-            Broadcast {
-                data: self.x,
-                rows: plan.input_rows.range(0..samples),
-                depth: plan.input_columns.all(),
-            },
-            Contiguous { data: self.transposed, from: plan.transposed_rows.all() },
-            Initial::PerColumn(self.bias),
-            Output { data: self.y, stride: plan.outputs, width: plan.outputs },
-        );
+/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows.
+pub(crate) fn weight_gradient<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    first: usize,
+    x: &[T],
+    dy: &[T],
+    d_weight: &mut [T],
+) {
+    let outputs = first..first + d_weight.len() / plan.inputs;
+    d_weight.fill(T::ZERO);
+    let x = x.chunks(DEPTH * plan.inputs);
+    for (x, dy) in x.zip(dy.chunks(DEPTH * plan.outputs)) {
+        let samples = dy.len() / plan.outputs;
+        let rows = plan.output_columns.range(outputs.clone());
+        let product = Product {
+            a: Broadcast { data: dy, rows, depth: plan.output_rows.range(0..samples) },
+            b: Contiguous { data: x, from: plan.input_rows.range(0..samples) },
+            initial: Initial::Output,
+            c: Output { data: &mut *d_weight, stride: plan.inputs, width: plan.inputs },
+        };
+        T::dispatch(isa, product);
     }
 }
 
@@ -119,70 +146,6 @@ fn dot<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T {
         sums[k & 3] = s.fma(s.load(a), s.load(b), sums[k & 3]);
     }
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
-}
-
-/// dx = dy W for at most `DEPTH` samples.
-pub(crate) struct DenseInputGradient<'a, T> {
-    pub plan: &'a Plan,
-    pub weight: &'a [T],
-    pub dy: &'a [T],
-    pub dx: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for DenseInputGradient<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let samples = self.dy.len() / plan.outputs;
-        product(
-            s,
-            Broadcast {
-                data: self.dy,
-                rows: plan.output_rows.range(0..samples),
-                depth: plan.output_columns.all(),
-            },
-            Contiguous { data: self.weight, from: plan.weight_rows.all() },
-            Initial::Zero,
-            Output { data: self.dx, stride: plan.inputs, width: plan.inputs },
-        );
-    }
-}
-
-/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows.
-pub(crate) struct DenseWeightGradient<'a, T> {
-    pub plan: &'a Plan,
-    pub first: usize,
-    pub x: &'a [T],
-    pub dy: &'a [T],
-    pub d_weight: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for DenseWeightGradient<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let plan = self.plan;
-        let outputs = self.first..self.first + self.d_weight.len() / plan.inputs;
-        self.d_weight.fill(T::ZERO);
-        let x = self.x.chunks(DEPTH * plan.inputs);
-        for (x, dy) in x.zip(self.dy.chunks(DEPTH * plan.outputs)) {
-            let samples = dy.len() / plan.outputs;
-            product(
-                s,
-                Broadcast {
-                    data: dy,
-                    rows: plan.output_columns.range(outputs.clone()),
-                    depth: plan.output_rows.range(0..samples),
-                },
-                Contiguous { data: x, from: plan.input_rows.range(0..samples) },
-                Initial::Output,
-                Output { data: self.d_weight, stride: plan.inputs, width: plan.inputs },
-            );
-        }
-    }
 }
 
 /// Adds every row to the sum.

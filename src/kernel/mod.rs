@@ -10,4 +10,5 @@ pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod stream;
+pub(crate) mod transpose;
 pub(crate) mod update;

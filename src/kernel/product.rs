@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use crate::real::Real;
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 
 /// Offsets into an operand, planned once, that know their largest one.
 #[derive(Clone, Debug, Default)]
@@ -99,18 +99,30 @@ pub(crate) struct Output<'a, T> {
     pub width: usize,
 }
 
+/// A product, for [`Real::dispatch`]. It is only ever run from there, so that its tiles are compiled
+/// once a tier rather than once for each kernel that multiplies.
+pub(crate) struct Product<'a, T> {
+    pub a: Broadcast<'a, T>,
+    pub b: Contiguous<'a, T>,
+    pub initial: Initial<'a, T>,
+    pub c: Output<'a, T>,
+}
+
+impl<T: Real> Kernel<T> for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        product(s, self);
+    }
+}
+
 /// Panels of columns, and in each of them tiles of rows.
 ///
 /// # Panics
 /// Where an operand or the output is too small for its offsets.
 #[inline(always)]
-pub(crate) fn product<T: Real, S: Simd<T>>(
-    s: S,
-    a: Broadcast<T>,
-    b: Contiguous<T>,
-    initial: Initial<T>,
-    c: Output<T>,
-) {
+fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) {
     let (m, depth) = (a.rows.table.len(), a.depth.table.len());
     assert_eq!(b.from.table.len(), depth, "depth of both operands");
     if m == 0 || c.width == 0 {

@@ -5,8 +5,9 @@
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::{block_samples, dense, most_blocks};
 use crate::cx::Cx;
-use crate::kernel::conv::{ConvForward, ConvInputGradient, ConvWeightGradient, Plan, transpose};
+use crate::kernel::conv::{self as kernel, Plan};
 use crate::kernel::dense::{self as dense_kernel, AddRows};
+use crate::kernel::transpose::transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
@@ -143,7 +144,7 @@ impl<T: Real> Layer<T> for Conv2d {
             let from = block * count * plan.input_len();
             let x = &x[from..][..y.0.len() / plan.output_len() * plan.input_len()];
             let scratch = &mut scratch.0[..plan.forward_scratch()];
-            T::dispatch(cx.isa, ConvForward { plan, weight, bias, x, y: y.0, scratch });
+            kernel::forward(cx.isa, plan, [weight, bias], x, y.0, scratch);
         });
     }
 
@@ -181,7 +182,7 @@ fn input_gradient<T: Real>(
         let from = block * count * plan.output_len();
         let dy = &dy[from..][..dx.0.len() / plan.input_len() * plan.output_len()];
         let scratch = &mut scratch.0[..plan.input_scratch()];
-        T::dispatch(cx.isa, ConvInputGradient { plan, weight, dy, dx: dx.0, scratch });
+        kernel::input_gradient(cx.isa, plan, weight, dy, dx.0, scratch);
     });
 }
 
@@ -203,7 +204,7 @@ fn weight_gradient<T: Real>(
         let x = &x[from * plan.input_len()..to * plan.input_len()];
         let dy = &dy[from * plan.output_len()..to * plan.output_len()];
         let scratch = &mut scratch.0[..size];
-        T::dispatch(cx.isa, ConvWeightGradient { plan, x, dy, scratch });
+        kernel::weight_gradient(cx.isa, plan, x, dy, scratch);
     });
     let Some((sum, others)) = scratch[..blocks * size].split_at_mut_checked(size) else {
         return d_params.fill(T::ZERO);

@@ -4,10 +4,8 @@
 
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use crate::cx::Cx;
-use crate::kernel::conv::transpose;
-use crate::kernel::dense::{
-    AddRows, DenseDots, DenseForward, DenseInputGradient, DenseWeightGradient, Plan,
-};
+use crate::kernel::dense::{self as kernel, AddRows, DenseDots, Plan};
+use crate::kernel::transpose::transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
@@ -92,7 +90,7 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
     for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, y: Chunks<T>| {
         let count = y.0.len() / plan.outputs;
         let x = &x[block * BLOCK_SAMPLES * plan.inputs..][..count * plan.inputs];
-        T::dispatch(cx.isa, DenseForward { plan, transposed, bias, x, y: y.0 });
+        kernel::forward(cx.isa, plan, transposed, bias, x, y.0);
     });
 }
 
@@ -106,13 +104,12 @@ pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, pass: Backward<T>) {
         for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, dx: Chunks<T>| {
             let count = dx.0.len() / plan.inputs;
             let dy = &dy[block * BLOCK_SAMPLES * plan.outputs..][..count * plan.outputs];
-            T::dispatch(cx.isa, DenseInputGradient { plan, weight, dy, dx: dx.0 });
+            kernel::input_gradient(cx.isa, plan, weight, dy, dx.0);
         });
     }
     let out = Chunks(d_weight, BLOCK_OUTPUTS * plan.inputs);
     for_blocks(cx.par, plan.outputs.div_ceil(BLOCK_OUTPUTS), out, |block, d_weight: Chunks<T>| {
-        let first = block * BLOCK_OUTPUTS;
-        T::dispatch(cx.isa, DenseWeightGradient { plan, first, x, dy, d_weight: d_weight.0 });
+        kernel::weight_gradient(cx.isa, plan, block * BLOCK_OUTPUTS, x, dy, d_weight.0);
     });
     d_bias.fill(T::ZERO);
     T::dispatch(cx.isa, AddRows { rows: dy, sum: d_bias });
