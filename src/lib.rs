@@ -1,4 +1,51 @@
 //! Contrastive learning by hand: SIMD kernels without autodiff.
+//!
+//! A contrastive loss (Hadsell, Chopra, LeCun 2006) pulls similar pairs of embeddings together and
+//! pushes dissimilar ones apart, up to a margin. This crate computes it, with gradients derived by
+//! hand, in one pass over memory and at the speed of the machine: AVX-512, AVX2 or portable vectors,
+//! chosen when the program runs.
+//!
+//! ```
+//! # fn main() -> drlim::Result<()> {
+//! use drlim::batch::{RowsOut, rows};
+//! use drlim::loss::{Contrastive, Objective};
+//! use drlim::{Cx, Mat, MatMut};
+//!
+//! let (a, b) = ([0.0_f32, 0.0, 1.0, 0.0], [0.0_f32, 2.0, 0.5, 0.0]); // two pairs of 2-D rows
+//! let similar = [true, false];
+//! let (mut grad_a, mut grad_b) = ([0.0; 4], [0.0; 4]);
+//! let loss = Contrastive::new(1.0)?;
+//! let grads = RowsOut::grads(MatMut::new(&mut grad_a, 2, 2)?, MatMut::new(&mut grad_b, 2, 2)?);
+//! let (a, b) = (Mat::new(&a, 2, 2)?, Mat::new(&b, 2, 2)?);
+//! let outcome = rows(&Cx::default(), &Objective::sum(&loss), a, b, &similar, grads)?;
+//! assert_eq!(outcome.value, 2.0 + 0.125);
+//! assert_eq!(grad_a, [0.0, -2.0, -0.5, 0.0]);
+//! # Ok(()) }
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | compute losses and gradients of pairs | [`batch`], [`loss`] |
+//! | write a loss of your own | [`loss::PairLoss`] |
+//! | build a network, or a layer of your own | [`nn`] |
+//! | train | [`siamese`], [`pairs`], [`optim`] |
+//! | check a gradient | [`gradcheck`] |
+//! | choose tier and threads | [`Cx`], [`Isa`] |
+//!
+//! # Promises
+//!
+//! * **Zero distance.** A quotient by a distance is 0 where the squared distance is zero or below
+//!   the smallest normal number. Nothing is NaN or infinite there.
+//! * **NaN** in an input reaches every output that depends on it, and no other. Infinities follow
+//!   the formula.
+//! * **Threads.** Results are bit-identical for any number of threads, in any pool, at any
+//!   alignment. Tiers differ in the last bits.
+//! * **Refusals.** A call returns an [`Error`] for what a caller can get wrong, before it writes
+//!   anything. It does not panic.
+//!
+//! # Features
+//!
+//! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
 
 pub mod batch;
 mod cx;

@@ -145,7 +145,7 @@ fn the_report_and_the_model_hold_what_is_promised() {
     for (name, shape) in [
         ("c1.weight", [15, 1, 6, 6].as_slice()),
         ("c1.bias", &[15]),
-        ("s2.weight", &[15]),
+        ("s2.coefficient", &[15]),
         ("s2.bias", &[15]),
         ("c3.weight", &[30, 15, 9, 9]),
         ("c3.bias", &[30]),

@@ -4,6 +4,8 @@
 //! all floats in a release build and over every 1009th otherwise. `f64`: within 1e-15 relative,
 //! against double-double arithmetic.
 
+#![forbid(unsafe_code)]
+
 mod common;
 
 use common::double_double::{self, DoubleDouble};
@@ -271,6 +273,22 @@ fn exp_of_f64_is_within_1e_15() {
 #[test]
 fn tanh_of_f64_is_within_1e_15() {
     check_f64(Function::Tanh, tanh_error);
+}
+
+/// A ULP or two says little where the exact value is 0 or infinite.
+fn check_ends<T: Element>(far: f64) {
+    let x = [-T::INFINITY, T::from_f64(-far), T::ZERO, T::from_f64(far), T::INFINITY];
+    let (zero, one, inf) = (T::ZERO, T::ONE, T::INFINITY);
+    for isa in tiers() {
+        assert_eq!(map(isa, Function::Exp, &x), [zero, zero, one, inf, inf], "exp on {isa}");
+        assert_eq!(map(isa, Function::Tanh, &x), [-one, -one, zero, one, one], "tanh on {isa}");
+    }
+}
+
+#[test]
+fn the_ends_are_exact() {
+    check_ends::<f32>(104.0);
+    check_ends::<f64>(746.0);
 }
 
 /// The yardstick of the two tests above, by identities that hold for no other functions.

@@ -3,6 +3,8 @@
 //! Every case of a file is computed on every tier in both precisions. See `common/reference.rs` for
 //! the files, the tolerances and how to point the tests at other ones.
 
+#![forbid(unsafe_code)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
