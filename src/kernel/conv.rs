@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::dense::AddRows;
 use super::pool;
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
-use super::transpose::transpose;
+use super::transpose::Transpose;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -290,7 +290,7 @@ pub(crate) fn weight_gradient<T: Real>(
     let images = x.chunks_exact(plan.input_len());
     for (image, dy) in images.zip(dy.chunks_exact(plan.output_len())) {
         let data = plan.framed(image, frame);
-        transpose(dy, pixels, transposed);
+        T::dispatch(isa, Transpose { from: dy, cols: pixels, to: &mut *transposed });
         T::dispatch(isa, AddRows { rows: transposed, sum: &mut *biases });
         let product = Product {
             a: Broadcast { data, rows: plan.taps.all(), depth: plan.pixels.all() },

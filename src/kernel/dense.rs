@@ -1,6 +1,5 @@
 //! Dense layers: rows of inputs times rows of weights, and the gradients of both.
 
-use super::pool;
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
 use crate::isa::Isa;
 use crate::real::Real;
@@ -159,8 +158,21 @@ impl<T: Real> Kernel<T> for AddRows<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        for row in self.rows.chunks_exact(self.sum.len()) {
-            pool::add(s, row, self.sum);
+        let width = self.sum.len();
+        // A vector of columns at a time, so that the sums stay in registers.
+        for (column, sum) in self.sum.chunks_mut(S::LANES).enumerate() {
+            let at = column * S::LANES;
+            let mut sums = [s.load(sum), s.splat(T::ZERO), s.splat(T::ZERO), s.splat(T::ZERO)];
+            let mut fours = self.rows.chunks_exact(4 * width);
+            for four in fours.by_ref() {
+                for k in 0..4 {
+                    sums[k] = sums[k] + s.load(&four[k * width + at..][..sum.len()]);
+                }
+            }
+            for row in fours.remainder().chunks_exact(width) {
+                sums[0] = sums[0] + s.load(&row[at..][..sum.len()]);
+            }
+            s.store((sums[0] + sums[1]) + (sums[2] + sums[3]), sum);
         }
     }
 }

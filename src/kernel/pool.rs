@@ -13,6 +13,15 @@ pub(crate) struct Pooling {
     pub stride: usize,
 }
 
+impl Pooling {
+    /// Elements of a row of scratch: a row of the input, rounded up to whole vectors of any tier,
+    /// so that none of them is stored in part. (Reading back what a masked store has written
+    /// stalls.)
+    pub(crate) fn row_len(&self) -> usize {
+        self.input[1].next_multiple_of(16)
+    }
+}
+
 /// y = coefficient mean + bias over each window of a map.
 pub(crate) struct PoolForward<'a, T> {
     pub sizes: Pooling,
@@ -20,7 +29,7 @@ pub(crate) struct PoolForward<'a, T> {
     pub bias: T,
     pub x: &'a [T],
     pub y: &'a mut [T],
-    /// One row of the input map.
+    /// [`Pooling::row_len`] elements.
     pub row: &'a mut [T],
 }
 
@@ -29,14 +38,12 @@ impl<T: Real> Kernel<T> for PoolForward<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Pooling { input: [_, width], output: [_, out_width], kernel, stride } = self.sizes;
+        let Pooling { output: [_, out_width], kernel, .. } = self.sizes;
         let scale = self.coefficient / T::from_f64((kernel * kernel) as f64);
         for (oy, y) in self.y.chunks_exact_mut(out_width).enumerate() {
-            let window = &self.x[oy * stride * width..];
-            column_sums(s, window, width, kernel, self.row);
+            column_sums(s, &self.sizes, self.x, oy, self.row);
             for (ox, y) in y.iter_mut().enumerate() {
-                let sum = self.row[ox * stride..][..kernel].iter().fold(T::ZERO, |a, &b| a + b);
-                *y = sum * scale + self.bias;
+                *y = window_sum(&self.sizes, self.row, ox) * scale + self.bias;
             }
         }
     }
@@ -49,7 +56,7 @@ pub(crate) struct PoolBackward<'a, T> {
     pub x: &'a [T],
     pub dy: &'a [T],
     pub dx: Option<&'a mut [T]>,
-    /// One row of the input map.
+    /// [`Pooling::row_len`] elements.
     pub row: &'a mut [T],
 }
 
@@ -67,10 +74,9 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
             dx.fill(T::ZERO);
         }
         for (oy, dy) in self.dy.chunks_exact(out_width).enumerate() {
-            column_sums(s, &self.x[oy * stride * width..], width, kernel, self.row);
+            column_sums(s, &self.sizes, self.x, oy, self.row);
             for (ox, &dy) in dy.iter().enumerate() {
-                let sum = self.row[ox * stride..][..kernel].iter().fold(T::ZERO, |a, &b| a + b);
-                d_coefficient += dy * sum;
+                d_coefficient += dy * window_sum(&self.sizes, self.row, ox);
                 d_bias += dy;
             }
             let Some(dx) = &mut dx else { continue };
@@ -82,20 +88,38 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
                 }
             }
             for dx in dx[oy * stride * width..].chunks_exact_mut(width).take(kernel) {
-                add(s, self.row, dx);
+                if stride >= kernel {
+                    // Windows do not overlap: nothing is there yet.
+                    dx.copy_from_slice(&self.row[..width]);
+                } else {
+                    add(s, &self.row[..width], dx);
+                }
             }
         }
         [d_coefficient * mean, d_bias]
     }
 }
 
-/// The sums of `kernel` rows of `width` elements, column by column.
+/// The sums of the rows of the windows of an output row, column by column.
 #[inline(always)]
-fn column_sums<T: Real, S: Simd<T>>(s: S, x: &[T], width: usize, kernel: usize, sums: &mut [T]) {
-    sums.copy_from_slice(&x[..width]);
-    for row in x.chunks_exact(width).take(kernel).skip(1) {
-        add(s, row, sums);
+fn column_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T], oy: usize, sums: &mut [T]) {
+    let width = sizes.input[1];
+    let x = &x[oy * sizes.stride * width..][..sizes.kernel * width];
+    for (at, sums) in sums.chunks_exact_mut(S::LANES).enumerate() {
+        let from = (at * S::LANES).min(width);
+        let to = (from + S::LANES).min(width);
+        let mut sum = s.load(&x[from..to]);
+        for row in x.chunks_exact(width).skip(1) {
+            sum = sum + s.load(&row[from..to]);
+        }
+        s.store(sum, sums);
     }
+}
+
+/// The sum over a window from the column sums.
+#[inline(always)]
+fn window_sum<T: Real>(sizes: &Pooling, row: &[T], ox: usize) -> T {
+    row[ox * sizes.stride..][..sizes.kernel].iter().fold(T::ZERO, |sum, &x| sum + x)
 }
 
 /// to += from

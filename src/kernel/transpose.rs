@@ -1,59 +1,72 @@
 //! Transposed copies of small matrices, for products that read their rows in vectors.
 
 use crate::real::Real;
-
-/// Rows and columns that are read and written as a block, whose rows are vectors on both sides.
-const BLOCK: usize = 8;
+use crate::simd::{Kernel, Simd};
 
 /// Writes rows of `cols` elements as columns.
-///
-/// # Panics
-/// Where the lengths differ.
-pub(crate) fn transpose<T: Real>(from: &[T], cols: usize, to: &mut [T]) {
-    assert_eq!(from.len(), to.len());
-    let rows = from.len() / cols;
-    let (whole_rows, whole_cols) = (rows - rows % BLOCK, cols - cols % BLOCK);
-    for i in (0..whole_rows).step_by(BLOCK) {
-        for j in (0..whole_cols).step_by(BLOCK) {
-            transpose_block(&from[i * cols + j..], cols, &mut to[j * rows + i..], rows);
-        }
-        for j in whole_cols..cols {
-            for (k, to) in to[j * rows + i..][..BLOCK].iter_mut().enumerate() {
-                *to = from[(i + k) * cols + j];
-            }
-        }
-    }
-    for i in whole_rows..rows {
-        for (&from, to) in from[i * cols..][..cols].iter().zip(to[i..].iter_mut().step_by(rows)) {
-            *to = from;
+pub(crate) struct Transpose<'a, T> {
+    pub from: &'a [T],
+    pub cols: usize,
+    pub to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Transpose<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let Transpose { from, cols, to } = self;
+        assert_eq!(from.len(), to.len());
+        let rows = from.len() / cols;
+        let mut i = 0;
+        while i < rows {
+            // Columns of 8, 4, 2 or 1 rows: what is written at once.
+            i += match rows - i {
+                8.. => band::<T, 8>(from, cols, to, i),
+                4.. => band::<T, 4>(from, cols, to, i),
+                2.. => band::<T, 2>(from, cols, to, i),
+                _ => band::<T, 1>(from, cols, to, i),
+            };
         }
     }
 }
 
-/// One block, through an array that the compiler keeps in registers.
+/// Transposes rows `i..i + N`, a block of 8 columns at a time, which the compiler keeps in
+/// registers; returns N.
 #[inline(always)]
-fn transpose_block<T: Real>(from: &[T], cols: usize, to: &mut [T], rows: usize) {
-    let mut block = [[T::ZERO; BLOCK]; BLOCK];
-    for (i, row) in block.iter_mut().enumerate() {
-        row.copy_from_slice(&from[i * cols..][..BLOCK]);
+fn band<T: Real, const N: usize>(from: &[T], cols: usize, to: &mut [T], i: usize) -> usize {
+    const WIDTH: usize = 8;
+    let rows = from.len() / cols;
+    let starts: [&[T]; N] = std::array::from_fn(|k| &from[(i + k) * cols..][..cols]);
+    let whole = cols - cols % WIDTH;
+    for j in (0..whole).step_by(WIDTH) {
+        let block: [[T; WIDTH]; N] =
+            std::array::from_fn(|k| std::array::from_fn(|l| starts[k][j + l]));
+        for l in 0..WIDTH {
+            let column: [T; N] = std::array::from_fn(|k| block[k][l]);
+            to[(j + l) * rows + i..][..N].copy_from_slice(&column);
+        }
     }
-    for j in 0..BLOCK {
-        let column: [T; BLOCK] = std::array::from_fn(|i| block[i][j]);
-        to[j * rows..][..BLOCK].copy_from_slice(&column);
+    for j in whole..cols {
+        for k in 0..N {
+            to[j * rows + i + k] = starts[k][j];
+        }
     }
+    N
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
 
     #[test]
     fn rows_become_columns_at_every_size() {
-        for rows in 0..20 {
+        for (rows, isa) in (0..20).flat_map(|rows| Isa::available().map(move |isa| (rows, isa))) {
             for cols in 1..20 {
                 let from: Vec<f64> = (0..rows * cols).map(|i| i as f64).collect();
                 let mut to = vec![f64::NAN; rows * cols];
-                transpose(&from, cols, &mut to);
+                f64::dispatch(isa, Transpose { from: &from, cols, to: &mut to });
                 for (at, &x) in to.iter().enumerate() {
                     assert_eq!(x, from[at % rows * cols + at / rows], "{rows}x{cols} at {at}");
                 }

@@ -7,7 +7,7 @@ use super::{block_samples, dense, most_blocks};
 use crate::cx::Cx;
 use crate::kernel::conv::{self as kernel, Plan};
 use crate::kernel::dense::{self as dense_kernel, AddRows};
-use crate::kernel::transpose::transpose;
+use crate::kernel::transpose::Transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
@@ -214,6 +214,7 @@ fn weight_gradient<T: Real>(
         T::dispatch(cx.isa, AddRows { rows: &other[..plan.partial_len()], sum });
     }
     let weights = plan.tap_count() * plan.output[0];
-    transpose(&sum[..weights], plan.output[0], &mut d_params[..weights]);
+    let (from, to) = (&sum[..weights], &mut d_params[..weights]);
+    T::dispatch(cx.isa, Transpose { from, cols: plan.output[0], to });
     d_params[weights..].copy_from_slice(&sum[weights..]);
 }

@@ -5,7 +5,7 @@
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use crate::cx::Cx;
 use crate::kernel::dense::{self as kernel, AddRows, DenseDots, Plan};
-use crate::kernel::transpose::transpose;
+use crate::kernel::transpose::Transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
@@ -84,7 +84,7 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
         return T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y });
     }
     let transposed = &mut scratch[..weight.len()];
-    transpose(weight, plan.inputs, transposed);
+    T::dispatch(cx.isa, Transpose { from: weight, cols: plan.inputs, to: &mut *transposed });
     let transposed = &*transposed;
     let out = Chunks(y, BLOCK_SAMPLES * plan.outputs);
     for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, y: Chunks<T>| {

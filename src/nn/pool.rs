@@ -75,7 +75,7 @@ impl Windows {
 
     /// One row of the input, and two gradients of each map's affine function.
     fn block_scratch(&self) -> usize {
-        self.sizes.input[1] + 2 * self.channels
+        self.sizes.row_len() + 2 * self.channels
     }
 
     fn scratch(&self, samples: usize) -> usize {
@@ -97,7 +97,7 @@ impl Windows {
         let out = (Chunks(y, count * self.output_map()), Chunks(scratch, self.block_scratch()));
         for_blocks(cx.par, maps.div_ceil(count), out, |block, (y, row): (Chunks<T>, Chunks<T>)| {
             let x = x[block * count * self.input_map()..].chunks_exact(self.input_map());
-            let row = &mut row.0[..sizes.input[1]];
+            let row = &mut row.0[..sizes.row_len()];
             for (map, (x, y)) in x.zip(y.0.chunks_exact_mut(self.output_map())).enumerate() {
                 let [coefficient, bias] = affine(map % self.channels);
                 T::dispatch(cx.isa, PoolForward { sizes, coefficient, bias, x, y, row });
@@ -123,7 +123,7 @@ impl Windows {
             Chunks(&mut *scratch, self.block_scratch()),
         );
         for_blocks(cx.par, blocks, out, |block, (dx, scratch): (Option<Chunks<T>>, Chunks<T>)| {
-            let (row, sums) = scratch.0[..self.block_scratch()].split_at_mut(sizes.input[1]);
+            let (row, sums) = scratch.0[..self.block_scratch()].split_at_mut(sizes.row_len());
             sums.fill(T::ZERO);
             let (from, to) = (block * count, ((block + 1) * count).min(maps));
             let mut dx = dx.map(|dx| dx.0.chunks_exact_mut(self.input_map()));
@@ -139,7 +139,7 @@ impl Windows {
             }
         });
         for block in scratch.chunks_exact(self.block_scratch()).take(blocks) {
-            for (sum, part) in d_affine.iter_mut().zip(&block[sizes.input[1]..]) {
+            for (sum, part) in d_affine.iter_mut().zip(&block[sizes.row_len()..]) {
                 *sum += *part;
             }
         }
