@@ -5,7 +5,7 @@
 
 use crate::batch::task_rows;
 use crate::cx::Cx;
-use crate::kernel::stream::Copy;
+use crate::kernel::gradients::CopyTwo;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
@@ -21,6 +21,6 @@ pub fn copy_two<T: Real>(cx: &Cx, past_caches: bool, [a, b]: [&[T]; 2], [c, d]: 
     for_blocks(cx.par, a.len().div_ceil(height), out, |block, (c, d): (Chunks<T>, Chunks<T>)| {
         let part = block * height..block * height + c.0.len();
         let (a, b) = (&a[part.clone()], &b[part]);
-        T::dispatch(cx.isa, Copy { from: [a, b], to: [c.0, d.0], past_caches });
+        T::dispatch(cx.isa, CopyTwo { from: [a, b], to: [c.0, d.0], past_caches });
     });
 }

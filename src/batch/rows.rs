@@ -6,7 +6,7 @@ use super::task_rows;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::planar::{PlanarRows, WIDEST};
-use crate::kernel::rows::{Gradients, PairRows, SHORTEST_STREAMED};
+use crate::kernel::rows::{Gradients, PairRows};
 use crate::loss::{BlockSum, Objective, Outcome};
 use crate::mat::{Mat, MatMut};
 use crate::par::{RowBlocks, sum_blocks};
@@ -83,13 +83,7 @@ pub fn rows<T: Real>(
     let (n, cols) = (a.rows(), a.cols());
     let factor = objective.factor(n);
     let bytes_per_row = 4 * cols * size_of::<T>();
-    let past_caches = n * bytes_per_row > cache::last_level_bytes()
-        && cols >= SHORTEST_STREAMED
-        && [a.stride(), b.stride()] == [cols; 2]
-        && out
-            .grads
-            .as_ref()
-            .is_some_and(|(grad_a, grad_b)| [grad_a.stride(), grad_b.stride()] == [cols; 2]);
+    let past_caches = n * bytes_per_row > cache::last_level_bytes();
     let height = task_rows(n, bytes_per_row);
     let grads =
         out.grads.map(|(grad_a, grad_b)| (RowBlocks(grad_a, height), RowBlocks(grad_b, height)));

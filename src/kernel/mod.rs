@@ -4,11 +4,11 @@
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod elementwise;
+pub(crate) mod gradients;
 pub(crate) mod nearest;
 pub(crate) mod planar;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
-pub(crate) mod stream;
 pub(crate) mod transpose;
 pub(crate) mod update;

@@ -4,9 +4,7 @@
 //! goes through three steps: squared distances, one call of the loss that turns them into slopes,
 //! differences times slopes into both gradients. Memory is read once and written once.
 
-use std::ops::Range;
-
-use super::stream;
+use super::gradients::{scaled_difference, scaled_differences};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, BlockSum};
 use crate::mat::{Mat, MatMut};
@@ -18,9 +16,6 @@ pub(crate) const BLOCK_PAIRS: usize = 256;
 
 /// Bytes of both matrices that a block of pairs may take: half of the smallest L1 in use.
 const BLOCK_BYTES: usize = 16 << 10;
-
-/// The shortest row whose gradients can be written past the caches: a vector of any tier.
-pub(crate) const SHORTEST_STREAMED: usize = 16;
 
 /// Both gradients, to be overwritten.
 pub(crate) type Gradients<'a, T> = Option<(MatMut<'a, T>, MatMut<'a, T>)>;
@@ -34,8 +29,7 @@ pub(crate) struct PairRows<'a, T> {
     pub similar: &'a [bool],
     pub factor: T,
     pub grads: Gradients<'a, T>,
-    /// Whether gradients are written past the caches. No matrix has gaps between its rows then,
-    /// and rows are at least [`SHORTEST_STREAMED`] long.
+    /// Whether gradients are too large for the caches; those of gapless rows go past them then.
     pub past_caches: bool,
 }
 
@@ -44,8 +38,8 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) -> BlockSum {
-        let rows = self.a.rows();
-        let height = block_height::<T>(self.a.cols());
+        let (rows, cols) = (self.a.rows(), self.a.cols());
+        let height = block_height::<T>(cols);
         let mut grads = self.grads;
         let mut buffer = [T::ZERO; BLOCK_PAIRS];
         let mut sum = BlockSum::default();
@@ -60,12 +54,23 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
             let Some((grad_a, grad_b)) = &mut grads else { continue };
             let slopes = d2;
             slopes.iter_mut().for_each(|slope| *slope = *slope * self.factor);
-            if self.past_caches {
-                stream_gradients(s, slopes, a, b, start, grad_a, grad_b);
-            } else {
-                for (i, &slope) in slopes.iter().enumerate() {
-                    let (grad_a, grad_b) = (grad_a.row_mut(start + i), grad_b.row_mut(start + i));
-                    scaled_difference(s, slope, a.row(i), b.row(i), grad_a, grad_b);
+            let gapless =
+                (a.as_slice(), b.as_slice(), grad_a.as_mut_slice(), grad_b.as_mut_slice());
+            match gapless {
+                (Some(a), Some(b), Some(grad_a), Some(grad_b)) if cols >= S::LANES => {
+                    let block = start * cols..end * cols;
+                    let grads = [&mut grad_a[block.clone()], &mut grad_b[block]];
+                    if self.past_caches {
+                        scaled_differences::<T, S, true>(s, slopes, [a, b], grads);
+                    } else {
+                        scaled_differences::<T, S, false>(s, slopes, [a, b], grads);
+                    }
+                }
+                _ => {
+                    for (i, &slope) in slopes.iter().enumerate() {
+                        let grads = [grad_a.row_mut(start + i), grad_b.row_mut(start + i)];
+                        scaled_difference(s, slope, [a.row(i), b.row(i)], grads);
+                    }
                 }
             }
         }
@@ -101,87 +106,6 @@ pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T
         sums[k & 3] = s.fma(t, t, sums[k & 3]);
     }
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
-}
-
-/// grad_a = slope (a - b), grad_b = -slope (a - b)
-#[inline(always)]
-fn scaled_difference<T: Real, S: Simd<T>>(
-    s: S,
-    slope: T,
-    a: &[T],
-    b: &[T],
-    grad_a: &mut [T],
-    grad_b: &mut [T],
-) {
-    // Cut to one length, so that the loop tests a single bound.
-    let n = a.len();
-    let (b, grad_a, grad_b) = (&b[..n], &mut grad_a[..n], &mut grad_b[..n]);
-    let slope = s.splat(slope);
-    if n < S::LANES {
-        return scaled_difference_at(s, slope, a, b, grad_a, grad_b, 0..n);
-    }
-    // A store across two lines costs two, so after the first vector go on where the output is
-    // aligned (both gradients usually are alike), and end with a vector that ends at the end: the
-    // overlaps are written twice.
-    scaled_difference_at(s, slope, a, b, grad_a, grad_b, 0..S::LANES);
-    let aligned = grad_a.as_ptr().align_offset(S::LANES * size_of::<T>());
-    let mut at = if aligned == 0 { S::LANES } else { aligned };
-    while at + 4 * S::LANES <= n {
-        for k in 0..4 {
-            let lanes = at + k * S::LANES..at + (k + 1) * S::LANES;
-            scaled_difference_at(s, slope, a, b, grad_a, grad_b, lanes);
-        }
-        at += 4 * S::LANES;
-    }
-    while at + S::LANES <= n {
-        scaled_difference_at(s, slope, a, b, grad_a, grad_b, at..at + S::LANES);
-        at += S::LANES;
-    }
-    if at < n {
-        scaled_difference_at(s, slope, a, b, grad_a, grad_b, n - S::LANES..n);
-    }
-}
-
-/// One vector of [`scaled_difference`]. A function rather than a closure, because a closure that
-/// is called in several places is not inlined and then runs without the tier's instructions.
-#[inline(always)]
-fn scaled_difference_at<T: Real, S: Simd<T>>(
-    s: S,
-    slope: S::F,
-    a: &[T],
-    b: &[T],
-    grad_a: &mut [T],
-    grad_b: &mut [T],
-    at: Range<usize>,
-) {
-    let g = slope * (s.load(&a[at.clone()]) - s.load(&b[at.clone()]));
-    s.store(g, &mut grad_a[at.clone()]);
-    s.store(-g, &mut grad_b[at]);
-}
-
-/// The gradients of the rows `a` and `b`, past the caches: one after the other, because each has
-/// its own alignment and the rows lie in L1.
-#[inline(always)]
-fn stream_gradients<T: Real, S: Simd<T>>(
-    s: S,
-    slopes: &mut [T],
-    a: Mat<T>,
-    b: Mat<T>,
-    start: usize,
-    grad_a: &mut MatMut<T>,
-    grad_b: &mut MatMut<T>,
-) {
-    let [Some(a), Some(b)] = [a.as_slice(), b.as_slice()] else {
-        unreachable!("rows with gaps between them are not streamed")
-    };
-    let (Some(grad_a), Some(grad_b)) = (grad_a.as_mut_slice(), grad_b.as_mut_slice()) else {
-        unreachable!("gradients with gaps between rows are not streamed")
-    };
-    let from = start * (a.len() / slopes.len());
-    let next = |rows: &[T]| rows.as_ptr().wrapping_add(rows.len());
-    stream::scaled_differences(s, slopes, [a, b], &mut grad_a[from..][..a.len()], next(a));
-    slopes.iter_mut().for_each(|slope| *slope = -*slope);
-    stream::scaled_differences(s, slopes, [a, b], &mut grad_b[from..][..b.len()], next(b));
 }
 
 /// |a_i - b_i|² of each row, or its square root.
