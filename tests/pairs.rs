@@ -429,6 +429,29 @@ fn an_epoch_of_a_graph_offers_every_edge_once() {
 }
 
 #[test]
+fn a_weighted_pass_offers_each_pair_as_often_as_it_is_listed() {
+    let rows = Rows::<f32>::uniform(40, 3, &mut Rng::new(6));
+    let cx = Cx::default();
+    let neighbours = pairs::nearest_others(&cx, rows.view(), 4).unwrap();
+    let mut listed: Vec<(u32, u32)> = neighbours.pairs().collect();
+    assert_eq!(listed.len(), 160);
+    assert!(listed[4..8].iter().map(|pair| pair.1).eq(neighbours.row(1).0.iter().copied()));
+    let graph = pairs::neighbour_graph(&cx, rows.view(), 4).unwrap();
+    let mut sampler = Sampler::weighted(&graph, listed.clone(), 16, 3).unwrap();
+    assert_eq!(sampler.steps_per_epoch(), 20);
+    for _ in 0..2 {
+        let mut offered = similar_pairs(&mut sampler, 20);
+        offered.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(offered, listed);
+    }
+    let stranger = (0..40).find(|&j| j != 0 && !graph.contains(0, j as usize)).unwrap();
+    for bad in [vec![(0, stranger)], vec![(40, 0)], vec![(3, 3)], vec![]] {
+        assert!(Sampler::weighted(&graph, bad, 16, 3).is_err());
+    }
+}
+
+#[test]
 fn a_pass_of_labels_offers_every_sample_that_has_a_partner_once() {
     // Samples 3 and 6 are alone in their classes.
     let labels = [5, -1, 5, 8, -1, 5, 9, -1, 0, 0, 5];

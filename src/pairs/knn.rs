@@ -50,6 +50,11 @@ impl<T: Real> Neighbours<T> {
         &self.indices
     }
 
+    /// Each query with each of its neighbours, query after query.
+    pub fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.indices.iter().enumerate().map(|(at, &j)| ((at / self.k) as u32, j))
+    }
+
     /// The Euclidean distances of all queries from their neighbours: `rows` x `k`, row after row.
     pub fn distances(&self) -> &[T] {
         &self.distances

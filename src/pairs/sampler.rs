@@ -19,7 +19,7 @@ const PASSES_OF_LABELS: usize = 5;
 /// The first half of a batch is similar pairs, taken from *passes*, each in a new random order. A
 /// pass offers
 ///
-/// * of a [`Graph`]: every similar pair once;
+/// * of a [`Graph`]: every similar pair once, or [as often as listed](Sampler::weighted);
 /// * of labels: every sample once whose class has another one, with a random partner from its
 ///   class.
 ///
@@ -77,15 +77,44 @@ impl<'a> Sampler<'a> {
     /// Refused where `batch` is odd or 0, no two samples are similar, no two are dissimilar, or
     /// samples or similar pairs of a graph do not fit in a `u32`.
     pub fn new(similar: Similar<'a>, batch: usize, seed: u64) -> Result<Self> {
+        check_samples(similar.samples())?;
+        let source = match similar {
+            Similar::Graph(graph) => Source::Graph(Edges::new(graph, graph.pairs().collect())?),
+            Similar::Labels(labels) => Source::Labels(Classes::new(labels)),
+        };
+        Sampler::from_source(source, batch, seed)
+    }
+
+    /// A sampler whose passes offer the given pairs of a graph, each as often as it is listed,
+    /// rather than every pair once.
+    ///
+    /// The paper pairs each sample with each of its nearest neighbours
+    /// ([`Neighbours::pairs`](super::Neighbours::pairs)), so that two samples which are neighbours
+    /// of each other count twice.
+    ///
+    /// Refused as by [`new`](Sampler::new), or where a pair is not of the graph.
+    pub fn weighted(
+        graph: &'a Graph,
+        pairs: Vec<(u32, u32)>,
+        batch: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        check_samples(graph.samples())?;
+        let known = |&(i, j): &(u32, u32)| {
+            (i.max(j) as usize) < graph.samples() && graph.contains(i as usize, j as usize)
+        };
+        if let Some((i, j)) = pairs.iter().find(|pair| !known(pair)) {
+            let reason = format!("({i}, {j}) is not a pair of the graph");
+            return Err(Error::Pairs { reason });
+        }
+        Sampler::from_source(Source::Graph(Edges::new(graph, pairs)?), batch, seed)
+    }
+
+    fn from_source(source: Source<'a>, batch: usize, seed: u64) -> Result<Self> {
         if batch == 0 || !batch.is_multiple_of(2) {
             let reason = format!("a batch of {batch} pairs, expected an even number of 2 or more");
             return Err(Error::Pairs { reason });
         }
-        check_samples(similar.samples())?;
-        let source = match similar {
-            Similar::Graph(graph) => Source::Graph(Edges::new(graph)?),
-            Similar::Labels(labels) => Source::Labels(Classes::new(labels)),
-        };
         let missing = match (source.items(), source.dissimilar()) {
             (0, _) => "similar",
             (_, 0) => "dissimilar",
@@ -221,7 +250,7 @@ impl Source<'_> {
     }
 }
 
-/// The pairs of a graph. An item is an edge.
+/// The pairs of a graph. An item is one that is offered.
 #[derive(Clone, Debug)]
 struct Edges<'a> {
     graph: &'a Graph,
@@ -231,14 +260,14 @@ struct Edges<'a> {
 }
 
 impl<'a> Edges<'a> {
-    fn new(graph: &'a Graph) -> Result<Self> {
-        let (samples, edges) = (graph.samples(), graph.edges());
-        if u32::try_from(edges).is_err() {
-            let reason = format!("{edges} similar pairs do not fit in a u32");
+    fn new(graph: &'a Graph, pairs: Vec<(u32, u32)>) -> Result<Self> {
+        let samples = graph.samples();
+        if u32::try_from(pairs.len()).is_err() {
+            let reason = format!("{} similar pairs do not fit in a u32", pairs.len());
             return Err(Error::Pairs { reason });
         }
         let partners = (0..samples).map(|i| (samples - 1 - graph.neighbours(i).len()) as u64);
-        Ok(Edges { graph, pairs: graph.pairs().collect(), before: cumulative(partners) })
+        Ok(Edges { graph, pairs, before: cumulative(partners) })
     }
 
     /// Ordered dissimilar pair `number` of all: sorted by anchor, then partner.
