@@ -89,20 +89,21 @@ pub fn rows<T: Real>(
         out.grads.map(|(grad_a, grad_b)| (RowBlocks(grad_a, height), RowBlocks(grad_b, height)));
     let task = |block: usize, grads: Option<(RowBlocks<T>, RowBlocks<T>)>| {
         let (start, end) = (block * height, ((block + 1) * height).min(n));
+        let similar = &similar[start..end];
         let pairs = PairRows {
             isa: cx.isa,
             loss: objective.loss,
             a: a.rows_range(start, end),
             b: b.rows_range(start, end),
-            similar: &similar[start..end],
+            similar,
             factor,
             grads: grads.map(|(grad_a, grad_b)| (grad_a.0, grad_b.0)),
             past_caches,
         };
-        run(pairs)
+        (run(pairs), similar.iter().filter(|&&similar| similar).count() as u64)
     };
-    let sum = sum_blocks(cx.par, n.div_ceil(height), grads, task, BlockSum::add);
-    let similar = similar.iter().filter(|&&similar| similar).count() as u64;
+    let add = |(sum, similar): (BlockSum, u64), (s, n)| (sum.add(s), similar + n);
+    let (sum, similar) = sum_blocks(cx.par, n.div_ceil(height), grads, task, add);
     Ok(objective.outcome(n, similar, sum))
 }
 

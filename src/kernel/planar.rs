@@ -43,7 +43,7 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarRows<'_, T, D> {
             sum = sum.add(self.loss.eval_block(self.isa, d2, similar));
             let Some((grad_a, grad_b)) = &mut grads else { continue };
             let (grad_a, grad_b) = (&mut grad_a[elements.clone()], &mut grad_b[elements]);
-            gradients::<T, S, D>(s, self.factor, d2, a, b, grad_a, grad_b);
+            gradients::<T, S, D>(s, self.factor, d2, [a, b], [grad_a, grad_b]);
         }
         sum
     }
@@ -51,22 +51,32 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarRows<'_, T, D> {
 
 /// d2_i = |a_i - b_i|² for rows of `D` elements.
 #[inline(always)]
-pub(crate) fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
+fn squared_distances<T: Real, S: Simd<T>, const D: usize>(s: S, a: &[T], b: &[T], d2: &mut [T]) {
+    // Whole vectors by themselves: the lengths are constants in that loop.
+    let mut a = a.chunks_exact(D * S::LANES);
+    let mut b = b.chunks_exact(D * S::LANES);
+    let mut d2 = d2.chunks_exact_mut(S::LANES);
+    for ((a, b), d2) in a.by_ref().zip(b.by_ref()).zip(d2.by_ref()) {
+        squared_distances_of_lanes::<T, S, D>(s, a, b, d2);
+    }
+    let d2 = d2.into_remainder();
+    if !d2.is_empty() {
+        squared_distances_of_lanes::<T, S, D>(s, a.remainder(), b.remainder(), d2);
+    }
+}
+
+#[inline(always)]
+fn squared_distances_of_lanes<T: Real, S: Simd<T>, const D: usize>(
     s: S,
     a: &[T],
     b: &[T],
     d2: &mut [T],
 ) {
-    let rows = a.chunks(D * S::LANES).zip(b.chunks(D * S::LANES));
-    for ((a, b), d2) in rows.zip(d2.chunks_mut(S::LANES)) {
-        let (a, b) = (load::<T, S, D>(s, a), load::<T, S, D>(s, b));
-        let mut squares = [s.splat(T::ZERO); D];
-        for k in 0..D {
-            let t = a[k] - b[k];
-            squares[k] = t * t;
-        }
-        s.store(row_sums(s, squares), d2);
+    let mut squares = differences::<T, S, D>(s, a, b);
+    for square in &mut squares {
+        *square = *square * *square;
     }
+    s.store(row_sums(s, squares), d2);
 }
 
 /// grad_a = factor slope (a - b), grad_b = -factor slope (a - b) for rows of `D` elements.
@@ -75,41 +85,61 @@ fn gradients<T: Real, S: Simd<T>, const D: usize>(
     s: S,
     factor: T,
     slopes: &[T],
-    a: &[T],
-    b: &[T],
-    grad_a: &mut [T],
-    grad_b: &mut [T],
+    [a, b]: [&[T]; 2],
+    [grad_a, grad_b]: [&mut [T]; 2],
 ) {
     let width = D * S::LANES;
-    let inputs = slopes.chunks(S::LANES).zip(a.chunks(width).zip(b.chunks(width)));
-    let outputs = grad_a.chunks_mut(width).zip(grad_b.chunks_mut(width));
-    for ((slopes, (a, b)), (grad_a, grad_b)) in inputs.zip(outputs) {
-        let (a, b) = (load::<T, S, D>(s, a), load::<T, S, D>(s, b));
-        let spread = spread::<T, S, D>(s, s.load(slopes) * s.splat(factor));
-        for k in 0..D {
-            let g = spread[k] * (a[k] - b[k]);
-            s.store(g, part_mut::<T, S>(grad_a, k));
-            s.store(-g, part_mut::<T, S>(grad_b, k));
-        }
+    let mut slopes = slopes.chunks_exact(S::LANES);
+    let (mut a, mut b) = (a.chunks_exact(width), b.chunks_exact(width));
+    let mut grad_a = grad_a.chunks_exact_mut(width);
+    let mut grad_b = grad_b.chunks_exact_mut(width);
+    let inputs = slopes.by_ref().zip(a.by_ref().zip(b.by_ref()));
+    for ((slopes, (a, b)), grads) in inputs.zip(grad_a.by_ref().zip(grad_b.by_ref())) {
+        gradients_of_lanes::<T, S, D>(s, factor, slopes, [a, b], grads.into());
+    }
+    let slopes = slopes.remainder();
+    if !slopes.is_empty() {
+        let inputs = [a.remainder(), b.remainder()];
+        let grads = [grad_a.into_remainder(), grad_b.into_remainder()];
+        gradients_of_lanes::<T, S, D>(s, factor, slopes, inputs, grads);
     }
 }
 
-/// `D` vectors in a row; lanes past the end are 0.
 #[inline(always)]
-fn load<T: Real, S: Simd<T>, const D: usize>(s: S, from: &[T]) -> [S::F; D] {
-    std::array::from_fn(|k| {
-        let start = (k * S::LANES).min(from.len());
-        let end = ((k + 1) * S::LANES).min(from.len());
-        s.load(&from[start..end])
-    })
+fn gradients_of_lanes<T: Real, S: Simd<T>, const D: usize>(
+    s: S,
+    factor: T,
+    slopes: &[T],
+    [a, b]: [&[T]; 2],
+    [grad_a, grad_b]: [&mut [T]; 2],
+) {
+    let differences = differences::<T, S, D>(s, a, b);
+    let slopes = spread::<T, S, D>(s, s.load(slopes) * s.splat(factor));
+    for k in 0..D {
+        let g = slopes[k] * differences[k];
+        s.store(g, part_mut::<T, S>(grad_a, k));
+        s.store(-g, part_mut::<T, S>(grad_b, k));
+    }
+}
+
+/// a - b as `D` vectors in a row; lanes past the end are 0.
+#[inline(always)]
+fn differences<T: Real, S: Simd<T>, const D: usize>(s: S, a: &[T], b: &[T]) -> [S::F; D] {
+    let mut out = [s.splat(T::ZERO); D];
+    for (k, out) in out.iter_mut().enumerate() {
+        let from = (k * S::LANES).min(a.len());
+        let to = ((k + 1) * S::LANES).min(a.len());
+        *out = s.load(&a[from..to]) - s.load(&b[from..to]);
+    }
+    out
 }
 
 /// The elements of vector `k`, as far as there are any.
 #[inline(always)]
 fn part_mut<T: Real, S: Simd<T>>(all: &mut [T], k: usize) -> &mut [T] {
-    let start = (k * S::LANES).min(all.len());
-    let end = ((k + 1) * S::LANES).min(all.len());
-    &mut all[start..end]
+    let from = (k * S::LANES).min(all.len());
+    let to = ((k + 1) * S::LANES).min(all.len());
+    &mut all[from..to]
 }
 
 /// Adds up the `D` members of each row.

@@ -47,9 +47,7 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
             let end = (start + height).min(rows);
             let (a, b) = (self.a.rows_range(start, end), self.b.rows_range(start, end));
             let d2 = &mut buffer[..end - start];
-            for (i, d2) in d2.iter_mut().enumerate() {
-                *d2 = squared_distance(s, a.row(i), b.row(i));
-            }
+            squared_distances(s, a, b, d2);
             sum = sum.add(self.loss.eval_block(self.isa, d2, &self.similar[start..end]));
             let Some((grad_a, grad_b)) = &mut grads else { continue };
             let slopes = d2;
@@ -84,6 +82,14 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
 /// Pairs in a block: a function of the shape alone, since it decides the order of addition.
 fn block_height<T>(cols: usize) -> usize {
     (BLOCK_BYTES / (2 * cols * size_of::<T>()).max(1)).clamp(16, BLOCK_PAIRS)
+}
+
+/// d2_i = |a_i - b_i|²
+#[inline(always)]
+fn squared_distances<T: Real, S: Simd<T>>(s: S, a: Mat<T>, b: Mat<T>, d2: &mut [T]) {
+    for (i, d2) in d2.iter_mut().enumerate() {
+        *d2 = squared_distance(s, a.row(i), b.row(i));
+    }
 }
 
 /// |a - b|² with four independent sums.
@@ -121,9 +127,7 @@ impl<T: Real> Kernel<T> for RowDistances<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        for (i, out) in self.out.iter_mut().enumerate() {
-            *out = squared_distance(s, self.a.row(i), self.b.row(i));
-        }
+        squared_distances(s, self.a, self.b, self.out);
         if self.root {
             for chunk in self.out.chunks_mut(S::LANES) {
                 s.store(s.sqrt(s.load(chunk)), chunk);
