@@ -93,6 +93,9 @@ fn squared_distances<T: Real, S: Simd<T>>(s: S, a: Mat<T>, b: Mat<T>, d2: &mut [
 }
 
 /// |a - b|² with four independent sums.
+///
+/// Did not help: adding up the lanes of sixteen rows together, by a tree of sums of neighbouring
+/// lanes (2048 x 128 on one thread: 0.051 ms instead of 0.043).
 #[inline(always)]
 pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T {
     let b = &b[..a.len()];
