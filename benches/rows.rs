@@ -13,6 +13,7 @@ struct Inlined<T>(T);
 /// The same, without the attribute that makes it fast.
 struct NotInlined<T>(T);
 
+#[inline(always)]
 fn contrastive<T: Real, S: Simd<T>>(s: S, margin: T, d2: S::F, similar: S::M) -> (S::F, S::F) {
     let d = s.sqrt(d2);
     let gap = s.hinge(s.splat(margin) - d);
@@ -23,10 +24,7 @@ fn contrastive<T: Real, S: Simd<T>>(s: S, margin: T, d2: S::F, similar: S::M) ->
 impl<T: Real> PairLoss<T> for Inlined<T> {
     #[inline(always)]
     fn eval<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
-        let d = s.sqrt(d2);
-        let gap = s.hinge(s.splat(self.0) - d);
-        let value = s.splat(T::from_f64(0.5)) * s.select(similar, d2, gap * gap);
-        (value, s.select(similar, s.splat(T::ONE), -s.over_distance(gap, d, d2)))
+        contrastive(s, self.0, d2, similar)
     }
 }
 

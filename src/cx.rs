@@ -1,5 +1,7 @@
 //! Where a call runs: the one argument that names the instruction tier and the threads.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use crate::isa::Isa;

@@ -3,6 +3,8 @@
 //! A message names the call, the argument, what came and what was expected, so that a line such as
 //! `rows: b has shape 1000x127, expected 1000x128 (as a)` is enough to mend the caller.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use crate::isa::Tier;

@@ -110,17 +110,18 @@ fn worst(analytic: &[f64], numeric: &[f64]) -> Worst {
 /// which the loss has no derivative, such as its margin.
 pub fn check_loss(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result<Worst> {
     const PAIRS: usize = 200;
-    let largest = kinks.iter().fold(0.5_f64, |max, kink| max.max(*kink));
-    if !largest.is_finite() {
-        return Err(Error::Value { arg: "kinks", got: largest, expected: "finite" });
+    const DRAWS: usize = 100 * PAIRS;
+    if let Some(&got) = kinks.iter().find(|kink| !kink.is_finite()) {
+        return Err(Error::Value { arg: "kinks", got, expected: "finite" });
     }
+    let largest = kinks.iter().fold(0.5_f64, |max, kink| max.max(*kink));
     let mut rng = Rng::new(seed);
-    let mut x = Vec::with_capacity(PAIRS);
-    while x.len() < PAIRS {
-        let distance = OFF_KINKS + 2.0 * largest * rng.uniform();
-        if kinks.iter().all(|kink| (distance - kink).abs() > OFF_KINKS) {
-            x.push(distance);
-        }
+    let mut x: Vec<f64> = (0..DRAWS).map(|_| OFF_KINKS + 2.0 * largest * rng.uniform()).collect();
+    x.retain(|distance| kinks.iter().all(|kink| (distance - kink).abs() > OFF_KINKS));
+    x.truncate(PAIRS);
+    if x.len() < PAIRS {
+        let (arg, got) = ("kinks", kinks.len() as f64);
+        return Err(Error::Value { arg, got, expected: "few enough to leave distances between" });
     }
     let similar: Vec<bool> = (0..PAIRS).map(|i| i % 2 == 0).collect();
     let origin = [0.0; PAIRS];
@@ -159,8 +160,12 @@ pub fn check_layer(
 ///
 /// The parameters are changed on the way and restored at the end.
 pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Result<Worst> {
+    if samples == 0 {
+        return Err(Error::Value { arg: "samples", got: 0.0, expected: "at least 1" });
+    }
     let (inputs, outputs) = (net.input().len(), net.output().len());
     let params = net.params().len();
+    let mut workspace = Workspace::training(net, samples)?;
     let mut rng = Rng::stream(seed, 2);
     let mut draw =
         |len: usize| -> Vec<f64> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
@@ -168,7 +173,6 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     point.extend(draw(samples * inputs));
     let dz = draw(samples * outputs);
     let cx = Cx::default();
-    let mut workspace = Workspace::training(net, samples)?;
 
     let mut analytic = vec![0.0; point.len()];
     let (gradient, dx) = analytic.split_at_mut(params);

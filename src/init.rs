@@ -26,7 +26,7 @@ impl Init {
     pub fn bound(self, fan_in: usize, fan_out: usize) -> f64 {
         let variance_times_three = match self {
             Init::LeCun => 3.0 / fan_in.max(1) as f64,
-            Init::Glorot => 6.0 / (fan_in + fan_out).max(1) as f64,
+            Init::Glorot => 6.0 / (fan_in as f64 + fan_out as f64).max(1.0),
             Init::He => 6.0 / fan_in.max(1) as f64,
         };
         variance_times_three.sqrt()

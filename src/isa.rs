@@ -4,7 +4,10 @@
 //! every use of wide instructions in this crate rests. `DRLIM_ISA=portable|avx2|avx512` lowers the
 //! default of a whole process.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -118,7 +121,8 @@ impl Default for Isa {
                     Error::Tier { wanted } => Isa::at_most(*wanted),
                     _ => Isa::best(),
                 };
-                eprintln!("drlim: DRLIM_ISA: {error}; using {isa}");
+                // A message that cannot be written is no reason to fail.
+                let _ = writeln!(std::io::stderr(), "drlim: DRLIM_ISA: {error}; using {isa}");
                 isa
             })
         })

@@ -24,24 +24,26 @@ pub trait Optimizer<T: Real> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()>;
 }
 
-fn check(rate: f64, params: usize, grad: usize, steps: u64, state: usize) -> Result<()> {
+fn check<T: Real>(rate: f64, params: usize, grad: usize, steps: u64, state: usize) -> Result<()> {
     check_len("step", "grad", grad, params, "the parameters")?;
     if steps > 0 {
         check_len("step", "params", params, state, "as in the first step")?;
     }
-    check_not_negative("rate", rate)
+    check_not_negative::<T>("rate", rate)
 }
 
-fn check_not_negative(arg: &'static str, got: f64) -> Result<()> {
-    if (0.0..f64::INFINITY).contains(&got) {
+/// Refuses what is negative, NaN, or infinite in the element type.
+fn check_not_negative<T: Real>(arg: &'static str, got: f64) -> Result<()> {
+    if got >= 0.0 && T::from_f64(got).is_finite() {
         Ok(())
     } else {
         Err(Error::Value { arg, got, expected: "finite and not negative" })
     }
 }
 
-fn check_share(arg: &'static str, got: f64) -> Result<()> {
-    if (0.0..1.0).contains(&got) {
+/// Refuses what is not a share, or rounds to 1 in the element type.
+fn check_share<T: Real>(arg: &'static str, got: f64) -> Result<()> {
+    if got >= 0.0 && T::from_f64(got) < T::ONE {
         Ok(())
     } else {
         Err(Error::Value { arg, got, expected: "at least 0 and below 1" })
@@ -79,20 +81,20 @@ impl<T: Real> Sgd<T> {
 
     /// The share of the velocity that is kept from step to step: at least 0, below 1.
     pub fn momentum(self, momentum: f64) -> Result<Self> {
-        check_share("momentum", momentum)?;
+        check_share::<T>("momentum", momentum)?;
         Ok(Sgd { momentum, ..self })
     }
 
     /// The weight decay: finite and not negative.
     pub fn weight_decay(self, decay: f64) -> Result<Self> {
-        check_not_negative("decay", decay)?;
+        check_not_negative::<T>("decay", decay)?;
         Ok(Sgd { decay, ..self })
     }
 }
 
 impl<T: Real> Optimizer<T> for Sgd<T> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
-        check(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
+        check::<T>(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
         self.velocity.resize(params.len(), T::ZERO);
         self.steps += 1;
         let [rate, momentum, decay] = [rate, self.momentum, self.decay].map(T::from_f64);
@@ -144,27 +146,28 @@ impl<T: Real> Adam<T> {
 
     /// b1 and b2: at least 0, below 1.
     pub fn betas(self, b1: f64, b2: f64) -> Result<Self> {
-        check_share("b1", b1)?;
-        check_share("b2", b2)?;
+        check_share::<T>("b1", b1)?;
+        check_share::<T>("b2", b2)?;
         Ok(Adam { betas: [b1, b2], ..self })
     }
 
-    /// What keeps the quotient finite: finite and not negative.
+    /// What keeps the quotient finite: finite and not negative. A parameter whose moment is zero does
+    /// not move, whatever it is.
     pub fn epsilon(self, epsilon: f64) -> Result<Self> {
-        check_not_negative("epsilon", epsilon)?;
+        check_not_negative::<T>("epsilon", epsilon)?;
         Ok(Adam { epsilon, ..self })
     }
 
     /// The weight decay: finite and not negative.
     pub fn weight_decay(self, decay: f64) -> Result<Self> {
-        check_not_negative("decay", decay)?;
+        check_not_negative::<T>("decay", decay)?;
         Ok(Adam { decay, ..self })
     }
 }
 
 impl<T: Real> Optimizer<T> for Adam<T> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
-        check(rate, params.len(), grad.len(), self.steps, self.first.len())?;
+        check::<T>(rate, params.len(), grad.len(), self.steps, self.first.len())?;
         self.first.resize(params.len(), T::ZERO);
         self.second.resize(params.len(), T::ZERO);
         self.steps += 1;
@@ -172,6 +175,7 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         let rate = T::from_f64(rate / bias[0]);
         let root = T::from_f64(1.0 / bias[1].sqrt());
         let (betas, epsilon) = (self.betas.map(T::from_f64), T::from_f64(self.epsilon));
+        let rest = self.betas.map(|beta| T::from_f64(1.0 - beta));
         let decay = T::from_f64(self.decay);
         let blocks = params.len().div_ceil(BLOCK);
         let moments = (Chunks(&mut self.first, BLOCK), Chunks(&mut self.second, BLOCK));
@@ -180,8 +184,18 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         for_blocks(cx.par, blocks, out, |block, (params, (first, second)): Part<T>| {
             let grad = &grad[block * BLOCK..][..params.0.len()];
             let (params, first, second) = (params.0, first.0, second.0);
-            let adam =
-                update::Adam { rate, betas, epsilon, decay, root, params, grad, first, second };
+            let adam = update::Adam {
+                rate,
+                betas,
+                rest,
+                epsilon,
+                decay,
+                root,
+                params,
+                grad,
+                first,
+                second,
+            };
             T::dispatch(cx.isa, adam);
         });
         Ok(())

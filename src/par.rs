@@ -5,6 +5,8 @@
 //! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
 //! allocated: a task of rayon lives on the stack of the thread that made it.
 
+#![forbid(unsafe_code)]
+
 use std::ops::Range;
 
 use crate::cx::Par;

@@ -99,7 +99,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &self.net
     }
 
-    /// The network, to be changed.
+    /// The network, to be changed. (One that is put in its place has the same layers.)
     pub fn net_mut(&mut self) -> &mut Network<T> {
         &mut self.net
     }
@@ -179,6 +179,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             let (call, arg, expected) = ("step", "similar", self.max_pairs);
             return Err(Error::Length { call, arg, got: pairs, expected, like: "at most" });
         }
+        self.net.check_workspace("step", &self.workspace, 2 * pairs)?;
         self.workspace.fill_input(samples);
         let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
         let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
@@ -206,7 +207,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Vec<f64>> {
         let (mut pairs, mut similar) = (Vec::new(), Vec::new());
-        let mut losses = Vec::with_capacity(fit.epochs);
+        let mut losses = Vec::new();
         let mut done = 0;
         let steps = sampler.steps_per_epoch();
         for epoch in 0..fit.epochs {

@@ -60,10 +60,13 @@ fn the_paper_s_loss_passes_with_any_margin() {
     }
 }
 
+/// Spoils the gradients of the parameters or of the input.
+type Spoil = fn(&mut [f64], Option<&mut [f64]>);
+
 /// A dense layer whose backward pass is spoilt.
 struct Spoilt {
     dense: Dense,
-    spoil: fn(&mut [f64], Option<&mut [f64]>),
+    spoil: Spoil,
 }
 
 impl Layer<f64> for Spoilt {
@@ -92,7 +95,7 @@ impl Layer<f64> for Spoilt {
 
 #[test]
 fn a_fault_anywhere_in_a_layer_or_a_network_is_caught() {
-    let spoils: [fn(&mut [f64], Option<&mut [f64]>); 4] = [
+    let spoils: [Spoil; 4] = [
         |params, _| params[7] *= 1.001,
         |params, _| params.swap(0, 1),
         |params, _| params[params.len() - 1] = 0.0,
@@ -127,6 +130,13 @@ fn the_worst_coordinate_is_named_and_nan_is_an_infinite_error() {
     assert!((worst.numeric - 4.0).abs() < 1e-8 && (worst.error - 1.0 / 6.0).abs() < 1e-8);
     let worst = gradcheck::check(square, &[1.0, 2.0], &[2.0, f64::NAN]).unwrap();
     assert_eq!((worst.at, worst.error), (1, f64::INFINITY));
+    let loss = Contrastive::new(1.0).unwrap();
+    for kinks in [&[f64::NAN][..], &[1.0, f64::NAN], &[f64::INFINITY]] {
+        let error = gradcheck::check_loss(&loss, kinks, 1).unwrap_err();
+        assert!(matches!(error, Error::Value { arg: "kinks", .. }), "{error}");
+    }
+    let error = gradcheck::check_layer(Dense::new(3), Shape::flat(4), 0, 1).unwrap_err();
+    assert!(matches!(error, Error::Value { arg: "samples", .. }), "{error}");
     let error = gradcheck::check(square, &[1.0, 2.0], &[2.0]).unwrap_err();
     assert!(matches!(error, Error::Length { arg: "analytic", got: 1, expected: 2, .. }));
 }

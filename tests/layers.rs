@@ -160,6 +160,24 @@ fn tiers_agree_on_a_whole_network() {
 }
 
 #[test]
+fn large_dense_layers_agree_with_the_portable_tier_on_any_number_of_threads() {
+    let net =
+        Network::<f64>::builder(Shape::flat(701)).layer("f", Dense::new(603)).build(1).unwrap();
+    for samples in [0, 3, 131, 260] {
+        let portable = Cx { isa: Isa::new(Tier::Portable).unwrap(), par: Par::Serial };
+        let expected = pass(&net, &portable, samples, samples);
+        for isa in tiers() {
+            let got = pass(&net, &Cx { isa, par: Par::Rayon }, samples, samples);
+            assert_eq!(got, pass(&net, &Cx { isa, par: Par::Serial }, samples, samples));
+            for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
+                let error = (got - expected).abs();
+                assert!(error <= 1e-12 * 700.0, "{samples} samples on {isa}: {got}, {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn results_do_not_depend_on_threads_or_on_the_size_of_the_workspace() {
     let net = mixed_network();
     for isa in tiers() {
@@ -312,6 +330,12 @@ fn what_does_not_fit_is_refused_by_the_layer_s_name() {
         (image().layer("p", Subsample2d::new(0)).build(1), "layer p: kernel 0"),
         (image().layer("f", Dense::new(0)).build(1), "layer f: a dense layer needs"),
         (image().layer("f", Dense::new(usize::MAX / 2)).build(1), "overflow"),
+        (image().layer("f", Dense::new(1 << 48)).build(1), "overflow"),
+        (image().layer("c", Conv2d::new(1 << 46, 1)).build(1), "overflow"),
+        (
+            Network::builder(Shape::flat(usize::MAX)).layer("p", AvgPool2d::new(1)).build(1),
+            "overflow",
+        ),
         (image().layer("a", Tanh::new()).layer("a", Tanh::new()).build(1), "empty or taken"),
         (image().layer("", Tanh::new()).build(1), "empty or taken"),
         (Network::builder(Shape::flat(0)).build(1), "layer input"),
@@ -319,6 +343,50 @@ fn what_does_not_fit_is_refused_by_the_layer_s_name() {
     ] {
         let message = message(built);
         assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+    }
+}
+
+fn narrow_enough(x: &[f64], inputs: usize) -> Mat<'_, f64> {
+    Mat::new(&x[..inputs], 1, inputs).unwrap()
+}
+
+/// Panics when its first input is negative.
+struct Touchy;
+
+impl Layer<f64> for Touchy {
+    fn kind(&self) -> String {
+        "Touchy".to_owned()
+    }
+    fn connect(&mut self, input: Shape) -> Result<Shape, String> {
+        Ok(input)
+    }
+    fn forward(&self, _: &Cx, pass: Forward<f64>) {
+        assert!(pass.x[0] >= 0.0, "a negative input");
+        pass.y.copy_from_slice(pass.x);
+    }
+    fn backward(&self, _: &Cx, _: Backward<f64>) {}
+}
+
+#[test]
+fn a_layer_that_panics_leaves_the_workspace_in_order() {
+    let net = Network::builder(Shape::flat(2))
+        .layer("before", Tanh::new())
+        .layer("touchy", Touchy)
+        .layer("after", Tanh::new())
+        .build(1)
+        .unwrap();
+    let cx = Cx { par: Par::Serial, ..Cx::default() };
+    for mut workspace in
+        [Workspace::training(&net, 1).unwrap(), Workspace::inference(&net, 1).unwrap()]
+    {
+        let mut pass = |x: [f64; 2]| {
+            let x = Mat::new(&x, 1, 2).unwrap();
+            net.forward(&cx, x, &mut workspace).unwrap().row(0).to_vec()
+        };
+        let expected = pass([0.5, -0.5]);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pass([-1.0, 0.0])));
+        assert!(panicked.is_err());
+        assert_eq!(pass([0.5, -0.5]), expected);
     }
 }
 
@@ -342,10 +410,13 @@ fn passes_refuse_what_does_not_belong_together() {
     );
     let many = Mat::new(&x, 3, inputs).unwrap();
     let error = net.forward(&cx, many, &mut workspace).unwrap_err();
-    assert!(matches!(error, Error::Shape { arg: "workspace", .. }), "{error}");
+    assert!(matches!(error, Error::Length { arg: "samples", got: 3, expected: 2, .. }), "{error}");
     let three = Mat::new(&x[..3], 1, 3).unwrap();
     let error = other.forward(&cx, three, &mut workspace).unwrap_err();
-    assert!(matches!(error, Error::Shape { arg: "workspace", .. }), "{error}");
+    assert!(matches!(error, Error::Network { .. }), "{error}");
+    // Not even a workspace of a network of the same shapes.
+    let error = mixed_network().forward(&cx, narrow_enough(&x, inputs), &mut workspace);
+    assert!(matches!(error.unwrap_err(), Error::Network { .. }));
 
     let two = Mat::new(&x[..2 * inputs], 2, inputs).unwrap();
     net.forward(&cx, two, &mut workspace).unwrap();

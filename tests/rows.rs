@@ -579,3 +579,20 @@ fn margins_outside_their_domain_are_refused() {
     }
     assert_eq!(Contrastive::new(f32::tiny()).unwrap().margin(), f32::tiny());
 }
+
+/// Rows so wide that one of them is a task, none of them, and no memory at all.
+#[test]
+fn no_rows_of_any_width_are_no_pairs() {
+    for cols in [0, 1, 16385, 1 << 20, usize::MAX] {
+        let none = Mat::<f32>::new(&[], 0, cols).unwrap();
+        let loss = drlim::loss::Contrastive::new(1.0).unwrap();
+        let objective = drlim::loss::Objective::mean(&loss);
+        let cx = Cx::default();
+        let outcome =
+            drlim::batch::rows(&cx, &objective, none, none, &[], drlim::batch::RowsOut::none())
+                .unwrap();
+        assert_eq!((outcome.value, outcome.pairs), (0.0, 0), "{cols} columns");
+        let distance = drlim::batch::Distance::Euclidean;
+        drlim::batch::row_distances(&cx, distance, none, none, &mut []).unwrap();
+    }
+}

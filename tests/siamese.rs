@@ -84,6 +84,20 @@ fn a_short_run_lowers_the_loss_and_gives_the_same_bytes_twice() {
 }
 
 #[test]
+fn training_without_an_end_is_ended_by_the_observer() {
+    let (images, labels) = bars();
+    let data = Mat::new(&images, SAMPLES, SIDE * SIDE).unwrap();
+    let mut siamese = Siamese::new(network(), Sgd::new(), 20).unwrap();
+    let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
+    let loss = Contrastive::new(1.0).unwrap();
+    let fit = Fit { epochs: usize::MAX, rate: &|_| 1e-3 };
+    let objective = Objective::mean(&loss);
+    let end = |_: &Progress| ControlFlow::Break(());
+    let losses = siamese.fit(&Cx::default(), &objective, data, &mut sampler, fit, end).unwrap();
+    assert_eq!(losses.len(), 1);
+}
+
+#[test]
 fn a_step_on_rows_and_one_on_indices_are_the_same() {
     let (images, labels) = bars();
     let width = SIDE * SIDE;
@@ -203,6 +217,22 @@ fn optimizers_refuse_and_flush_denormals() {
     assert!(Sgd::<f32>::new().weight_decay(-1.0).is_err());
     assert!(Adam::<f32>::new().betas(0.9, f64::NAN).is_err());
     assert!(Adam::<f32>::new().epsilon(f64::INFINITY).is_err());
+
+    assert!(Adam::<f32>::new().betas(0.9, 0.99999999).is_err(), "1 in f32");
+    assert!(Adam::<f64>::new().betas(0.9, 0.99999999).is_ok());
+    assert!(Sgd::<f32>::new().weight_decay(1e300).is_err(), "infinite in f32");
+    let mut p = [1.0_f32, 1.0];
+    assert!(Sgd::new().step(&cx, 1e300, &mut p, &[0.0, 1.0]).is_err());
+    // Without an epsilon and without a gradient there is no 0 / 0.
+    let mut adam = Adam::new().epsilon(0.0).unwrap();
+    adam.step(&cx, 0.1, &mut p, &[0.0, 1.0]).unwrap();
+    assert!(p[0] == 1.0 && (p[1] - 0.9).abs() < 1e-6, "{p:?}");
+    // The correction of a slow average is that of its real rate.
+    let (mut adam, mut p) = (Adam::new().betas(0.9, 0.999999).unwrap(), [1.0_f32]);
+    for _ in 0..3 {
+        adam.step(&cx, 0.1, &mut p, &[1.0]).unwrap();
+    }
+    assert!((p[0] - 0.7).abs() < 1e-4, "{p:?}");
 
     let tiny = f32::MIN_POSITIVE / 4.0;
     let mut sgd = Sgd::new().momentum(0.5).unwrap();

@@ -18,15 +18,28 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use drlim::{Cx, Isa, Par};
 
 use report::Report;
+
+/// What `--only` can name.
+const KERNELS: [&str; 8] = [
+    "fma_peak",
+    "stream",
+    "rows",
+    "nearest",
+    "train_step_drlim",
+    "train_step_lenet",
+    "forward_drlim",
+    "tanh",
+];
 
 /// Measures every kernel as a share of this machine's limits.
 #[derive(Parser)]
 struct Args {
     /// Only kernels of this name.
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(KERNELS))]
     only: Option<String>,
     /// This shape instead of the usual ones: rows x columns, or a batch.
     #[arg(long)]

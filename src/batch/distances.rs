@@ -48,7 +48,7 @@ pub fn row_distances<T: Real>(
     check_shape("row_distances", "b", b.shape(), a.shape(), "as a")?;
     check_len("row_distances", "out", out.len(), a.rows(), "the rows of a")?;
     let n = a.rows();
-    let height = task_rows(n, 2 * a.cols() * size_of::<T>());
+    let height = task_rows(n, a.cols().saturating_mul(2 * size_of::<T>()));
     for_blocks(cx.par, n.div_ceil(height), Chunks(out, height), |block, out: Chunks<T>| {
         let (start, end) = (block * height, ((block + 1) * height).min(n));
         let (a, b) = (a.rows_range(start, end), b.rows_range(start, end));

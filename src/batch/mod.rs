@@ -20,5 +20,6 @@ const MOST_TASKS: usize = 64;
 
 /// Rows of a task: a function of the shape alone, since it decides the order of addition.
 pub(crate) fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
-    (TASK_BYTES / bytes_per_row.max(1)).max(rows.div_ceil(MOST_TASKS)).next_multiple_of(16)
+    let rows = (TASK_BYTES / bytes_per_row.max(1)).max(rows.div_ceil(MOST_TASKS));
+    rows.max(1).next_multiple_of(16)
 }

@@ -82,8 +82,8 @@ pub fn rows<T: Real>(
     }
     let (n, cols) = (a.rows(), a.cols());
     let factor = objective.factor(n);
-    let bytes_per_row = 4 * cols * size_of::<T>();
-    let past_caches = n * bytes_per_row > cache::last_level_bytes();
+    let bytes_per_row = cols.saturating_mul(4 * size_of::<T>());
+    let past_caches = n.saturating_mul(bytes_per_row) > cache::last_level_bytes();
     let height = task_rows(n, bytes_per_row);
     let grads =
         out.grads.map(|(grad_a, grad_b)| (RowBlocks(grad_a, height), RowBlocks(grad_b, height)));

@@ -12,6 +12,8 @@
 //! gradient broadcasts pixels of the image and reads dY' in vectors of output channels. Padding is a
 //! copy of the image in a frame of zeros.
 
+#![forbid(unsafe_code)]
+
 use std::ops::Range;
 
 use super::dense::AddRows;

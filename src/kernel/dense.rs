@@ -1,5 +1,8 @@
 //! Dense layers: rows of inputs times rows of weights, and the gradients of both.
 
+#![forbid(unsafe_code)]
+
+use super::large::{LargeProduct, Strided};
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
 use crate::isa::Isa;
 use crate::real::Real;
@@ -25,14 +28,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether all offsets of such a layer can be counted.
-    pub(crate) fn fits(inputs: usize, outputs: usize) -> bool {
-        let rows = inputs.max(outputs).checked_mul(DEPTH);
-        let weights = inputs.checked_mul(outputs);
-        [rows, weights].iter().all(|len| len.is_some_and(|len| len <= isize::MAX as usize / 8))
-    }
-
-    /// The sizes must fit: the caller has checked them.
     pub(crate) fn new(inputs: usize, outputs: usize) -> Self {
         Plan {
             inputs,
@@ -45,6 +40,55 @@ impl Plan {
             transposed_rows: OffsetTable::linear(inputs, outputs),
         }
     }
+}
+
+/// y = x W' + bias for any number of samples, where the weights are large.
+pub(crate) fn forward_large<T: Real>(plan: &Plan, weight: &[T], bias: &[T], x: &[T], y: &mut [T]) {
+    for y in y.chunks_exact_mut(plan.outputs) {
+        y.copy_from_slice(bias);
+    }
+    let product = LargeProduct {
+        sizes: [y.len() / plan.outputs, plan.inputs, plan.outputs],
+        a: Strided { data: x, strides: [plan.inputs, 1] },
+        b: Strided { data: weight, strides: [1, plan.inputs] },
+        c: y,
+    };
+    product.run();
+}
+
+/// dx = dy W for any number of samples, where the weights are large.
+pub(crate) fn input_gradient_large<T: Real>(plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T]) {
+    dx.fill(T::ZERO);
+    let product = LargeProduct {
+        sizes: [dx.len() / plan.inputs, plan.outputs, plan.inputs],
+        a: Strided { data: dy, strides: [plan.outputs, 1] },
+        b: Strided { data: weight, strides: [plan.inputs, 1] },
+        c: dx,
+    };
+    product.run();
+}
+
+/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows, where the weights are
+/// large.
+pub(crate) fn weight_gradient_large<T: Real>(
+    plan: &Plan,
+    first: usize,
+    x: &[T],
+    dy: &[T],
+    d_weight: &mut [T],
+) {
+    d_weight.fill(T::ZERO);
+    let (samples, outputs) = (dy.len() / plan.outputs, d_weight.len() / plan.inputs);
+    if samples == 0 {
+        return;
+    }
+    let product = LargeProduct {
+        sizes: [outputs, samples, plan.inputs],
+        a: Strided { data: &dy[first..], strides: [1, plan.outputs] },
+        b: Strided { data: x, strides: [plan.inputs, 1] },
+        c: d_weight,
+    };
+    product.run();
 }
 
 /// y = x W' + bias for at most `DEPTH` samples, from the transposed weights (inputs x outputs).

@@ -1,5 +1,7 @@
 //! One element in, one element out: activations forward and backward.
 
+#![forbid(unsafe_code)]
+
 use crate::real::Real;
 use crate::simd::{Kernel, Simd, math};
 

@@ -33,24 +33,23 @@ const LINE: usize = 64;
 #[inline(always)]
 pub(crate) fn scaled_differences<T: Real, S: Simd<T>, const PAST_CACHES: bool>(
     s: S,
-    slopes: &mut [T],
+    slopes: &[T],
     inputs: [&[T]; 2],
     [grad_a, grad_b]: [&mut [T]; 2],
 ) {
     let offset = |grad: &[T]| grad.as_ptr().align_offset(S::LANES * size_of::<T>());
     if offset(grad_a) == offset(grad_b) {
-        flat::<T, S, 2, PAST_CACHES>(s, slopes, inputs, [grad_a, grad_b]);
+        flat::<T, S, 2, false, PAST_CACHES>(s, slopes, inputs, [grad_a, grad_b]);
     } else {
-        flat::<T, S, 1, PAST_CACHES>(s, slopes, inputs, [grad_a]);
-        slopes.iter_mut().for_each(|slope| *slope = -*slope);
-        flat::<T, S, 1, PAST_CACHES>(s, slopes, inputs, [grad_b]);
+        flat::<T, S, 1, false, PAST_CACHES>(s, slopes, inputs, [grad_a]);
+        flat::<T, S, 1, true, PAST_CACHES>(s, slopes, inputs, [grad_b]);
     }
 }
 
-/// slope (a - b) into the first output, its negative into the second, all outputs being aligned
-/// alike.
+/// slope (a - b) into the first output and its negative into the second, or the other way round
+/// with `NEGATED`; all outputs are aligned alike.
 #[inline(always)]
-fn flat<T: Real, S: Simd<T>, const N: usize, const PAST_CACHES: bool>(
+fn flat<T: Real, S: Simd<T>, const N: usize, const NEGATED: bool, const PAST_CACHES: bool>(
     s: S,
     slopes: &[T],
     [a, b]: [&[T]; 2],
@@ -65,7 +64,7 @@ fn flat<T: Real, S: Simd<T>, const N: usize, const PAST_CACHES: bool>(
     let mut at = out[0].as_ptr().align_offset(S::LANES * size_of::<T>()).min(cols);
     if at > 0 {
         // A whole vector, of which the end is written again.
-        store::<T, S, N>(s, s.splat(slopes[0]) * difference(s, a, b, 0), &mut out, 0);
+        store::<T, S, N, NEGATED>(s, s.splat(slopes[0]) * difference(s, a, b, 0), &mut out, 0);
     }
     for (i, &slope) in slopes.iter().enumerate() {
         if PAST_CACHES {
@@ -79,21 +78,21 @@ fn flat<T: Real, S: Simd<T>, const N: usize, const PAST_CACHES: bool>(
         let slope = s.splat(slope);
         while at + S::LANES <= end {
             let g = slope * difference(s, a, b, at);
-            store_aligned::<T, S, N, PAST_CACHES>(s, g, &mut out, at);
+            store_aligned::<T, S, N, NEGATED, PAST_CACHES>(s, g, &mut out, at);
             at += S::LANES;
         }
         let Some(&following) = slopes.get(i + 1) else { break };
         if at < end {
             let slopes = s.select(s.first(end - at), slope, s.splat(following));
             let g = slopes * difference(s, a, b, at);
-            store_aligned::<T, S, N, PAST_CACHES>(s, g, &mut out, at);
+            store_aligned::<T, S, N, NEGATED, PAST_CACHES>(s, g, &mut out, at);
             at += S::LANES;
         }
     }
     if at < len {
         let last = s.splat(slopes[slopes.len() - 1]);
         let at = len - S::LANES;
-        store::<T, S, N>(s, last * difference(s, a, b, at), &mut out, at);
+        store::<T, S, N, NEGATED>(s, last * difference(s, a, b, at), &mut out, at);
     }
 }
 
@@ -103,31 +102,42 @@ fn difference<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T], at: usize) -> S::F {
     s.load(&a[at..at + S::LANES]) - s.load(&b[at..at + S::LANES])
 }
 
-/// g into the first output, -g into the second.
+/// g into the first output, -g into the second; the other way round with `NEGATED`.
 #[inline(always)]
-fn store<T: Real, S: Simd<T>, const N: usize>(s: S, g: S::F, out: &mut [&mut [T]; N], at: usize) {
+fn store<T: Real, S: Simd<T>, const N: usize, const NEGATED: bool>(
+    s: S,
+    g: S::F,
+    out: &mut [&mut [T]; N],
+    at: usize,
+) {
     for (k, out) in out.iter_mut().enumerate() {
-        s.store(if k == 0 { g } else { -g }, &mut out[at..at + S::LANES]);
+        s.store(if (k == 1) == NEGATED { g } else { -g }, &mut out[at..at + S::LANES]);
     }
 }
 
 /// As [`store`], where the outputs are aligned to a vector.
 #[inline(always)]
-fn store_aligned<T: Real, S: Simd<T>, const N: usize, const PAST_CACHES: bool>(
+fn store_aligned<
+    T: Real,
+    S: Simd<T>,
+    const N: usize,
+    const NEGATED: bool,
+    const PAST_CACHES: bool,
+>(
     s: S,
     g: S::F,
     out: &mut [&mut [T]; N],
     at: usize,
 ) {
     if !PAST_CACHES {
-        return store(s, g, out, at);
+        return store::<T, S, N, NEGATED>(s, g, out, at);
     }
     for (k, out) in out.iter_mut().enumerate() {
         let to = out[at..at + S::LANES].as_mut_ptr();
         debug_assert!(to.cast::<[T; 1]>().align_offset(S::LANES * size_of::<T>()) == 0);
         // SAFETY: `to` points at a vector's room within the output, `at` being a multiple of
         // vectors after an aligned element; the caller fences.
-        unsafe { s.stream(if k == 0 { g } else { -g }, to) }
+        unsafe { s.stream(if (k == 1) == NEGATED { g } else { -g }, to) }
     }
 }
 
@@ -202,7 +212,7 @@ mod tests {
     use crate::isa::Isa;
 
     struct Block<'a, T> {
-        slopes: &'a mut [T],
+        slopes: &'a [T],
         inputs: [&'a [T]; 2],
         grads: [&'a mut [T]; 2],
         past_caches: bool,
@@ -231,14 +241,14 @@ mod tests {
                     let len = rows * cols;
                     let a: Vec<T> = (0..len).map(value).collect();
                     let b: Vec<T> = (0..len).map(|i| value(i + 50)).collect();
-                    let mut slopes: Vec<T> = (0..rows).map(|i| value(i + 3)).collect();
+                    let slopes: Vec<T> = (0..rows).map(|i| value(i + 3)).collect();
                     let expected: Vec<T> =
                         (0..len).map(|i| slopes[i / cols] * (a[i] - b[i])).collect();
                     let mut out = [vec![T::ZERO; len + 32], vec![T::ZERO; len + 32]];
                     let [grad_a, grad_b] = &mut out;
                     let grads = [&mut grad_a[offset_a..][..len], &mut grad_b[offset_b..][..len]];
                     let inputs = [&a[..], &b[..]];
-                    let block = Block { slopes: &mut slopes, inputs, grads, past_caches };
+                    let block = Block { slopes: &slopes, inputs, grads, past_caches };
                     T::dispatch(isa, block);
                     let case = format!("{rows}x{cols} at {offset_a}, {offset_b} on {isa}");
                     assert!(out[0][offset_a..][..len] == expected, "{case}");

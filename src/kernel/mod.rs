@@ -5,6 +5,7 @@ pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod elementwise;
 pub(crate) mod gradients;
+pub(crate) mod large;
 pub(crate) mod nearest;
 pub(crate) mod planar;
 pub(crate) mod pool;

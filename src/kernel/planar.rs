@@ -4,6 +4,8 @@
 //! throughout: differences are squared, the members of each row added across vectors, and the
 //! slopes spread out again. No row is handled by itself.
 
+#![forbid(unsafe_code)]
+
 use super::rows::BLOCK_PAIRS;
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, BlockSum};

@@ -1,6 +1,8 @@
 //! Average pooling of one image map, forward and backward, with the affine map of a subsampling
 //! layer folded in.
 
+#![forbid(unsafe_code)]
+
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -18,7 +20,7 @@ impl Pooling {
     /// so that none of them is stored in part. (Reading back what a masked store has written
     /// stalls.)
     pub(crate) fn row_len(&self) -> usize {
-        self.input[1].next_multiple_of(16)
+        self.input[1].div_ceil(16).saturating_mul(16)
     }
 }
 

@@ -130,10 +130,9 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) 
     }
     // Every element that a tile reads or writes lies within its slice: those furthest out do.
     assert!(c.stride >= c.width && (m - 1) * c.stride + c.width <= c.data.len(), "output");
-    if depth > 0 {
-        assert!(a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
-        assert!(b.from.largest + c.width <= b.data.len(), "contiguous operand");
-    }
+    assert!(depth > 0, "a product without depth");
+    assert!(a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
+    assert!(b.from.largest + c.width <= b.data.len(), "contiguous operand");
     let columns = 2 * S::LANES;
     let tiles = m.div_ceil(S::TILE_ROWS);
     for j in (0..c.width).step_by(columns) {

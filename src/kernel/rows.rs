@@ -4,6 +4,10 @@
 //! goes through three steps: squared distances, one call of the loss that turns them into slopes,
 //! differences times slopes into both gradients. Memory is read once and written once.
 
+#![forbid(unsafe_code)]
+
+use std::marker::PhantomData;
+
 use super::gradients::{scaled_difference, scaled_differences};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, BlockSum};
@@ -14,7 +18,8 @@ use crate::simd::{Kernel, Simd};
 /// The most pairs that go through the loss in one call.
 pub(crate) const BLOCK_PAIRS: usize = 256;
 
-/// Bytes of both matrices that a block of pairs may take: half of the smallest L1 in use.
+/// Bytes of both matrices that a block of pairs takes, half of the smallest L1 in use, as long as
+/// that is a vector of pairs; blocks of longer rows live in L2.
 const BLOCK_BYTES: usize = 16 << 10;
 
 /// Both gradients, to be overwritten.
@@ -41,6 +46,7 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
         let (rows, cols) = (self.a.rows(), self.a.cols());
         let height = block_height::<T>(cols);
         let mut grads = self.grads;
+        let _fence = self.past_caches.then(|| FenceAtEnd(s, PhantomData));
         let mut buffer = [T::ZERO; BLOCK_PAIRS];
         let mut sum = BlockSum::default();
         for start in (0..rows).step_by(height) {
@@ -72,16 +78,23 @@ impl<T: Real> Kernel<T> for PairRows<'_, T> {
                 }
             }
         }
-        if self.past_caches {
-            s.fence();
-        }
         sum
+    }
+}
+
+/// Fences when it goes, also when a loss panics between two blocks.
+struct FenceAtEnd<T: Real, S: Simd<T>>(S, PhantomData<T>);
+
+impl<T: Real, S: Simd<T>> Drop for FenceAtEnd<T, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.fence();
     }
 }
 
 /// Pairs in a block: a function of the shape alone, since it decides the order of addition.
 fn block_height<T>(cols: usize) -> usize {
-    (BLOCK_BYTES / (2 * cols * size_of::<T>()).max(1)).clamp(16, BLOCK_PAIRS)
+    (BLOCK_BYTES / cols.saturating_mul(2 * size_of::<T>()).max(1)).clamp(16, BLOCK_PAIRS)
 }
 
 /// d2_i = |a_i - b_i|²

@@ -1,5 +1,7 @@
 //! Transposed copies of small matrices, for products that read their rows in vectors.
 
+#![forbid(unsafe_code)]
+
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 

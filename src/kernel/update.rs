@@ -3,6 +3,8 @@
 //! Moments and parameters below the smallest normal number become 0 on the way: arithmetic on
 //! denormals is slow on many processors, and decaying moments would fill with them.
 
+#![forbid(unsafe_code)]
+
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -33,12 +35,15 @@ impl<T: Real> Kernel<T> for Sgd<'_, T> {
     }
 }
 
-/// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  p = p - rate m / (sqrt(v) root + eps)
+/// m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;  p = p - rate m / (sqrt(v) root + eps), and no
+/// step where m = 0
 ///
 /// with g = gradient + decay p, `rate` already divided by 1 - b1^t and `root` = 1 / sqrt(1 - b2^t).
 pub(crate) struct Adam<'a, T> {
     pub rate: T,
     pub betas: [T; 2],
+    /// 1 - b1 and 1 - b2, each rounded once: near 1 the difference of rounded numbers is far off.
+    pub rest: [T; 2],
     pub epsilon: T,
     pub decay: T,
     pub root: T,
@@ -56,7 +61,7 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
         let [rate, epsilon, decay, root] =
             [self.rate, self.epsilon, self.decay, self.root].map(|x| s.splat(x));
         let [b1, b2] = self.betas.map(|x| s.splat(x));
-        let [c1, c2] = self.betas.map(|x| s.splat(T::ONE - x));
+        let [c1, c2] = self.rest.map(|x| s.splat(x));
         let moments = self.first.chunks_mut(S::LANES).zip(self.second.chunks_mut(S::LANES));
         let state = self.params.chunks_mut(S::LANES).zip(moments);
         for ((params, (first, second)), grad) in state.zip(self.grad.chunks(S::LANES)) {
@@ -66,7 +71,9 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
             let v = flush(s, s.fma(b2, s.load(second), c2 * g * g));
             s.store(m, first);
             s.store(v, second);
+            let zero = s.splat(T::ZERO);
             let step = rate * m / s.fma(s.sqrt(v), root, epsilon);
+            let step = s.select(s.nonzero(m), step, zero);
             s.store(flush(s, p - step), params);
         }
     }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
-use super::{block_samples, dense, most_blocks};
+use super::{MOST_ELEMENTS, block_samples, dense, most_blocks};
 use crate::cx::Cx;
 use crate::kernel::conv::{self as kernel, Plan};
 use crate::kernel::dense::{self as dense_kernel, AddRows};
@@ -98,15 +98,13 @@ impl<T: Real> Layer<T> for Conv2d {
         };
         let taps = Shape::image(input.channels, self.kernel[0], self.kernel[1]).checked_len();
         let weights = taps.and_then(|taps| taps.checked_mul(self.maps));
-        // What a workspace holds for one sample is a small multiple of these.
+        // The plan and a workspace hold small multiples of these.
         let all = [frame.checked_len(), output.checked_len(), weights];
-        if !all.iter().all(|len| len.is_some_and(|len| len <= isize::MAX as usize >> 16)) {
+        if !all.iter().all(|len| len.is_some_and(|len| len <= MOST_ELEMENTS)) {
             return Err("its size overflows".to_owned());
         }
         let sizes = |shape: Shape| [shape.channels, shape.height, shape.width];
-        let covers = self.padding == 0
-            && self.kernel == [input.height, input.width]
-            && dense_kernel::Plan::fits(input.len(), self.maps);
+        let covers = self.padding == 0 && self.kernel == [input.height, input.width];
         self.dense = covers.then(|| dense_kernel::Plan::new(input.len(), self.maps));
         self.plan = Plan::new(sizes(input), sizes(output), self.kernel, self.stride, self.padding);
         Ok(output)

@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use super::MOST_ELEMENTS;
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use crate::cx::Cx;
 use crate::kernel::dense::{self as kernel, AddRows, DenseDots, Plan};
+use crate::kernel::large::is_large;
 use crate::kernel::transpose::Transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
@@ -13,6 +15,8 @@ use crate::real::Real;
 const BLOCK_SAMPLES: usize = 32;
 /// Outputs of a block of the weight gradient.
 const BLOCK_OUTPUTS: usize = 16;
+/// Samples or outputs of a block where the weights are large: each block packs them once.
+const LARGE_BLOCK: usize = 128;
 /// Up to so many samples, dot products with the weights as they lie are faster than transposing
 /// them first.
 const FEW_SAMPLES: usize = 4;
@@ -42,7 +46,8 @@ impl<T: Real> Layer<T> for Dense {
         if self.outputs == 0 {
             return Err("a dense layer needs at least one output".to_owned());
         }
-        if !Plan::fits(input.len(), self.outputs) {
+        let weights = input.len().checked_mul(self.outputs);
+        if weights.is_none_or(|len| len > MOST_ELEMENTS) {
             return Err("its size overflows".to_owned());
         }
         self.plan = Plan::new(input.len(), self.outputs);
@@ -83,6 +88,13 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
     if samples <= FEW_SAMPLES {
         return T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y });
     }
+    if is_large(cx.isa, weight.len()) {
+        let out = Chunks(y, LARGE_BLOCK * plan.outputs);
+        return for_blocks(cx.par, samples.div_ceil(LARGE_BLOCK), out, |block, y: Chunks<T>| {
+            let x = &x[block * LARGE_BLOCK * plan.inputs..];
+            kernel::forward_large(plan, weight, bias, x, y.0);
+        });
+    }
     let transposed = &mut scratch[..weight.len()];
     T::dispatch(cx.isa, Transpose { from: weight, cols: plan.inputs, to: &mut *transposed });
     let transposed = &*transposed;
@@ -99,6 +111,11 @@ pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, pass: Backward<T>) {
     let weight = &params[..plan.inputs * plan.outputs];
     let (d_weight, d_bias) = d_params.split_at_mut(weight.len());
     let samples = dy.len() / plan.outputs;
+    d_bias.fill(T::ZERO);
+    T::dispatch(cx.isa, AddRows { rows: dy, sum: d_bias });
+    if is_large(cx.isa, weight.len()) {
+        return backward_large(cx, plan, weight, [x, dy], dx, d_weight);
+    }
     if let Some(dx) = dx {
         let out = Chunks(dx, BLOCK_SAMPLES * plan.inputs);
         for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, dx: Chunks<T>| {
@@ -111,6 +128,27 @@ pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, pass: Backward<T>) {
     for_blocks(cx.par, plan.outputs.div_ceil(BLOCK_OUTPUTS), out, |block, d_weight: Chunks<T>| {
         kernel::weight_gradient(cx.isa, plan, block * BLOCK_OUTPUTS, x, dy, d_weight.0);
     });
-    d_bias.fill(T::ZERO);
-    T::dispatch(cx.isa, AddRows { rows: dy, sum: d_bias });
+}
+
+/// dx and dW where the weights are large.
+fn backward_large<T: Real>(
+    cx: &Cx,
+    plan: &Plan,
+    weight: &[T],
+    [x, dy]: [&[T]; 2],
+    dx: Option<&mut [T]>,
+    d_weight: &mut [T],
+) {
+    let samples = dy.len() / plan.outputs;
+    if let Some(dx) = dx {
+        let out = Chunks(dx, LARGE_BLOCK * plan.inputs);
+        for_blocks(cx.par, samples.div_ceil(LARGE_BLOCK), out, |block, dx: Chunks<T>| {
+            let dy = &dy[block * LARGE_BLOCK * plan.outputs..];
+            kernel::input_gradient_large(plan, weight, dy, dx.0);
+        });
+    }
+    let out = Chunks(d_weight, LARGE_BLOCK * plan.inputs);
+    for_blocks(cx.par, plan.outputs.div_ceil(LARGE_BLOCK), out, |block, d_weight: Chunks<T>| {
+        kernel::weight_gradient_large(plan, block * LARGE_BLOCK, x, dy, d_weight.0);
+    });
 }

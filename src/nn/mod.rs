@@ -50,6 +50,10 @@ pub use network::{Builder, Network, Parameter};
 pub use pool::{AvgPool2d, Subsample2d};
 pub use workspace::Workspace;
 
+/// The most weights of a layer, or elements of a sample: 2^28 where addresses have 64 bits. Larger
+/// ones are refused before anything is planned for them.
+const MOST_ELEMENTS: usize = if usize::BITS > 32 { 1 << 28 } else { 1 << 24 };
+
 /// How many blocks of samples a layer's work is cut into at most: enough for the threads of a large
 /// machine, and few enough that a partial weight gradient for each costs little.
 const MOST_BLOCKS: usize = 32;

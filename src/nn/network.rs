@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::workspace::Workspace;
@@ -26,6 +27,8 @@ struct Stage<T> {
 
 /// Layers one after another: the G_W of the paper. See [`nn`](super) for an example.
 pub struct Network<T> {
+    /// No other network of the process has it.
+    id: u64,
     input: Shape,
     stages: Vec<Stage<T>>,
     params: Vec<T>,
@@ -72,7 +75,9 @@ impl<T: Real> Builder<T> {
         }
         let mut rng = Rng::new(seed);
         let mut shape = self.input;
-        let mut net = Network { input: self.input, stages: Vec::new(), params: Vec::new() };
+        static BUILT: AtomicU64 = AtomicU64::new(0);
+        let id = BUILT.fetch_add(1, Ordering::Relaxed);
+        let mut net = Network { id, input: self.input, stages: Vec::new(), params: Vec::new() };
         for (name, mut layer) in self.layers {
             if name.is_empty() || net.stages.iter().any(|stage| stage.name == name) {
                 return Err(refuse(&name, "the name is empty or taken".to_owned()));
@@ -88,9 +93,11 @@ impl<T: Real> Builder<T> {
             let first = net.params.len();
             for spec in &specs {
                 let len = spec.checked_len().and_then(|len| len.checked_add(net.params.len()));
-                let end = len.filter(|&end| end <= isize::MAX as usize / size_of::<T>());
-                let end = end.ok_or(Error::Overflow { what: "the parameters of a network" })?;
+                let what = "the parameters of a network";
+                let end = len.ok_or(Error::Overflow { what })?;
                 let start = net.params.len();
+                let added = net.params.try_reserve_exact(end - start);
+                added.map_err(|_| Error::Overflow { what })?;
                 net.params.resize(end, T::ZERO);
                 let values = &mut net.params[start..];
                 match spec.start {
@@ -150,6 +157,11 @@ impl<T: Real> Network<T> {
         })
     }
 
+    /// What tells the network from every other one of the process.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Elements of a sample before each layer and after the last.
     pub(super) fn lens(&self) -> impl Iterator<Item = usize> {
         [self.input].into_iter().chain(self.stages.iter().map(|stage| stage.output)).map(Shape::len)
@@ -189,20 +201,26 @@ impl<T: Real> Network<T> {
         workspace.samples = if workspace.keeps_all { samples } else { 0 };
         for (i, stage) in self.stages.iter().enumerate() {
             let slot = workspace.slot(i);
-            // Taken out for the time of the call, so that it can be written beside the others.
-            let mut output = std::mem::take(&mut workspace.outputs[slot]);
-            let x = match i.checked_sub(1) {
-                None => &workspace.input,
-                Some(before) => &workspace.outputs[workspace.slot(before)],
+            let before = i.checked_sub(1).map(|before| workspace.slot(before));
+            let Workspace { input, outputs, scratch, lens, .. } = workspace;
+            let (x, y) = match before {
+                None => (&*input, &mut outputs[slot]),
+                Some(before) if before < slot => {
+                    let (below, from) = outputs.split_at_mut(slot);
+                    (&below[before], &mut from[0])
+                }
+                Some(before) => {
+                    let (below, from) = outputs.split_at_mut(before);
+                    (&from[0], &mut below[slot])
+                }
             };
             let pass = Forward {
                 params: &self.params[stage.params.clone()],
-                x: &x[..samples * workspace.lens[i]],
-                y: &mut output[..samples * workspace.lens[i + 1]],
-                scratch: &mut workspace.scratch,
+                x: &x[..samples * lens[i]],
+                y: &mut y[..samples * lens[i + 1]],
+                scratch,
             };
             stage.layer.forward(cx, pass);
-            workspace.outputs[slot] = output;
         }
         let z = match self.stages.len().checked_sub(1) {
             None => &workspace.input,
@@ -267,24 +285,28 @@ impl<T: Real> Network<T> {
         Ok(())
     }
 
-    fn check_workspace(
+    pub(crate) fn check_workspace(
         &self,
         call: &'static str,
         workspace: &Workspace<T>,
         samples: usize,
     ) -> Result<()> {
-        let matches = workspace.lens.iter().copied().eq(self.lens());
-        let width = if matches { self.input.len() } else { 0 };
-        if matches && samples <= workspace.max_samples {
-            return Ok(());
+        if workspace.network != self.id {
+            return Err(Error::Network {
+                layer: "all".to_owned(),
+                reason: format!("{call}: the workspace was made for another network"),
+            });
         }
-        Err(Error::Shape {
-            call,
-            arg: "workspace",
-            got: [workspace.max_samples, width],
-            expected: [samples, self.input.len()],
-            like: "made for this network and at least as many samples",
-        })
+        if samples > workspace.max_samples {
+            return Err(Error::Length {
+                call,
+                arg: "samples",
+                got: samples,
+                expected: workspace.max_samples,
+                like: "at most, as the workspace was made for",
+            });
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::conv2d::windows;
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
-use super::{block_samples, most_blocks};
+use super::{MOST_ELEMENTS, block_samples, most_blocks};
 use crate::cx::Cx;
 use crate::kernel::pool::{PoolBackward, PoolForward, Pooling};
 use crate::par::{Chunks, for_blocks};
@@ -57,6 +57,9 @@ impl Windows {
 
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
         let Pooling { kernel, stride, .. } = self.sizes;
+        if input.checked_len().is_none_or(|len| len > MOST_ELEMENTS) {
+            return Err("its size overflows".to_owned());
+        }
         let height = windows(input.height, kernel, stride, 0)?;
         let width = windows(input.width, kernel, stride, 0)?;
         self.sizes.input = [input.height, input.width];

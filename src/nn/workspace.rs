@@ -21,8 +21,10 @@ pub struct Workspace<T> {
     /// The gradients of a layer's output and of its input, in turn.
     pub(super) gradients: [Vec<T>; 2],
     pub(super) scratch: Vec<T>,
-    /// Elements of a sample before each layer and after the last: what must match the network.
+    /// Elements of a sample before each layer and after the last.
     pub(super) lens: Vec<usize>,
+    /// The network that it was made for.
+    pub(super) network: u64,
 }
 
 impl<T: Real> Workspace<T> {
@@ -58,8 +60,9 @@ impl<T: Real> Workspace<T> {
     fn new(net: &Network<T>, max_samples: usize, keeps_all: bool) -> Result<Self> {
         let lens: Vec<usize> = net.lens().collect();
         let buffer = |len: usize| {
-            let len = len.checked_mul(max_samples).filter(|&n| n <= isize::MAX as usize / 8);
-            len.map(|n| vec![T::ZERO; n]).ok_or(Error::Overflow { what: "a workspace" })
+            let len =
+                len.checked_mul(max_samples).ok_or(Error::Overflow { what: "a workspace" })?;
+            zeros("a workspace", len)
         };
         let largest = lens.iter().copied().max().unwrap_or(0);
         let outputs = match keeps_all {
@@ -77,8 +80,9 @@ impl<T: Real> Workspace<T> {
             input: buffer(lens[0])?,
             outputs,
             gradients,
-            scratch: vec![T::ZERO; net.scratch(max_samples)],
+            scratch: zeros("a workspace", net.scratch(max_samples))?,
             lens,
+            network: net.id(),
         })
     }
 
@@ -86,4 +90,12 @@ impl<T: Real> Workspace<T> {
     pub(super) fn slot(&self, layer: usize) -> usize {
         if self.keeps_all { layer } else { layer % 2 }
     }
+}
+
+/// So many zeros, or an error where there is no room for them.
+pub(super) fn zeros<T: Real>(what: &'static str, len: usize) -> Result<Vec<T>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len).map_err(|_| Error::Overflow { what })?;
+    zeros.resize(len, T::ZERO);
+    Ok(zeros)
 }

@@ -147,7 +147,8 @@ fn search<T: Real>(
 ) -> Result<Neighbours<T>> {
     check_samples(references.rows())?;
     let n = queries.rows();
-    let len = n.checked_mul(k).ok_or(Error::Overflow { what: "a list of neighbours" })?;
+    let len = n.checked_mul(k).filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
+    let len = len.ok_or(Error::Overflow { what: "a list of neighbours" })?;
     let (mut indices, mut distances) = (vec![0; len], vec![T::ZERO; len]);
     let elements_per_row = references.rows().saturating_mul(references.cols()).max(1);
     let height = (TASK_ELEMENTS / elements_per_row).max(n.div_ceil(MOST_TASKS));

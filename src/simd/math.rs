@@ -3,6 +3,8 @@
 //! Bounds, held by `tests/math.rs`: `f32` within 2 ULP of the exact value over all floats, `f64`
 //! within 1e-15 relative; NaN gives NaN, `tanh` keeps the sign of zero.
 
+#![forbid(unsafe_code)]
+
 use super::Simd;
 use crate::real::Real;
 

@@ -1,7 +1,7 @@
 //! Lanes: the only place that knows an instruction set.
 //!
 //! [`Simd<T>`](Simd) is a token of size zero whose methods are the vector operations of one tier.
-//! A token can be obtained only through [`Real::dispatch`](crate::Real::dispatch), which takes an
+//! A token can be obtained only through [`Real::dispatch`], which takes an
 //! [`Isa`](crate::Isa), the proof that the processor has the tier. Kernels and losses are written
 //! once, generic over the token, and compiled once for each tier inside a function that has the
 //! tier's features switched on; for that to happen everything between that function and the lane
