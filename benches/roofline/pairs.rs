@@ -23,6 +23,9 @@ const ROWS: [((usize, usize), Option<f64>); 7] = [
     ((256, 2), None),
 ];
 
+/// Traffic of a call that no last cache holds.
+const BEYOND_CACHES: usize = 64 << 20;
+
 /// 2 B² D flops of the naive algorithm, each pair computed once: the goal is with a register tile,
 /// which is still to come.
 const NEAREST: (usize, usize) = (6000, 784);
@@ -65,25 +68,31 @@ fn measure_rows<T: Real>(runner: &Runner, (n, d): (usize, usize), report: &mut R
         let outcome = run(&mut grad_a, &mut grad_b);
         check_rows(&a, &b, &similar, outcome.value, &grad_a, &grad_b, d);
 
-        // Whichever way of storing copies faster here is the limit: the same traffic between the
-        // same buffers.
-        let copy = |past_caches, grad_a: &mut [T], grad_b: &mut [T]| {
-            limits::copy_two(&cx, past_caches, [&a, &b], [grad_a, grad_b]);
+        // Whichever way of storing copies faster here is the limit. Within the caches the copy goes
+        // to the gradients themselves; beyond them to buffers of its own, because whichever came
+        // second would find part of its data in a cache.
+        let bytes = 4 * n * d * size_of::<T>();
+        let own = if bytes > BEYOND_CACHES { n * d } else { 0 };
+        let mut buffers = [vec![T::ZERO; own], vec![T::ZERO; own]];
+        let copy = |past_caches, to: [&mut [T]; 2]| {
+            limits::copy_two(&cx, past_caches, [&a, &b], to);
         };
-        let plain = runner.time(|| copy(false, &mut grad_a, &mut grad_b)).best;
-        let streamed = runner.time(|| copy(true, &mut grad_a, &mut grad_b)).best;
         let outputs = RefCell::new((&mut grad_a, &mut grad_b));
+        let mut copy_in_place = |past_caches| {
+            let (grad_a, grad_b) = &mut *outputs.borrow_mut();
+            let [c, d] = &mut buffers;
+            copy(past_caches, if own > 0 { [c, d] } else { [grad_a, grad_b] });
+        };
+        let plain = runner.time(|| copy_in_place(false)).best;
+        let streamed = runner.time(|| copy_in_place(true)).best;
         let [limit, times] = runner.time_in_turn(
-            || {
-                let (grad_a, grad_b) = &mut *outputs.borrow_mut();
-                copy(streamed < plain, grad_a, grad_b);
-            },
+            || copy_in_place(streamed < plain),
             || {
                 let (grad_a, grad_b) = &mut *outputs.borrow_mut();
                 black_box(run(grad_a, grad_b));
             },
         );
-        let bytes = (4 * n * d * size_of::<T>()) as f64;
+        let bytes = bytes as f64;
         let line = |kernel, times: super::Times, goal| Line {
             kernel,
             shape: format!("{n}x{d}"),

@@ -19,7 +19,7 @@
 //!   neighbours twice
 //! 15 epochs of 469 steps, the same         0.002      9.3      8.7    9.0
 //!                                          0.004      8.6      8.5    8.5
-//! 20 epochs of 469 steps, the same         0.004      8.6      8.7    8.6   chosen
+//! 20 epochs of 469 steps, the same         0.004      7.2      8.9    8.0   chosen
 //!
 //! --pairs labels                           rate    seed 1   seed 2   mean
 //!  2 epochs of 469 steps                   0.001     0.48     0.60   0.54
@@ -30,7 +30,7 @@
 //!
 //! The lines before the chosen ones tell what was tried on the way; a change in the order of
 //! addition moves a single run by up to a point. Between 15 and 20 epochs two seeds do not decide:
-//! over seeds 1 to 5 the mean is 8.2 % at 20, and 20 are what two cores do in less than a minute.
+//! over seeds 1 to 5 the mean is 8.0 % at 20, and 20 are what two cores do in less than a minute.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
