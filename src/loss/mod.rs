@@ -27,8 +27,8 @@ pub use objective::{Objective, Outcome, Reduction};
 ///
 /// # Inlining
 /// Mark `eval` `#[inline(always)]`. Without it the function is compiled for the baseline processor,
-/// every lane operation in it becomes a call, and it runs 20 to 40 times slower; the bench
-/// `rows/user_loss` shows the difference. For the same reason it is only fast in optimised builds.
+/// every lane operation in it becomes a call, and a whole call of `rows` takes nine times as long;
+/// the bench `rows/user_loss` shows it. For the same reason it is only fast in optimised builds.
 ///
 /// # Contract
 /// Zero distance: divide by a distance only through [`Simd::over_distance`]. NaN: clip only through
