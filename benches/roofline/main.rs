@@ -1,7 +1,9 @@
 //! `cargo bench --bench roofline`: each kernel as a share of what this machine can do.
 //!
 //! The limits are measured first, with the crate's own tiers: the FMA peak, and for each shape that
-//! is bound by memory a plain copy of the same traffic, in turn with the kernel. Every kernel's result is checked against a scalar f64 computation before it is timed.
+//! is bound by memory a plain copy of the same traffic, in turn with the kernel. Results are checked
+//! against scalar f64 computations before they are timed; training steps, whose parts are, must
+//! lower the loss.
 //!
 //! ```text
 //! cargo bench --bench roofline -- --only rows --shape 777x131

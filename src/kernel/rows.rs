@@ -1,6 +1,6 @@
 //! Pairs by rows: row i of one matrix with row i of another.
 //!
-//! A block of pairs, small enough for its rows to stay in L1 between the two times they are read,
+//! A block of pairs, small enough for its rows to stay cached between the two times they are read,
 //! goes through three steps: squared distances, one call of the loss that turns them into slopes,
 //! differences times slopes into both gradients. Memory is read once and written once.
 
