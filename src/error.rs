@@ -78,6 +78,11 @@ pub enum Error {
         /// The text that was found.
         got: String,
     },
+    /// A way of adding up that the batch has no meaning for.
+    Reduction {
+        /// Its name.
+        got: String,
+    },
     /// A similar set, neighbour graph or sampler that cannot be built as asked.
     Pairs {
         /// What is wrong, in words.
@@ -119,6 +124,9 @@ impl fmt::Display for Error {
             Error::UnknownTier { got } => {
                 write!(f, "{got:?} is not a tier, expected portable, avx2 or avx512")
             }
+            Error::Reduction { got } => {
+                write!(f, "the reduction {got} is for pairs, expected Sum, Mean or MeanNonZero")
+            }
             Error::Pairs { reason } => write!(f, "pairs: {reason}"),
             Error::Network { layer, reason } => write!(f, "network: layer {layer}: {reason}"),
             Error::File { path, reason } => write!(f, "{path}: {reason}"),
@@ -156,5 +164,14 @@ pub(crate) fn check_positive(arg: &'static str, got: f64) -> Result<()> {
         Ok(())
     } else {
         Err(Error::Value { arg, got, expected: "finite and positive" })
+    }
+}
+
+/// Refuses a number that is not finite or below 0; NaN fails too.
+pub(crate) fn check_not_negative(arg: &'static str, got: f64) -> Result<()> {
+    if got >= 0.0 && got < f64::INFINITY {
+        Ok(())
+    } else {
+        Err(Error::Value { arg, got, expected: "finite and not negative" })
     }
 }

@@ -29,7 +29,7 @@ use std::fmt;
 use crate::batch::{RowsOut, rows};
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len};
-use crate::loss::{BlockLoss, Objective};
+use crate::loss::{BlockLoss, BlockTripletLoss, Objective};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Layer, Network, Shape, Workspace};
 use crate::rng::Rng;
@@ -137,6 +137,55 @@ pub fn check_loss(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result
         RowsOut::grads(MatMut::new(&mut grad, PAIRS, 1)?, MatMut::new(&mut opposite, PAIRS, 1)?);
     value(&x, grads)?;
     check(|x| value(x, RowsOut::none()).unwrap_or(f64::NAN), &x, &grad)
+}
+
+/// Checks a loss of triplets: the slopes that it gives triplets of distances between 0.01 and 2,
+/// against differences of its values. Coordinates count the distances that it looks at, triplet
+/// after triplet: anchor and positive, anchor and negative, and positive and negative where it
+/// [swaps](crate::loss::TripletLoss::swaps).
+///
+/// Triplets near a kink are not checked: those where the value bends sharply, by a tenth or more of
+/// its slope, within 0.001 of a distance.
+///
+/// Refused where next to no triplet is off the kinks.
+pub fn check_triplet_loss(loss: &dyn BlockTripletLoss<f64>, seed: u64) -> Result<Worst> {
+    const TRIPLETS: usize = 200;
+    let looks_at = if loss.swaps_block() { 3 } else { 2 };
+    let isa = Cx::default().isa;
+    let eval = |d: [f64; 3]| {
+        let mut slopes = d.map(|d| [d * d]);
+        let mut value = [0.0];
+        loss.eval_block(isa, slopes.each_mut().map(|d2| d2.as_mut_slice()), &mut value);
+        (value[0], slopes.map(|[slope]| slope))
+    };
+    let moved = |d: [f64; 3], k: usize, by: f64| {
+        let mut d = d;
+        d[k] += by;
+        eval(d).0
+    };
+    let bends = |d: [f64; 3], k: usize| {
+        let bend = moved(d, k, OFF_KINKS) - 2.0 * eval(d).0 + moved(d, k, -OFF_KINKS);
+        bend.abs() > 0.1 * OFF_KINKS
+    };
+    let mut rng = Rng::new(seed);
+    let (mut analytic, mut numeric) = (Vec::new(), Vec::new());
+    for _ in 0..TRIPLETS {
+        let mut d = [0.0; 3];
+        d[..looks_at].fill_with(|| 0.01 + 1.99 * rng.uniform());
+        if (0..looks_at).any(|k| bends(d, k)) {
+            continue;
+        }
+        let slopes = eval(d).1;
+        for k in 0..looks_at {
+            analytic.push(slopes[k] * d[k]);
+            numeric.push((moved(d, k, STEP) - moved(d, k, -STEP)) / (2.0 * STEP));
+        }
+    }
+    if analytic.len() < TRIPLETS / 10 {
+        let (arg, got) = ("loss", (analytic.len() / looks_at) as f64);
+        return Err(Error::Value { arg, got, expected: "smooth at more triplets of distances" });
+    }
+    Ok(worst(&analytic, &numeric))
 }
 
 /// Checks a layer by itself, connected to inputs of a shape: the gradients of its parameters and of

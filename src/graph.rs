@@ -166,6 +166,13 @@ fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Vec<u32> {
 pub enum Similar<'a> {
     /// Samples of the same class are: sample i has label i, and any value is a class.
     Labels(&'a [i64]),
+    /// Samples of the same class are; a sample with the label `ignored` is in no pair at all.
+    LabelsIgnoring {
+        /// Sample i has label i.
+        labels: &'a [i64],
+        /// The label that is no class, often -1.
+        ignored: i64,
+    },
     /// Neighbours in a graph are.
     Graph(&'a Graph),
 }
@@ -174,20 +181,25 @@ impl Similar<'_> {
     /// The number of samples.
     pub fn samples(&self) -> usize {
         match self {
-            Similar::Labels(labels) => labels.len(),
+            Similar::Labels(labels) | Similar::LabelsIgnoring { labels, .. } => labels.len(),
             Similar::Graph(graph) => graph.samples(),
         }
     }
 
-    /// Whether samples `i` and `j`, two different ones, are similar.
+    /// Whether samples `i` and `j`, two different ones, are similar, or none where the pair is to
+    /// be left out.
     ///
     /// # Panics
     /// Where `i` is not below the number of samples, or among labels `j` is not.
     #[inline]
-    pub fn is_similar(&self, i: usize, j: usize) -> bool {
+    pub fn of(&self, i: usize, j: usize) -> Option<bool> {
         match self {
-            Similar::Labels(labels) => labels[i] == labels[j],
-            Similar::Graph(graph) => graph.contains(i, j),
+            Similar::Labels(labels) => Some(labels[i] == labels[j]),
+            Similar::LabelsIgnoring { labels, ignored } => {
+                let known = labels[i] != *ignored && labels[j] != *ignored;
+                known.then_some(labels[i] == labels[j])
+            }
+            Similar::Graph(graph) => Some(graph.contains(i, j)),
         }
     }
 }

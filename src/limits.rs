@@ -5,22 +5,28 @@
 
 use crate::batch::task_rows;
 use crate::cx::Cx;
-use crate::kernel::gradients::CopyTwo;
+use crate::kernel::gradients::Copies;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
-/// Copies `a` to `c` and `b` to `d`, all of one length, in the tasks of `batch::rows`, with plain
-/// stores or past the caches.
+/// Copies each of `from` to its place in `to`, all of one length, in the tasks of `batch::rows`, with
+/// plain stores or past the caches.
 ///
 /// # Panics
 /// Where the lengths differ.
-pub fn copy_two<T: Real>(cx: &Cx, past_caches: bool, [a, b]: [&[T]; 2], [c, d]: [&mut [T]; 2]) {
-    assert!([b.len(), c.len(), d.len()] == [a.len(); 3], "all four have one length");
-    let height = task_rows(a.len(), 4 * size_of::<T>());
-    let out = (Chunks(c, height), Chunks(d, height));
-    for_blocks(cx.par, a.len().div_ceil(height), out, |block, (c, d): (Chunks<T>, Chunks<T>)| {
-        let part = block * height..block * height + c.0.len();
-        let (a, b) = (&a[part.clone()], &b[part]);
-        T::dispatch(cx.isa, CopyTwo { from: [a, b], to: [c.0, d.0], past_caches });
+pub fn copy<T: Real, const N: usize>(
+    cx: &Cx,
+    past_caches: bool,
+    from: [&[T]; N],
+    to: [&mut [T]; N],
+) {
+    let len = from[0].len();
+    let lengths = from.iter().map(|from| from.len()).chain(to.iter().map(|to| to.len()));
+    assert!(lengths.into_iter().all(|other| other == len), "all have one length");
+    let height = task_rows(len, 2 * N * size_of::<T>());
+    for_blocks(cx.par, len.div_ceil(height), to.map(|to| Chunks(to, height)), |block, to| {
+        let part = block * height..((block + 1) * height).min(len);
+        let from = from.map(|from| &from[part.clone()]);
+        T::dispatch(cx.isa, Copies { from, to: to.map(|to: Chunks<T>| to.0), past_caches });
     });
 }

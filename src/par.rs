@@ -32,6 +32,19 @@ impl<A: Split, B: Split> Split for (A, B) {
     }
 }
 
+impl<A: Split, const N: usize> Split for [A; N] {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let mut rest = [const { None }; N];
+        let mut next = rest.iter_mut();
+        let first = self.map(|part| {
+            let (first, second) = part.split(blocks);
+            *next.next().expect("as many as there are parts") = Some(second);
+            first
+        });
+        (first, rest.map(|part| part.expect("each part has been split")))
+    }
+}
+
 impl<A: Split> Split for Option<A> {
     fn split(self, blocks: usize) -> (Self, Self) {
         match self.map(|inner| inner.split(blocks)) {

@@ -74,6 +74,8 @@ pub trait Real:
     fn abs(self) -> Self;
     /// Whether the value is neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Whether the value is NaN.
+    fn is_nan(self) -> bool;
 
     /// Runs a kernel with the lanes of a tier.
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
@@ -139,6 +141,10 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 self.is_finite()
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
             }
             #[inline]
             fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use crate::batch::{RowsOut, rows};
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
-use crate::loss::{Objective, Outcome, Reduction};
+use crate::loss::{Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
@@ -211,7 +211,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let mut done = 0;
         let steps = sampler.steps_per_epoch();
         for epoch in 0..fit.epochs {
-            let (mut sum, mut count) = (0.0, 0);
+            let mut total = Sums::default();
             let mut flow = ControlFlow::Continue(());
             let mut rate = 0.0;
             for step in 1..=steps {
@@ -219,19 +219,14 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 rate = (fit.rate)(done);
                 done += 1;
                 let outcome = self.step_pairs(cx, objective, rate, data, &pairs, &similar)?;
-                let value = match objective.reduction {
-                    Reduction::Sum => outcome.value,
-                    Reduction::Mean => outcome.value * outcome.pairs as f64,
-                };
-                sum += value;
-                count += outcome.pairs;
-                let loss = value / outcome.pairs as f64;
+                total = total + outcome.sums;
+                let loss = outcome.mean();
                 flow = observe(&Progress { epoch, step, steps, loss, rate, epoch_ended: false });
                 if flow.is_break() {
                     break;
                 }
             }
-            let loss = sum / count as f64;
+            let loss = Reduction::Mean.value(&total);
             losses.push(loss);
             let progress = Progress { epoch, step: steps, steps, loss, rate, epoch_ended: true };
             if flow.is_break() || observe(&progress).is_break() {

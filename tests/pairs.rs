@@ -326,7 +326,7 @@ fn batches(sampler: &mut Sampler, count: usize) -> Vec<Batch> {
 fn check_batches(set: Similar, batch: usize, seed: u64) -> Result<(), TestCaseError> {
     let n = set.samples();
     let unordered = (0..n).flat_map(|i| (0..i).map(move |j| (i, j)));
-    let similar = unordered.clone().filter(|&(i, j)| set.is_similar(i, j)).count();
+    let similar = unordered.clone().filter(|&(i, j)| set.of(i, j) == Some(true)).count();
     let dissimilar = unordered.count() - similar;
     let sampler = Sampler::new(set, batch, seed);
     if similar == 0 || dissimilar == 0 {
@@ -342,7 +342,7 @@ fn check_batches(set: Similar, batch: usize, seed: u64) -> Result<(), TestCaseEr
         for (&(i, j), &similar) in pairs.iter().zip(&flags) {
             let (i, j) = (i as usize, j as usize);
             prop_assert!(i < n && j < n && i != j, "({}, {}) of {}", i, j, n);
-            prop_assert_eq!(set.is_similar(i, j), similar, "({}, {})", i, j);
+            prop_assert_eq!(set.of(i, j), Some(similar), "({}, {})", i, j);
         }
     }
     Ok(())
@@ -499,7 +499,7 @@ fn all_dissimilar_pairs_are_drawn_equally_often() {
         let n = set.samples();
         let dissimilar: BTreeSet<_> = (0..n)
             .flat_map(|i| (0..n).map(move |j| (i, j)))
-            .filter(|&(i, j)| i != j && !set.is_similar(i, j))
+            .filter(|&(i, j)| i != j && set.of(i, j) == Some(false))
             .map(|(i, j)| (i as u32, j as u32))
             .collect();
         let mut sampler = Sampler::new(set, 1000, 8).unwrap();

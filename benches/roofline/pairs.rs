@@ -75,7 +75,7 @@ fn measure_rows<T: Real>(runner: &Runner, (n, d): (usize, usize), report: &mut R
         let own = if bytes > BEYOND_CACHES { n * d } else { 0 };
         let mut buffers = [vec![T::ZERO; own], vec![T::ZERO; own]];
         let copy = |past_caches, to: [&mut [T]; 2]| {
-            limits::copy_two(&cx, past_caches, [&a, &b], to);
+            limits::copy(&cx, past_caches, [&a, &b], to);
         };
         let outputs = RefCell::new((&mut grad_a, &mut grad_b));
         let mut copy_in_place = |past_caches| {

@@ -7,10 +7,19 @@
 #![forbid(unsafe_code)]
 
 mod distances;
+mod hard;
+mod indexed;
+mod pair_list;
+mod per_pair;
 mod rows;
+mod triplets;
 
 pub use distances::{Distance, row_distances};
+pub use hard::hard_pairs;
+pub use indexed::{IndexedOut, Scratch, indexed};
+pub use pair_list::{PairKinds, PairList};
 pub use rows::{RowsOut, rows};
+pub use triplets::{Triplets, TripletsOut, triplet_rows};
 
 /// Bytes of memory traffic that are worth handing to another thread.
 const TASK_BYTES: usize = 256 << 10;

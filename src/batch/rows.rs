@@ -2,42 +2,81 @@
 
 #![forbid(unsafe_code)]
 
+use super::per_pair::{self, check_per_pair};
 use super::task_rows;
 use crate::cx::Cx;
-use crate::error::{Result, check_len, check_shape};
+use crate::error::{Result, check_shape};
+use crate::kernel::blocks::{PairBlocks, PerPair};
+use crate::kernel::gradients::Cut;
 use crate::kernel::planar::{PlanarRows, WIDEST};
-use crate::kernel::rows::{Gradients, PairRows};
-use crate::loss::{BlockSum, Objective, Outcome};
+use crate::kernel::rows::{Fenced, Gradients, PairRows, step};
+use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{RowBlocks, sum_blocks};
 use crate::real::Real;
 use crate::simd::cache;
 
 /// What [`rows`] writes beside the outcome that it returns. Everything given is overwritten.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::MatMut;
+/// use drlim::batch::RowsOut;
+/// let (mut grad_a, mut grad_b) = ([0.0_f32; 6], [0.0; 6]); // two rows of three elements
+/// let (mut distances, mut values) = ([0.0; 2], [0.0; 2]);
+/// let out = RowsOut::grads(MatMut::new(&mut grad_a, 2, 3)?, MatMut::new(&mut grad_b, 2, 3)?)
+///     .distances(&mut distances)
+///     .values(&mut values);
+/// # Ok(()) }
+/// ```
 pub struct RowsOut<'a, T> {
     grads: Gradients<'a, T>,
+    per_pair: PerPair<'a, T>,
 }
 
 impl<'a, T> RowsOut<'a, T> {
     /// Nothing: the value alone.
     pub fn none() -> Self {
-        RowsOut { grads: None }
+        let per_pair = PerPair { distances: None, values: None, slopes: None };
+        RowsOut { grads: None, per_pair }
     }
 
     /// The gradients with respect to `a` and `b`, each of their shape.
     pub fn grads(grad_a: MatMut<'a, T>, grad_b: MatMut<'a, T>) -> Self {
-        RowsOut { grads: Some((grad_a, grad_b)) }
+        RowsOut { grads: Some((grad_a, grad_b)), ..RowsOut::none() }
+    }
+
+    /// Also the Euclidean distances, N elements.
+    pub fn distances(mut self, distances: &'a mut [T]) -> Self {
+        self.per_pair.distances = Some(distances);
+        self
+    }
+
+    /// Also the values w_i l_i, N elements, before they are reduced.
+    pub fn values(mut self, values: &'a mut [T]) -> Self {
+        self.per_pair.values = Some(values);
+        self
+    }
+
+    /// Also the slopes, N elements: what a_i - b_i is multiplied by to give the gradient of a_i.
+    pub fn slopes(mut self, slopes: &'a mut [T]) -> Self {
+        self.per_pair.slopes = Some(slopes);
+        self
     }
 }
 
 /// Loss and gradients of N pairs, row i of `a` with row i of `b`, in one pass over memory.
 ///
-/// `a` and `b` are N x D, `similar` has N elements. With the slopes of the objective's loss
-/// (see [`loss`](crate::loss)) and its factor f (scale, divided by N for a mean):
+/// `a` and `b` are N x D; `pairing` says of each of the N pairs whether it is similar, and may hold
+/// weights w_i (else 1) and pairs to leave out. With the slopes of the objective's loss (see
+/// [`loss`](crate::loss)) and the factor f_i of the reduction for the kind of the pair, times the
+/// objective's scale:
 ///
 /// ```text
-/// value = sum or mean of l_i       grad_a_i = f slope_i (a_i - b_i)       grad_b_i = -grad_a_i
+/// value = reduction of w_i l_i     grad_a_i = f_i w_i slope_i (a_i - b_i)     grad_b_i = -grad_a_i
 /// ```
+///
+/// (Two passes where the reduction counts pairs whose value is not zero.)
 ///
 /// Refused where a shape does not match; nothing has been written then.
 ///
@@ -66,71 +105,100 @@ impl<'a, T> RowsOut<'a, T> {
 /// assert_eq!(grad_a[..2], [-3.0, -4.0]);
 /// # Ok(()) }
 /// ```
-pub fn rows<T: Real>(
+pub fn rows<'p, T: Real>(
     cx: &Cx,
     objective: &Objective<T>,
     a: Mat<T>,
     b: Mat<T>,
-    similar: &[bool],
+    pairing: impl Into<Pairing<'p, T>>,
     out: RowsOut<T>,
 ) -> Result<Outcome> {
+    let pairing = pairing.into();
     check_shape("rows", "b", b.shape(), a.shape(), "as a")?;
-    check_len("rows", "similar", similar.len(), a.rows(), "the rows of a")?;
+    pairing.check("rows", a.rows(), "the rows of a")?;
+    check_per_pair("rows", &out.per_pair, a.rows(), "the rows of a")?;
     if let Some((grad_a, grad_b)) = &out.grads {
         check_shape("rows", "grad_a", grad_a.shape(), a.shape(), "as a")?;
         check_shape("rows", "grad_b", grad_b.shape(), a.shape(), "as a")?;
     }
-    let (n, cols) = (a.rows(), a.cols());
-    let factor = objective.factor(n);
-    let bytes_per_row = cols.saturating_mul(4 * size_of::<T>());
-    let past_caches = n.saturating_mul(bytes_per_row) > cache::last_level_bytes();
-    let height = task_rows(n, bytes_per_row);
-    let grads =
-        out.grads.map(|(grad_a, grad_b)| (RowBlocks(grad_a, height), RowBlocks(grad_b, height)));
-    let task = |block: usize, grads: Option<(RowBlocks<T>, RowBlocks<T>)>| {
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
-        let similar = &similar[start..end];
-        let pairs = PairRows {
-            isa: cx.isa,
-            loss: objective.loss,
-            a: a.rows_range(start, end),
-            b: b.rows_range(start, end),
-            similar,
-            factor,
-            grads: grads.map(|(grad_a, grad_b)| (grad_a.0, grad_b.0)),
-            past_caches,
-        };
-        (run(pairs), similar.iter().filter(|&&similar| similar).count() as u64)
+    let call = Call { cx, objective, a, b, pairing };
+    let RowsOut { grads, per_pair } = out;
+    let sloped = grads.is_some() || per_pair.slopes.is_some();
+    let factors = if sloped && objective.reduction.needs_values() {
+        let none = RowsOut::none();
+        objective.factors(&call.run([T::ONE; 2], none.grads, none.per_pair))
+    } else {
+        objective.factors(&pairing.counts(objective.reduction))
     };
-    let add = |(sum, similar): (BlockSum, u64), (s, n)| (sum.add(s), similar + n);
-    let (sum, similar) = sum_blocks(cx.par, n.div_ceil(height), grads, task, add);
-    Ok(objective.outcome(n, similar, sum))
+    let sums = call.run(factors, grads, per_pair);
+    Ok(Outcome::new(objective.reduction, sums))
+}
+
+/// A call whose arguments have been checked.
+struct Call<'c, 'o, 'p, T> {
+    cx: &'c Cx,
+    objective: &'c Objective<'o, T>,
+    a: Mat<'c, T>,
+    b: Mat<'c, T>,
+    pairing: Pairing<'p, T>,
+}
+
+impl<T: Real> Call<'_, '_, '_, T> {
+    /// One pass over all pairs, cut into tasks.
+    fn run(&self, factors: [T; 2], grads: Gradients<T>, per_pair: PerPair<T>) -> Sums {
+        let [n, cols] = self.a.shape();
+        let bytes_per_row = cols.saturating_mul(4 * size_of::<T>());
+        let past_caches = n.saturating_mul(bytes_per_row) > cache::last_level_bytes();
+        let height = task_rows(n, bytes_per_row);
+        let step = grads.is_some().then(|| step::<T>(2, cols, past_caches));
+        let grads = grads.map(|(a, b)| (RowBlocks(a, height), RowBlocks(b, height)));
+        let output = (grads, per_pair::split(per_pair, height));
+        let task = |block: usize, (grads, per_pair): (Option<_>, _)| {
+            let (start, end) = (block * height, ((block + 1) * height).min(n));
+            let grads = grads.map(|(a, b): (RowBlocks<T>, RowBlocks<T>)| (a.0, b.0));
+            let (a, b) = (self.a.rows_range(start, end), self.b.rows_range(start, end));
+            let pairs = PairBlocks {
+                isa: self.cx.isa,
+                loss: self.objective.loss,
+                pairing: self.pairing.range(start..end),
+                factors,
+                per_pair: per_pair::join(per_pair),
+                layout: PairRows { a, b, grads, past_caches, cut: Cut::start() },
+                step,
+            };
+            run(pairs)
+        };
+        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
+    }
 }
 
 /// Picks the kernel: rows of up to three elements without gaps have their own.
-fn run<T: Real>(pairs: PairRows<T>) -> BlockSum {
-    if !(1..=WIDEST).contains(&pairs.a.cols()) {
-        return T::dispatch(pairs.isa, pairs);
-    }
-    match pairs.a.cols() {
+fn run<T: Real>(pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+    match pairs.layout.a.cols() {
         1 => run_planar::<T, 1>(pairs),
         2 => run_planar::<T, 2>(pairs),
-        _ => run_planar::<T, WIDEST>(pairs),
+        WIDEST => run_planar::<T, WIDEST>(pairs),
+        _ => run_rows(pairs),
     }
 }
 
-fn run_planar<T: Real, const D: usize>(mut pairs: PairRows<T>) -> BlockSum {
-    let (Some(a), Some(b)) = (pairs.a.as_slice(), pairs.b.as_slice()) else {
-        return T::dispatch(pairs.isa, pairs);
+fn run_rows<T: Real>(pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+    let past_caches = pairs.layout.past_caches;
+    T::dispatch(pairs.isa, Fenced { kernel: pairs, past_caches })
+}
+
+fn run_planar<T: Real, const D: usize>(mut pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+    let (Some(a), Some(b)) = (pairs.layout.a.as_slice(), pairs.layout.b.as_slice()) else {
+        return run_rows(pairs);
     };
-    let grads = match &mut pairs.grads {
+    let grads = match &mut pairs.layout.grads {
         None => None,
         Some((grad_a, grad_b)) => match (grad_a.as_mut_slice(), grad_b.as_mut_slice()) {
             (Some(grad_a), Some(grad_b)) => Some((grad_a, grad_b)),
-            _ => return T::dispatch(pairs.isa, pairs),
+            _ => return run_rows(pairs),
         },
     };
-    let PairRows { isa, loss, similar, factor, .. } = pairs;
-    let planar = PlanarRows::<T, D> { isa, loss, a, b, similar, factor, grads };
-    T::dispatch(isa, planar)
+    let PairBlocks { isa, loss, pairing, factors, per_pair, step, .. } = pairs;
+    let layout = PlanarRows::<T, D> { a, b, grads };
+    T::dispatch(isa, PairBlocks { isa, loss, pairing, factors, per_pair, layout, step })
 }

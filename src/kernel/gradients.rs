@@ -3,182 +3,222 @@
 //! Outputs larger than the last cache are written past the caches: a plain store first reads the
 //! line that it writes to, a streamed one does not, which saves a third of the traffic. Only whole
 //! aligned vectors can be streamed, while rows start anywhere: so a block of rows without gaps is
-//! one flat run of elements, cut where the output is aligned, and the vector that spans two rows
+//! one flat run of elements, cut where the outputs are aligned, and the vector that spans two rows
 //! takes its slopes from both. Plain stores gain from the same cut, because a store across two
 //! lines costs two.
 //!
-//! What was measured and did not help (Zen 5, 65536 x 128, one thread, where this way takes 3.3 ms
-//! and a copy of the same traffic 2.6): one output after the other, 3.6 ms; without asking for the
-//! rows that are read next, so that reading and writing take turns, 4.4 ms; staging the gradients
-//! in L1 and copying them out, 4.8 ms.
+//! What was measured and did not help (65536 x 128): one output after the other; staging the
+//! gradients in L1 and copying them out.
 
 #![allow(unsafe_code, reason = "streamed stores go through raw pointers")]
-
-use std::ops::Range;
 
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What a cache line holds, in bytes.
-const LINE: usize = 64;
+/// What the `N` gradients of a row are made of: its `K` slopes and the elements of the inputs.
+pub(crate) trait Forces<T: Real, const K: usize, const N: usize>: Copy {
+    /// Elements of each input, and of each output.
+    fn len(&self) -> usize;
 
-/// grad_a = slope (a - b) and grad_b = -grad_a for each row of a block without gaps, whose rows are
-/// at least a vector long; with `PAST_CACHES`, streamed.
-///
-/// Past the caches it asks meanwhile for as many elements behind `a` and `b`, which are read next;
-/// the caller calls [`Simd::fence`] before its task ends.
-///
-/// # Panics
-/// Where the lengths do not match, or a row is shorter than a vector.
-#[inline(always)]
-pub(crate) fn scaled_differences<T: Real, S: Simd<T>, const PAST_CACHES: bool>(
-    s: S,
-    slopes: &[T],
-    inputs: [&[T]; 2],
-    [grad_a, grad_b]: [&mut [T]; 2],
-) {
-    let offset = |grad: &[T]| grad.as_ptr().align_offset(S::LANES * size_of::<T>());
-    if offset(grad_a) == offset(grad_b) {
-        flat::<T, S, 2, false, PAST_CACHES>(s, slopes, inputs, [grad_a, grad_b]);
-    } else {
-        flat::<T, S, 1, false, PAST_CACHES>(s, slopes, inputs, [grad_a]);
-        flat::<T, S, 1, true, PAST_CACHES>(s, slopes, inputs, [grad_b]);
+    /// The `N` vectors of gradients at elements `at..at + len`, at most a vector of them.
+    fn at<S: Simd<T>>(&self, s: S, slopes: [S::F; K], at: usize, len: usize) -> [S::F; N];
+}
+
+/// slope (a - b) and its negative.
+#[derive(Clone, Copy)]
+pub(crate) struct PairForces<'a, T> {
+    pub a: &'a [T],
+    pub b: &'a [T],
+}
+
+impl<T: Real> Forces<T, 1, 2> for PairForces<'_, T> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        assert_eq!(self.a.len(), self.b.len());
+        self.a.len()
+    }
+
+    #[inline(always)]
+    fn at<S: Simd<T>>(&self, s: S, [slope]: [S::F; 1], at: usize, len: usize) -> [S::F; 2] {
+        let g = slope * (s.load(&self.a[at..at + len]) - s.load(&self.b[at..at + len]));
+        [g, -g]
     }
 }
 
-/// slope (a - b) into the first output and its negative into the second, or the other way round
-/// with `NEGATED`; all outputs are aligned alike.
-#[inline(always)]
-fn flat<T: Real, S: Simd<T>, const N: usize, const NEGATED: bool, const PAST_CACHES: bool>(
-    s: S,
-    slopes: &[T],
-    [a, b]: [&[T]; 2],
-    mut out: [&mut [T]; N],
-) {
-    let len = a.len();
-    assert!(b.len() == len && out.iter().all(|out| out.len() == len));
-    assert!(!slopes.is_empty() && len.is_multiple_of(slopes.len()));
-    let cols = len / slopes.len();
-    assert!(cols >= S::LANES);
+/// Where a run over rows without gaps stands: it is cut where the outputs are aligned, so the end of
+/// a row may wait for the next one.
+#[derive(Clone, Copy)]
+pub(crate) struct Cut<T, const K: usize> {
+    /// The elements that are written.
+    at: usize,
+    /// The slopes of the last row that was seen.
+    last: [T; K],
+}
 
-    let mut at = out[0].as_ptr().align_offset(S::LANES * size_of::<T>()).min(cols);
-    if at > 0 {
-        // A whole vector, of which the end is written again.
-        store::<T, S, N, NEGATED>(s, s.splat(slopes[0]) * difference(s, a, b, 0), &mut out, 0);
+impl<T: Real, const K: usize> Cut<T, K> {
+    /// Before the first row.
+    pub(crate) fn start() -> Self {
+        Cut { at: 0, last: [T::ZERO; K] }
     }
-    for (i, &slope) in slopes.iter().enumerate() {
-        if PAST_CACHES {
-            for line in (0..cols).step_by(LINE / size_of::<T>()) {
-                let next = len + i * cols + line;
-                s.prefetch(a.as_ptr().wrapping_add(next));
-                s.prefetch(b.as_ptr().wrapping_add(next));
+
+    /// The gradients of the next rows, whose slopes are given, of matrices without gaps. The rows
+    /// are at least a vector long. Past the caches, vectors are streamed where all outputs are
+    /// aligned alike; the caller calls [`Simd::fence`] before its task ends.
+    ///
+    /// # Panics
+    /// Where lengths do not match, or a row is shorter than a vector.
+    #[inline(always)]
+    pub(crate) fn rows<S: Simd<T>, const N: usize>(
+        &mut self,
+        s: S,
+        forces: impl Forces<T, K, N>,
+        [first, cols]: [usize; 2],
+        slopes: [&[T]; K],
+        out: [&mut [T]; N],
+        past_caches: bool,
+    ) {
+        let offset = |grad: &[T]| grad.as_ptr().align_offset(S::LANES * size_of::<T>());
+        if past_caches && out.iter().all(|grad| offset(grad) == offset(out[0])) {
+            self.run::<S, N, true>(s, forces, [first, cols], slopes, out);
+        } else {
+            self.run::<S, N, false>(s, forces, [first, cols], slopes, out);
+        }
+    }
+
+    /// All outputs are aligned alike where they are to be streamed.
+    #[inline(always)]
+    fn run<S: Simd<T>, const N: usize, const STREAMED: bool>(
+        &mut self,
+        s: S,
+        forces: impl Forces<T, K, N>,
+        [first, cols]: [usize; 2],
+        slopes: [&[T]; K],
+        mut out: [&mut [T]; N],
+    ) {
+        let (len, rows) = (forces.len(), slopes[0].len());
+        assert!(out.iter().all(|out| out.len() == len) && slopes.iter().all(|s| s.len() == rows));
+        assert!(cols >= S::LANES && (first + rows) * cols <= len);
+        assert!(self.at <= first * cols && first * cols < self.at + S::LANES);
+
+        let mut at = self.at;
+        let mut here = self.last.map(|slope| s.splat(slope));
+        for i in 0..rows {
+            let (start, end) = ((first + i) * cols, (first + i + 1) * cols);
+            let next = slopes.map(|slopes| s.splat(slopes[i]));
+            if at < start {
+                // The end of the last row and the start of this one.
+                let of_last = s.first(start - at);
+                for (here, next) in here.iter_mut().zip(next) {
+                    *here = s.select(of_last, *here, next);
+                }
+                store::<T, S, N, STREAMED>(s, forces.at(s, here, at, S::LANES), &mut out, at);
+                at += S::LANES;
+            } else {
+                let head = out[0][at..].as_ptr().align_offset(S::LANES * size_of::<T>()).min(cols);
+                if head > 0 {
+                    // A whole vector, of which the end is written again.
+                    store::<T, S, N, false>(s, forces.at(s, next, at, S::LANES), &mut out, at);
+                    at += head;
+                }
+            }
+            here = next;
+            while at + S::LANES <= end {
+                store::<T, S, N, STREAMED>(s, forces.at(s, here, at, S::LANES), &mut out, at);
+                at += S::LANES;
             }
         }
-        let end = (i + 1) * cols;
-        let slope = s.splat(slope);
-        while at + S::LANES <= end {
-            let g = slope * difference(s, a, b, at);
-            store_aligned::<T, S, N, NEGATED, PAST_CACHES>(s, g, &mut out, at);
-            at += S::LANES;
+        self.at = at;
+        if rows > 0 {
+            self.last = slopes.map(|slopes| slopes[rows - 1]);
         }
-        let Some(&following) = slopes.get(i + 1) else { break };
-        if at < end {
-            let slopes = s.select(s.first(end - at), slope, s.splat(following));
-            let g = slopes * difference(s, a, b, at);
-            store_aligned::<T, S, N, NEGATED, PAST_CACHES>(s, g, &mut out, at);
-            at += S::LANES;
+        if (first + rows) * cols == len {
+            self.flush(s, forces, len, out);
         }
     }
-    if at < len {
-        let last = s.splat(slopes[slopes.len() - 1]);
-        let at = len - S::LANES;
-        store::<T, S, N, NEGATED>(s, last * difference(s, a, b, at), &mut out, at);
+
+    /// Writes the end of the last row, which ends at element `end`.
+    #[inline(always)]
+    pub(crate) fn flush<S: Simd<T>, const N: usize>(
+        &mut self,
+        s: S,
+        forces: impl Forces<T, K, N>,
+        end: usize,
+        mut out: [&mut [T]; N],
+    ) {
+        if self.at < end {
+            let at = end - S::LANES;
+            let last = self.last.map(|slope| s.splat(slope));
+            store::<T, S, N, false>(s, forces.at(s, last, at, S::LANES), &mut out, at);
+        }
+        self.at = end;
+    }
+
+    /// Goes on behind element `end`, up to which somebody else has written.
+    pub(crate) fn resume(&mut self, end: usize) {
+        self.at = end;
     }
 }
 
-/// The vector of a - b at `at`.
+/// A vector into each output.
 #[inline(always)]
-fn difference<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T], at: usize) -> S::F {
-    s.load(&a[at..at + S::LANES]) - s.load(&b[at..at + S::LANES])
-}
-
-/// g into the first output, -g into the second; the other way round with `NEGATED`.
-#[inline(always)]
-fn store<T: Real, S: Simd<T>, const N: usize, const NEGATED: bool>(
+fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
     s: S,
-    g: S::F,
+    vectors: [S::F; N],
     out: &mut [&mut [T]; N],
     at: usize,
 ) {
-    for (k, out) in out.iter_mut().enumerate() {
-        s.store(if (k == 1) == NEGATED { g } else { -g }, &mut out[at..at + S::LANES]);
-    }
-}
-
-/// As [`store`], where the outputs are aligned to a vector.
-#[inline(always)]
-fn store_aligned<
-    T: Real,
-    S: Simd<T>,
-    const N: usize,
-    const NEGATED: bool,
-    const PAST_CACHES: bool,
->(
-    s: S,
-    g: S::F,
-    out: &mut [&mut [T]; N],
-    at: usize,
-) {
-    if !PAST_CACHES {
-        return store::<T, S, N, NEGATED>(s, g, out, at);
-    }
-    for (k, out) in out.iter_mut().enumerate() {
-        let to = out[at..at + S::LANES].as_mut_ptr();
-        debug_assert!(to.cast::<[T; 1]>().align_offset(S::LANES * size_of::<T>()) == 0);
-        // SAFETY: `to` points at a vector's room within the output, `at` being a multiple of
-        // vectors after an aligned element; the caller fences.
-        unsafe { s.stream(if (k == 1) == NEGATED { g } else { -g }, to) }
+    for (out, vector) in out.iter_mut().zip(vectors) {
+        let to = &mut out[at..at + S::LANES];
+        if STREAMED {
+            debug_assert!(to.as_ptr().align_offset(S::LANES * size_of::<T>()) == 0);
+            // SAFETY: `to` is a vector's room, a multiple of vectors behind an aligned element; the
+            // caller fences.
+            unsafe { s.stream(vector, to.as_mut_ptr()) }
+        } else {
+            s.store(vector, to);
+        }
     }
 }
 
 /// The gradients of one row, whatever lies around it.
 #[inline(always)]
-pub(crate) fn scaled_difference<T: Real, S: Simd<T>>(
+pub(crate) fn one_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     s: S,
-    slope: T,
-    [a, b]: [&[T]; 2],
-    [grad_a, grad_b]: [&mut [T]; 2],
+    forces: impl Forces<T, K, N>,
+    slopes: [T; K],
+    mut out: [&mut [T]; N],
 ) {
-    let n = a.len();
-    let slope = s.splat(slope);
+    let n = forces.len();
+    let slopes = slopes.map(|slope| s.splat(slope));
     for at in (0..n).step_by(S::LANES) {
-        let lanes: Range<usize> = at..(at + S::LANES).min(n);
-        let g = slope * (s.load(&a[lanes.clone()]) - s.load(&b[lanes.clone()]));
-        s.store(g, &mut grad_a[lanes.clone()]);
-        s.store(-g, &mut grad_b[lanes]);
+        let len = S::LANES.min(n - at);
+        let vectors = forces.at(s, slopes, at, len);
+        for (out, vector) in out.iter_mut().zip(vectors) {
+            s.store(vector, &mut out[at..at + len]);
+        }
     }
 }
 
-/// Two copies side by side: what `rows` with gradients moves, without its arithmetic.
-pub(crate) struct CopyTwo<'a, T> {
-    pub from: [&'a [T]; 2],
-    pub to: [&'a mut [T]; 2],
+/// Copies side by side: what `rows` with gradients moves, without its arithmetic.
+pub(crate) struct Copies<'a, T, const N: usize> {
+    pub from: [&'a [T]; N],
+    pub to: [&'a mut [T]; N],
     pub past_caches: bool,
 }
 
-impl<T: Real> Kernel<T> for CopyTwo<'_, T> {
+impl<T: Real, const N: usize> Kernel<T> for Copies<'_, T, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        /// Elements of one copy before it is the other's turn.
+        /// Elements of one copy before it is the next one's turn.
         const TURN: usize = 1024;
-        let [a, b] = self.from;
-        let [c, d] = self.to;
-        let from = a.chunks(TURN).zip(b.chunks(TURN));
-        for ((a, b), (c, d)) in from.zip(c.chunks_mut(TURN).zip(d.chunks_mut(TURN))) {
-            for (from, to) in [(a, c), (b, d)] {
-                copy(s, from, to, self.past_caches);
+        let len = self.from[0].len();
+        let mut to = self.to;
+        for start in (0..len).step_by(TURN) {
+            let turn = start..(start + TURN).min(len);
+            for (from, to) in self.from.iter().zip(&mut to) {
+                copy(s, &from[turn.clone()], &mut to[turn.clone()], self.past_caches);
             }
         }
         s.fence();
@@ -223,13 +263,20 @@ mod tests {
 
         #[inline(always)]
         fn run<S: Simd<T>>(self, s: S) {
-            let Block { slopes, inputs, grads, past_caches } = self;
-            if past_caches {
-                scaled_differences::<T, S, true>(s, slopes, inputs, grads);
-                s.fence();
-            } else {
-                scaled_differences::<T, S, false>(s, slopes, inputs, grads);
+            let Block { slopes, inputs: [a, b], grads: [grad_a, grad_b], past_caches } = self;
+            let (forces, cols) = (PairForces { a, b }, a.len() / slopes.len());
+            // One row, then two, then three at a time: ends of rows wait for the next call.
+            let (mut cut, mut first) = (Cut::start(), 0);
+            for rows in 1.. {
+                let slopes = &slopes[first..slopes.len().min(first + rows)];
+                let grads = [&mut *grad_a, &mut *grad_b];
+                cut.rows(s, forces, [first, cols], [slopes], grads, past_caches);
+                first += slopes.len();
+                if first * cols == a.len() {
+                    break;
+                }
             }
+            s.fence();
         }
     }
 

@@ -1,15 +1,19 @@
 //! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
 //! block and assigned to a thread; nothing here allocates, splits work or returns an error.
 
+pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod elementwise;
 pub(crate) mod gradients;
+pub(crate) mod indexed;
 pub(crate) mod large;
 pub(crate) mod nearest;
 pub(crate) mod planar;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
+pub(crate) mod tally;
 pub(crate) mod transpose;
+pub(crate) mod triplets;
 pub(crate) mod update;

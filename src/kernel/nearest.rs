@@ -146,7 +146,7 @@ fn offer<T: Real>(indices: &mut [u32], distances: &mut [T], d2: T, index: u32) {
     let before = |at: usize| match distances[at].partial_cmp(&d2) {
         Some(order) => order.is_le(),
         // One of the two is NaN: the one that is not comes first, then the lower number.
-        None if is_nan(d2) => !is_nan(distances[at]) || indices[at] < index,
+        None if d2.is_nan() => !distances[at].is_nan() || indices[at] < index,
         None => false,
     };
     let last = indices.len() - 1;
@@ -162,12 +162,6 @@ fn offer<T: Real>(indices: &mut [u32], distances: &mut [T], d2: T, index: u32) {
     distances.copy_within(at..last, at + 1);
     indices[at] = index;
     distances[at] = d2;
-}
-
-/// NaN alone differs from itself.
-#[inline(always)]
-fn is_nan<T: Real>(x: T) -> bool {
-    x.partial_cmp(&x).is_none()
 }
 
 /// |q - r|² of every query with every reference of a tile: pair (q, r) is lane `q * R + r`, counted

@@ -6,54 +6,59 @@
 
 #![forbid(unsafe_code)]
 
-use super::rows::BLOCK_PAIRS;
-use crate::isa::Isa;
-use crate::loss::{BlockLoss, BlockSum};
+use std::ops::Range;
+
+use super::blocks::PairLayout;
 use crate::real::Real;
-use crate::simd::{Kernel, Simd};
+use crate::simd::Simd;
 
 /// The widest row that is handled here.
 pub(crate) const WIDEST: usize = 3;
 
-/// Both gradients, to be overwritten.
-pub(crate) type Gradients<'a, T> = Option<(&'a mut [T], &'a mut [T])>;
-
 /// As [`PairRows`](super::rows::PairRows), for rows of `D` elements without gaps.
 pub(crate) struct PlanarRows<'a, T, const D: usize> {
-    pub isa: Isa,
-    pub loss: &'a dyn BlockLoss<T>,
     pub a: &'a [T],
     pub b: &'a [T],
-    pub similar: &'a [bool],
-    pub factor: T,
-    pub grads: Gradients<'a, T>,
+    /// Both gradients, to be overwritten.
+    pub grads: Option<(&'a mut [T], &'a mut [T])>,
 }
 
-impl<T: Real, const D: usize> Kernel<T> for PlanarRows<'_, T, D> {
-    type Output = BlockSum;
+impl<T: Real, const D: usize> PairLayout<T> for PlanarRows<'_, T, D> {
+    #[inline(always)]
+    fn squared_distances<S: Simd<T>>(&self, s: S, pairs: Range<usize>, d2: &mut [T]) {
+        let elements = pairs.start * D..pairs.end * D;
+        squared_distances::<T, S, D>(s, &self.a[elements.clone()], &self.b[elements], d2);
+    }
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> BlockSum {
-        let mut grads = self.grads;
-        let mut buffer = [T::ZERO; BLOCK_PAIRS];
-        let mut sum = BlockSum::default();
-        for (block, similar) in self.similar.chunks(BLOCK_PAIRS).enumerate() {
-            let elements = block * BLOCK_PAIRS * D..(block * BLOCK_PAIRS + similar.len()) * D;
-            let (a, b) = (&self.a[elements.clone()], &self.b[elements.clone()]);
-            let d2 = &mut buffer[..similar.len()];
-            squared_distances::<T, S, D>(s, a, b, d2);
-            sum = sum.add(self.loss.eval_block(self.isa, d2, similar));
-            let Some((grad_a, grad_b)) = &mut grads else { continue };
-            let (grad_a, grad_b) = (&mut grad_a[elements.clone()], &mut grad_b[elements]);
-            gradients::<T, S, D>(s, self.factor, d2, [a, b], [grad_a, grad_b]);
+    fn gradients<S: Simd<T>>(
+        &mut self,
+        s: S,
+        pairs: Range<usize>,
+        slopes: &[T],
+        ignored: Option<&[bool]>,
+    ) {
+        let Some((grad_a, grad_b)) = &mut self.grads else { return };
+        let elements = pairs.start * D..pairs.end * D;
+        let (a, b) = (&self.a[elements.clone()], &self.b[elements.clone()]);
+        let (grad_a, grad_b) = (&mut grad_a[elements.clone()], &mut grad_b[elements]);
+        gradients::<T, S, D>(s, slopes, [a, b], [grad_a, grad_b]);
+        let ignored = ignored.into_iter().flatten().enumerate().filter(|(_, ignored)| **ignored);
+        for (i, _) in ignored {
+            grad_a[i * D..(i + 1) * D].fill(T::ZERO);
+            grad_b[i * D..(i + 1) * D].fill(T::ZERO);
         }
-        sum
     }
 }
 
 /// d2_i = |a_i - b_i|² for rows of `D` elements.
 #[inline(always)]
-fn squared_distances<T: Real, S: Simd<T>, const D: usize>(s: S, a: &[T], b: &[T], d2: &mut [T]) {
+pub(crate) fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
+    s: S,
+    a: &[T],
+    b: &[T],
+    d2: &mut [T],
+) {
     // Whole vectors by themselves: the lengths are constants in that loop.
     let mut a = a.chunks_exact(D * S::LANES);
     let mut b = b.chunks_exact(D * S::LANES);
@@ -81,11 +86,10 @@ fn squared_distances_of_lanes<T: Real, S: Simd<T>, const D: usize>(
     s.store(row_sums(s, squares), d2);
 }
 
-/// grad_a = factor slope (a - b), grad_b = -factor slope (a - b) for rows of `D` elements.
+/// grad_a = slope (a - b), grad_b = -slope (a - b) for rows of `D` elements.
 #[inline(always)]
 fn gradients<T: Real, S: Simd<T>, const D: usize>(
     s: S,
-    factor: T,
     slopes: &[T],
     [a, b]: [&[T]; 2],
     [grad_a, grad_b]: [&mut [T]; 2],
@@ -97,26 +101,25 @@ fn gradients<T: Real, S: Simd<T>, const D: usize>(
     let mut grad_b = grad_b.chunks_exact_mut(width);
     let inputs = slopes.by_ref().zip(a.by_ref().zip(b.by_ref()));
     for ((slopes, (a, b)), grads) in inputs.zip(grad_a.by_ref().zip(grad_b.by_ref())) {
-        gradients_of_lanes::<T, S, D>(s, factor, slopes, [a, b], grads.into());
+        gradients_of_lanes::<T, S, D>(s, slopes, [a, b], grads.into());
     }
     let slopes = slopes.remainder();
     if !slopes.is_empty() {
         let inputs = [a.remainder(), b.remainder()];
         let grads = [grad_a.into_remainder(), grad_b.into_remainder()];
-        gradients_of_lanes::<T, S, D>(s, factor, slopes, inputs, grads);
+        gradients_of_lanes::<T, S, D>(s, slopes, inputs, grads);
     }
 }
 
 #[inline(always)]
 fn gradients_of_lanes<T: Real, S: Simd<T>, const D: usize>(
     s: S,
-    factor: T,
     slopes: &[T],
     [a, b]: [&[T]; 2],
     [grad_a, grad_b]: [&mut [T]; 2],
 ) {
     let differences = differences::<T, S, D>(s, a, b);
-    let slopes = spread::<T, S, D>(s, s.load(slopes) * s.splat(factor));
+    let slopes = spread::<T, S, D>(s, s.load(slopes));
     for k in 0..D {
         let g = slopes[k] * differences[k];
         s.store(g, part_mut::<T, S>(grad_a, k));

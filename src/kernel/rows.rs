@@ -1,108 +1,91 @@
 //! Pairs by rows: row i of one matrix with row i of another.
 //!
-//! A block of pairs, small enough for its rows to stay cached between the two times they are read,
-//! goes through three steps: squared distances, one call of the loss that turns them into slopes,
-//! differences times slopes into both gradients. Memory is read once and written once.
+//! A few pairs at a time are measured and get their gradients written, while their rows are still
+//! in L1: memory is read once and written once.
 
 #![forbid(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::gradients::{scaled_difference, scaled_differences};
-use crate::isa::Isa;
-use crate::loss::{BlockLoss, BlockSum};
+use super::blocks::{BLOCK_PAIRS, PairLayout};
+use super::gradients::{Cut, PairForces, one_row};
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// The most pairs that go through the loss in one call.
-pub(crate) const BLOCK_PAIRS: usize = 256;
-
-/// Bytes of both matrices that a block of pairs takes, where that is at least a vector of pairs: they
-/// stay in L1, or nearly so. (65536 x 128 on two threads: 1.8 ms; with 16 KiB 2.1 ms, because
-/// reading and writing take turns more often.)
-const BLOCK_BYTES: usize = 32 << 10;
-
 /// Both gradients, to be overwritten.
 pub(crate) type Gradients<'a, T> = Option<(MatMut<'a, T>, MatMut<'a, T>)>;
 
-/// Sum of the values of the pairs (a_i, b_i) and, if asked for, both gradients times `factor`.
+/// Row i of `a` with row i of `b`.
 pub(crate) struct PairRows<'a, T> {
-    pub isa: Isa,
-    pub loss: &'a dyn BlockLoss<T>,
     pub a: Mat<'a, T>,
     pub b: Mat<'a, T>,
-    pub similar: &'a [bool],
-    pub factor: T,
     pub grads: Gradients<'a, T>,
     /// Whether gradients are too large for the caches; those of gapless rows go past them then.
     pub past_caches: bool,
+    pub cut: Cut<T, 1>,
 }
 
-impl<T: Real> Kernel<T> for PairRows<'_, T> {
-    type Output = BlockSum;
+/// How many rows of `inputs` matrices are measured before their gradients are written.
+///
+/// Within the caches as many as stay in L1 (2048 x 128 on one thread: 56 us with 16 KiB, 69 with
+/// 32, 70 with 4). Beyond them so few that reading the next rows starts while the last gradients
+/// are still being written, all within what the processor reorders (65536 x 128: 3.0 ms with
+/// 4 KiB, 3.5 with 16, 4.2 with 32).
+///
+/// Did not help: asking for rows ahead, by 1 or 4 KiB or a block; measuring a block while the
+/// gradients of the one before are written, row by row.
+pub(crate) fn step<T>(inputs: usize, cols: usize, past_caches: bool) -> usize {
+    let bytes = if past_caches { 4 << 10 } else { 16 << 10 };
+    (bytes / cols.saturating_mul(inputs * size_of::<T>()).max(1)).clamp(1, BLOCK_PAIRS)
+}
+
+impl<T: Real> PairLayout<T> for PairRows<'_, T> {
+    #[inline(always)]
+    fn squared_distances<S: Simd<T>>(&self, s: S, pairs: Range<usize>, d2: &mut [T]) {
+        for (i, d2) in pairs.zip(d2) {
+            *d2 = squared_distance(s, self.a.row(i), self.b.row(i));
+        }
+    }
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> BlockSum {
-        let (rows, cols) = (self.a.rows(), self.a.cols());
-        let height = block_height::<T>(cols);
-        let mut grads = self.grads;
-        let _fence = self.past_caches.then(|| FenceAtEnd(s, PhantomData));
-        let mut buffer = [T::ZERO; BLOCK_PAIRS];
-        let mut sum = BlockSum::default();
-        for start in (0..rows).step_by(height) {
-            let end = (start + height).min(rows);
-            let (a, b) = (self.a.rows_range(start, end), self.b.rows_range(start, end));
-            let d2 = &mut buffer[..end - start];
-            squared_distances(s, a, b, d2);
-            sum = sum.add(self.loss.eval_block(self.isa, d2, &self.similar[start..end]));
-            let Some((grad_a, grad_b)) = &mut grads else { continue };
-            let slopes = d2;
-            slopes.iter_mut().for_each(|slope| *slope = *slope * self.factor);
-            let gapless =
-                (a.as_slice(), b.as_slice(), grad_a.as_mut_slice(), grad_b.as_mut_slice());
-            match gapless {
-                (Some(a), Some(b), Some(grad_a), Some(grad_b)) if cols >= S::LANES => {
-                    let block = start * cols..end * cols;
-                    let grads = [&mut grad_a[block.clone()], &mut grad_b[block]];
-                    if self.past_caches {
-                        scaled_differences::<T, S, true>(s, slopes, [a, b], grads);
-                    } else {
-                        scaled_differences::<T, S, false>(s, slopes, [a, b], grads);
-                    }
-                }
-                _ => {
-                    for (i, &slope) in slopes.iter().enumerate() {
-                        let grads = [grad_a.row_mut(start + i), grad_b.row_mut(start + i)];
-                        scaled_difference(s, slope, [a.row(i), b.row(i)], grads);
-                    }
+    fn gradients<S: Simd<T>>(
+        &mut self,
+        s: S,
+        pairs: Range<usize>,
+        slopes: &[T],
+        ignored: Option<&[bool]>,
+    ) {
+        let Some((grad_a, grad_b)) = &mut self.grads else { return };
+        let (cols, cut) = (self.a.cols(), &mut self.cut);
+        let mut apart = ignored.is_some_and(|ignored| ignored.contains(&true));
+        let gapless =
+            (self.a.as_slice(), self.b.as_slice(), grad_a.as_mut_slice(), grad_b.as_mut_slice());
+        if let (Some(a), Some(b), Some(grad_a), Some(grad_b)) = gapless
+            && cols >= S::LANES
+        {
+            let (forces, grads) = (PairForces { a, b }, [grad_a, grad_b]);
+            if apart {
+                cut.flush(s, forces, pairs.start * cols, grads);
+            } else {
+                cut.rows(s, forces, [pairs.start, cols], [slopes], grads, self.past_caches);
+            }
+        } else {
+            apart = true;
+        }
+        if apart {
+            for (i, (pair, &slope)) in pairs.clone().zip(slopes).enumerate() {
+                let grads = [grad_a.row_mut(pair), grad_b.row_mut(pair)];
+                if ignored.is_some_and(|ignored| ignored[i]) {
+                    grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
+                } else {
+                    let forces = PairForces { a: self.a.row(pair), b: self.b.row(pair) };
+                    one_row(s, forces, [slope], grads);
                 }
             }
+            cut.resume(pairs.end * cols);
         }
-        sum
-    }
-}
-
-/// Fences when it goes, also when a loss panics between two blocks.
-struct FenceAtEnd<T: Real, S: Simd<T>>(S, PhantomData<T>);
-
-impl<T: Real, S: Simd<T>> Drop for FenceAtEnd<T, S> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.0.fence();
-    }
-}
-
-/// Pairs in a block: a function of the shape alone, since it decides the order of addition.
-fn block_height<T>(cols: usize) -> usize {
-    (BLOCK_BYTES / cols.saturating_mul(2 * size_of::<T>()).max(1)).clamp(16, BLOCK_PAIRS)
-}
-
-/// d2_i = |a_i - b_i|²
-#[inline(always)]
-fn squared_distances<T: Real, S: Simd<T>>(s: S, a: Mat<T>, b: Mat<T>, d2: &mut [T]) {
-    for (i, d2) in d2.iter_mut().enumerate() {
-        *d2 = squared_distance(s, a.row(i), b.row(i));
     }
 }
 
@@ -131,6 +114,31 @@ pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
 
+/// A kernel whose streamed writes are ordered when it ends, also when a loss panics.
+pub(crate) struct Fenced<K> {
+    pub kernel: K,
+    pub past_caches: bool,
+}
+
+impl<T: Real, K: Kernel<T>> Kernel<T> for Fenced<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> K::Output {
+        let _fence = self.past_caches.then(|| FenceAtEnd(s, PhantomData));
+        self.kernel.run(s)
+    }
+}
+
+struct FenceAtEnd<T: Real, S: Simd<T>>(S, PhantomData<T>);
+
+impl<T: Real, S: Simd<T>> Drop for FenceAtEnd<T, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.fence();
+    }
+}
+
 /// |a_i - b_i|² of each row, or its square root.
 pub(crate) struct RowDistances<'a, T> {
     pub a: Mat<'a, T>,
@@ -144,7 +152,9 @@ impl<T: Real> Kernel<T> for RowDistances<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        squared_distances(s, self.a, self.b, self.out);
+        for (i, d2) in self.out.iter_mut().enumerate() {
+            *d2 = squared_distance(s, self.a.row(i), self.b.row(i));
+        }
         if self.root {
             for chunk in self.out.chunks_mut(S::LANES) {
                 s.store(s.sqrt(s.load(chunk)), chunk);

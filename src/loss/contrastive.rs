@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::compiled_here;
+use super::pair::compiled_here;
 use crate::error::{Result, check_positive};
 use crate::real::Real;
 use crate::simd::Simd;

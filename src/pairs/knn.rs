@@ -120,7 +120,7 @@ pub fn neighbour_graph<T: Real>(cx: &Cx, data: Mat<T>, k: usize) -> Result<Graph
     let mut pairs = Vec::with_capacity(found.indices.len());
     for i in 0..found.rows() {
         let (indices, distances) = found.row(i);
-        if distances.iter().any(|d| d.partial_cmp(d).is_none()) {
+        if distances.iter().any(|d| d.is_nan()) {
             let reason = format!("sample {i} has fewer than {k} neighbours: distances are NaN");
             return Err(Error::Pairs { reason });
         }

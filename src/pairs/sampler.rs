@@ -80,7 +80,10 @@ impl<'a> Sampler<'a> {
         check_samples(similar.samples())?;
         let source = match similar {
             Similar::Graph(graph) => Source::Graph(Edges::new(graph, graph.pairs().collect())?),
-            Similar::Labels(labels) => Source::Labels(Classes::new(labels)),
+            Similar::Labels(labels) => Source::Labels(Classes::new(labels, None)),
+            Similar::LabelsIgnoring { labels, ignored } => {
+                Source::Labels(Classes::new(labels, Some(ignored)))
+            }
         };
         Sampler::from_source(source, batch, seed)
     }
@@ -307,16 +310,17 @@ struct Classes {
 }
 
 impl Classes {
-    fn new(labels: &[i64]) -> Self {
-        let mut members: Vec<u32> = (0..labels.len() as u32).collect();
+    fn new(labels: &[i64], ignored: Option<i64>) -> Self {
         let label = |member: &u32| labels[*member as usize];
+        let known = |member: &u32| Some(label(member)) != ignored;
+        let mut members: Vec<u32> = (0..labels.len() as u32).filter(known).collect();
         members.sort_by_key(|member| (label(member), *member));
         let mut classes: Vec<&[u32]> =
             members.chunk_by(|one, next| label(one) == label(next)).collect();
         classes.sort_by_key(|class| class.len() == 1);
 
         let paired = classes.iter().filter(|class| class.len() > 1).map(|class| class.len()).sum();
-        let others = |class: &&[u32]| class.len() as u64 * (labels.len() - class.len()) as u64;
+        let others = |class: &&[u32]| class.len() as u64 * (members.len() - class.len()) as u64;
         let before = cumulative(classes.iter().map(others));
         let starts = classes.iter().scan(0, |end, class| {
             *end += class.len();

@@ -147,6 +147,21 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
         self.select(self.lt(v, zero), zero, v)
     }
 
+    /// 1 where `v` is above 0, a NaN where it is one, 0 elsewhere: the derivative of
+    /// [`hinge`](Simd::hinge).
+    #[inline(always)]
+    fn step(self, v: Self::F) -> Self::F {
+        let zero = self.splat(T::ZERO);
+        let below = self.select(self.lt(v, zero), zero, v);
+        self.select(self.lt(zero, v), self.splat(T::ONE), below)
+    }
+
+    /// `m` in every lane.
+    #[inline(always)]
+    fn splat_mask(self, m: bool) -> Self::M {
+        self.first(if m { Self::LANES } else { 0 })
+    }
+
     /// `numerator / d`, but 0 where the squared distance `d2` is zero or subnormal: the rule for
     /// zero distance, in one place. A NaN in `d2` gives NaN.
     #[inline(always)]

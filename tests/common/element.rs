@@ -18,8 +18,6 @@ pub trait Element: Real + std::fmt::LowerExp {
     fn from_bits(bits: u64) -> Self;
     /// `self * b + c`, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// Whether this is a NaN.
-    fn is_nan(self) -> bool;
     /// Whether the sign bit is set.
     fn is_negative(self) -> bool;
     /// The contrastive loss on numbers of this type.
@@ -78,9 +76,6 @@ macro_rules! element {
             }
             fn mul_add(self, b: Self, c: Self) -> Self {
                 self.mul_add(b, c)
-            }
-            fn is_nan(self) -> bool {
-                self.is_nan()
             }
             fn is_negative(self) -> bool {
                 self.is_sign_negative()

@@ -1,0 +1,228 @@
+//! Loss and gradient of pairs of the rows of one matrix, given as a list.
+
+#![forbid(unsafe_code)]
+
+use super::pair_list::PairList;
+use super::per_pair::{self, check_per_pair};
+use super::task_rows;
+use crate::cx::Cx;
+use crate::error::{Result, check_len, check_shape};
+use crate::kernel::blocks::{PairBlocks, PairLayout, PerPair};
+use crate::kernel::indexed::{IndexedGradient, IndexedPairs, IndexedPlanar};
+use crate::kernel::tally::WeighSlopes;
+use crate::loss::{Objective, Outcome, Pairing, Sums};
+use crate::mat::{Mat, MatMut};
+use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
+use crate::real::Real;
+
+/// What [`indexed`] writes beside the outcome that it returns. Everything given is overwritten.
+pub struct IndexedOut<'a, T> {
+    grad: Option<MatMut<'a, T>>,
+    per_pair: PerPair<'a, T>,
+}
+
+impl<'a, T> IndexedOut<'a, T> {
+    /// Nothing: the value alone.
+    pub fn none() -> Self {
+        let per_pair = PerPair { distances: None, values: None, slopes: None };
+        IndexedOut { grad: None, per_pair }
+    }
+
+    /// The gradient with respect to the matrix, of its shape. Rows that are in no pair get 0.
+    pub fn grad(grad: MatMut<'a, T>) -> Self {
+        IndexedOut { grad: Some(grad), ..IndexedOut::none() }
+    }
+
+    /// Also the Euclidean distances of the pairs.
+    pub fn distances(mut self, distances: &'a mut [T]) -> Self {
+        self.per_pair.distances = Some(distances);
+        self
+    }
+
+    /// Also the values of the pairs, weights included, before they are reduced.
+    pub fn values(mut self, values: &'a mut [T]) -> Self {
+        self.per_pair.values = Some(values);
+        self
+    }
+
+    /// Also the slopes of the pairs: what z_i - z_j is multiplied by in the gradient of z_i.
+    pub fn slopes(mut self, slopes: &'a mut [T]) -> Self {
+        self.per_pair.slopes = Some(slopes);
+        self
+    }
+}
+
+/// Memory that calls use on the way. It grows to what the largest of them needs, an element a pair,
+/// and is then used again.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T> {
+    slopes: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    /// Empty.
+    pub fn new() -> Self {
+        Scratch::default()
+    }
+}
+
+/// Loss and gradient of pairs (i, j) of the rows of `z`, B x D, in any order and with any repeats.
+///
+/// `list` holds the pairs, `pairing` says of each of them whether it is similar, and may hold
+/// weights w_p (else 1) and pairs to leave out. With slopes and factors as for
+/// [`rows`](super::rows()):
+///
+/// ```text
+/// value = reduction of w_p l_p     grad_i = sum over the pairs p of row i: f_p w_p slope_p (z_i - z_other)
+/// ```
+///
+/// The gradient of a row is added up in the list's order, whatever the number of threads.
+///
+/// Refused where a shape does not match; nothing has been written then.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::batch::{IndexedOut, PairList, Scratch, indexed};
+/// use drlim::loss::{Contrastive, Objective};
+/// use drlim::{Cx, Mat, MatMut};
+///
+/// let z = [0.0_f32, 0.0, /**/ 3.0, 4.0, /**/ 0.3, 0.4];
+/// let list = PairList::new(3, &[(0, 1), (0, 2)])?;
+/// let loss = Contrastive::new(1.0)?;
+/// let mut grad = [0.0; 6];
+/// let outcome = indexed(
+///     &Cx::default(),
+///     &Objective::sum(&loss),
+///     Mat::new(&z, 3, 2)?,
+///     &list,
+///     &[true, false],
+///     IndexedOut::grad(MatMut::new(&mut grad, 3, 2)?),
+///     &mut Scratch::new(),
+/// )?;
+/// assert!((outcome.value - 12.625).abs() < 1e-6);
+/// assert_eq!(grad[2..4], [3.0, 4.0]);
+/// # Ok(()) }
+/// ```
+pub fn indexed<'p, T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    z: Mat<T>,
+    list: &PairList,
+    pairing: impl Into<Pairing<'p, T>>,
+    out: IndexedOut<T>,
+    scratch: &mut Scratch<T>,
+) -> Result<Outcome> {
+    let pairing = pairing.into();
+    check_len("indexed", "list", list.rows(), z.rows(), "the rows of z")?;
+    pairing.check("indexed", list.len(), "the pairs of the list")?;
+    check_per_pair("indexed", &out.per_pair, list.len(), "the pairs of the list")?;
+    if let Some(grad) = &out.grad {
+        check_shape("indexed", "grad", grad.shape(), z.shape(), "as z")?;
+    }
+    let call = Call { cx, objective, z, list, pairing };
+    let IndexedOut { grad, per_pair } = out;
+    let PerPair { distances, values, slopes } = per_pair;
+    let slopes = match (slopes, &grad) {
+        (Some(slopes), _) => Some(slopes),
+        (None, Some(_)) => {
+            scratch.slopes.resize(scratch.slopes.len().max(list.len()), T::ZERO);
+            Some(&mut scratch.slopes[..list.len()])
+        }
+        (None, None) => None,
+    };
+    let Some(slopes) = slopes else {
+        let sums = call.measure([T::ONE; 2], PerPair { distances, values, slopes: None });
+        return Ok(Outcome::new(objective.reduction, sums));
+    };
+    let late = objective.reduction.needs_values();
+    let factors = match late {
+        true => [T::ONE; 2],
+        false => objective.factors(&pairing.counts(objective.reduction)),
+    };
+    let sums = call.measure(factors, PerPair { distances, values, slopes: Some(&mut *slopes) });
+    if late {
+        call.multiply(objective.factors(&sums), slopes);
+    }
+    if let Some(grad) = grad {
+        call.gradient(slopes, grad);
+    }
+    Ok(Outcome::new(objective.reduction, sums))
+}
+
+/// A call whose arguments have been checked.
+struct Call<'c, 'o, 'p, T> {
+    cx: &'c Cx,
+    objective: &'c Objective<'o, T>,
+    z: Mat<'c, T>,
+    list: &'c PairList,
+    pairing: Pairing<'p, T>,
+}
+
+impl<T: Real> Call<'_, '_, '_, T> {
+    /// Pairs of a task: as many as [`rows`](super::rows()) takes, so that sums are the same.
+    fn height(&self) -> usize {
+        task_rows(self.list.len(), self.z.cols().saturating_mul(4 * size_of::<T>()))
+    }
+
+    /// All that is known of each pair by itself.
+    fn measure(&self, factors: [T; 2], per_pair: PerPair<T>) -> Sums {
+        let (n, height) = (self.list.len(), self.height());
+        let output = per_pair::split(per_pair, height);
+        let task = |block: usize, part: per_pair::Parts<T>| {
+            let (start, end) = (block * height, ((block + 1) * height).min(n));
+            let (z, pairs) = (self.z, &self.list.pairs()[start..end]);
+            let pairing = self.pairing.range(start..end);
+            let part = per_pair::join(part);
+            match z.cols() {
+                1 => self.run(factors, pairing, part, IndexedPlanar::<T, 1> { z, pairs }),
+                2 => self.run(factors, pairing, part, IndexedPlanar::<T, 2> { z, pairs }),
+                3 => self.run(factors, pairing, part, IndexedPlanar::<T, 3> { z, pairs }),
+                _ => self.run(factors, pairing, part, IndexedPairs { z, pairs }),
+            }
+        };
+        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
+    }
+
+    fn run<L: PairLayout<T>>(
+        &self,
+        factors: [T; 2],
+        pairing: Pairing<T>,
+        per_pair: PerPair<T>,
+        layout: L,
+    ) -> Sums {
+        let (isa, loss) = (self.cx.isa, self.objective.loss);
+        let pairs = PairBlocks { isa, loss, pairing, factors, per_pair, layout, step: None };
+        T::dispatch(isa, pairs)
+    }
+
+    /// Multiplies slopes by factors that are known only now.
+    fn multiply(&self, factors: [T; 2], slopes: &mut [T]) {
+        let height = self.height();
+        let blocks = slopes.len().div_ceil(height);
+        for_blocks(self.cx.par, blocks, Chunks(slopes, height), |block, slopes: Chunks<T>| {
+            let similar = &self.pairing.similar[block * height..][..slopes.0.len()];
+            let pairing = Pairing::new(similar);
+            T::dispatch(self.cx.isa, WeighSlopes { pairing, factors, slopes: slopes.0 });
+        });
+    }
+
+    /// The gradient from the slopes of all pairs, each row by one task.
+    fn gradient(&self, slopes: &[T], grad: MatMut<T>) {
+        let (rows, cols) = (self.z.rows(), self.z.cols());
+        let (offsets, members) = self.list.by_row();
+        let reads = members.len().div_ceil(rows.max(1)) + 1;
+        let height = task_rows(rows, cols.saturating_mul(reads * size_of::<T>()));
+        for_blocks(self.cx.par, rows.div_ceil(height), RowBlocks(grad, height), |block, grad| {
+            let kernel = IndexedGradient {
+                z: self.z,
+                offsets,
+                members,
+                slopes,
+                ignored: self.pairing.ignored,
+                first: block * height,
+                grad: grad.0,
+            };
+            T::dispatch(self.cx.isa, kernel);
+        });
+    }
+}

@@ -1,0 +1,102 @@
+//! The pairs of a batch in blocks, whichever layout they lie in: squared distances, one call of the
+//! loss that turns them into slopes, gradients, sums.
+//!
+//! Values are added up in blocks of a fixed number of pairs. Within such a block the loss is called
+//! for a few pairs at a time, as many as the layout likes to measure before it writes their
+//! gradients; that number changes no bit of the result, so it may depend on the caches.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::tally::{tally, weigh_slopes};
+use crate::isa::Isa;
+use crate::loss::{BlockLoss, Pairing, Sums};
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// The pairs whose values are added up together.
+pub(crate) const BLOCK_PAIRS: usize = 256;
+
+/// Where the pairs of a batch lie.
+pub(crate) trait PairLayout<T: Real> {
+    /// d2_i = |a_i - b_i|² for some pairs.
+    fn squared_distances<S: Simd<T>>(&self, s: S, pairs: Range<usize>, d2: &mut [T]);
+
+    /// Both gradients of some pairs, to be overwritten: slope_i (a_i - b_i) and its negative, 0
+    /// for pairs that are ignored.
+    fn gradients<S: Simd<T>>(
+        &mut self,
+        s: S,
+        pairs: Range<usize>,
+        slopes: &[T],
+        ignored: Option<&[bool]>,
+    );
+}
+
+/// What is written for each pair, as far as somebody asks for it.
+#[derive(Default)]
+pub(crate) struct PerPair<'a, T> {
+    pub distances: Option<&'a mut [T]>,
+    pub values: Option<&'a mut [T]>,
+    pub slopes: Option<&'a mut [T]>,
+}
+
+/// Values, and on request slopes and gradients, of the pairs of a layout.
+pub(crate) struct PairBlocks<'a, T, L> {
+    pub isa: Isa,
+    pub loss: &'a dyn BlockLoss<T>,
+    pub pairing: Pairing<'a, T>,
+    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    pub factors: [T; 2],
+    pub per_pair: PerPair<'a, T>,
+    pub layout: L,
+    /// How many pairs are measured before their gradients are written, where these are wanted.
+    pub step: Option<usize>,
+}
+
+impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) -> Sums {
+        let (mut slopes, mut values) = ([T::ZERO; BLOCK_PAIRS], [T::ZERO; BLOCK_PAIRS]);
+        let mut sums = Sums::default();
+        let pairs = self.pairing.len();
+        for start in (0..pairs).step_by(BLOCK_PAIRS) {
+            let end = (start + BLOCK_PAIRS).min(pairs);
+            let values = match &mut self.per_pair.values {
+                Some(values) => &mut values[start..end],
+                None => &mut values[..end - start],
+            };
+            let step = self.step.unwrap_or(BLOCK_PAIRS);
+            for from in (start..end).step_by(step) {
+                let some = from..(from + step).min(end);
+                let pairing = self.pairing.range(some.clone());
+                let slopes = &mut slopes[..some.len()];
+                self.layout.squared_distances(s, some.clone(), slopes);
+                if let Some(distances) = &mut self.per_pair.distances {
+                    square_roots(s, slopes, &mut distances[some.clone()]);
+                }
+                let values = &mut values[some.start - start..some.end - start];
+                self.loss.eval_block(self.isa, slopes, pairing.similar, values);
+                weigh_slopes(s, pairing, self.factors, slopes);
+                if let Some(out) = &mut self.per_pair.slopes {
+                    out[some.clone()].copy_from_slice(slopes);
+                }
+                if self.step.is_some() {
+                    self.layout.gradients(s, some, slopes, pairing.ignored);
+                }
+            }
+            sums = sums + tally(s, self.pairing.range(start..end), values);
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+pub(crate) fn square_roots<T: Real, S: Simd<T>>(s: S, of: &[T], out: &mut [T]) {
+    for (of, out) in of.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
+        s.store(s.sqrt(s.load(of)), out);
+    }
+}

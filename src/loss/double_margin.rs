@@ -1,0 +1,53 @@
+//! The contrastive loss with a margin for similar pairs too.
+
+#![forbid(unsafe_code)]
+
+use super::pair::compiled_here;
+use crate::error::{Result, check_not_negative, check_positive};
+use crate::real::Real;
+use crate::simd::Simd;
+
+/// Quadratic hinges, with a margin p for similar and m for dissimilar pairs (proposed to Caffe as
+/// pull request 4476):
+///
+/// ```text
+/// similar      l = max(0, d - p)²/2    slope =  (d - p)/d where d > p, else 0
+/// dissimilar   l = max(0, m - d)²/2    slope = -(m - d)/d where 0 < d < m, else 0
+/// ```
+///
+/// Similar pairs need not coincide: a spring that is slack up to p.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DoubleMargin<T> {
+    pull: T,
+    push: T,
+}
+
+impl<T: Real> DoubleMargin<T> {
+    /// Refused where `pull` is not finite or below 0, or `push` not finite and positive.
+    pub fn new(pull: T, push: T) -> Result<Self> {
+        check_not_negative("pull", pull.to_f64())?;
+        check_positive("push", push.to_f64())?;
+        Ok(DoubleMargin { pull, push })
+    }
+
+    /// p: the distance up to which similar pairs cost nothing.
+    pub fn pull(&self) -> T {
+        self.pull
+    }
+
+    /// m: the distance from which dissimilar pairs cost nothing.
+    pub fn push(&self) -> T {
+        self.push
+    }
+
+    #[inline(always)]
+    fn formula<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+        let d = s.sqrt(d2);
+        let gap = s.hinge(s.select(similar, d - s.splat(self.pull), s.splat(self.push) - d));
+        let value = s.splat(T::from_f64(0.5)) * gap * gap;
+        let force = s.over_distance(gap, d, d2);
+        (value, s.select(similar, force, -force))
+    }
+}
+
+compiled_here!(DoubleMargin);

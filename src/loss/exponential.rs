@@ -1,0 +1,50 @@
+//! The exponential contrastive loss.
+
+#![forbid(unsafe_code)]
+
+use super::pair::compiled_here;
+use crate::error::{Result, check_positive};
+use crate::real::Real;
+use crate::simd::Simd;
+use crate::simd::math::exp;
+
+/// The exponential loss, with the bound Q of distances (the form of Chopra, Hadsell, LeCun 2005, with
+/// the Euclidean distance):
+///
+/// ```text
+/// similar      l = 2d²/Q                   slope = 4/Q
+/// dissimilar   l = 2Q exp(-2.77 d/Q)       slope = -(5.54/d) exp(-2.77 d/Q) where d > 0, else 0
+/// ```
+///
+/// Dissimilar pairs are pushed at any distance; there is no margin, and every pair is active.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exponential<T> {
+    bound: T,
+}
+
+impl<T: Real> Exponential<T> {
+    /// Refused where `bound` is not finite and positive.
+    pub fn new(bound: T) -> Result<Self> {
+        check_positive("bound", bound.to_f64())?;
+        Ok(Exponential { bound })
+    }
+
+    /// Q.
+    pub fn bound(&self) -> T {
+        self.bound
+    }
+
+    #[inline(always)]
+    fn formula<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+        let two = T::ONE + T::ONE;
+        let decay = T::from_f64(2.77);
+        let d = s.sqrt(d2);
+        let push = exp(s, d * s.splat(-decay / self.bound));
+        let pull = d2 * s.splat(two / self.bound);
+        let value = s.select(similar, pull, s.splat(two * self.bound) * push);
+        let force = s.over_distance(s.splat(two * decay) * push, d, d2);
+        (value, s.select(similar, s.splat((two + two) / self.bound), -force))
+    }
+}
+
+compiled_here!(Exponential);

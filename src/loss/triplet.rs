@@ -1,0 +1,146 @@
+//! Losses of triplets: the trait that a loss is written in, and the face that kernels see.
+
+#![forbid(unsafe_code)]
+
+use crate::isa::Isa;
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// What a triplet of anchor a, positive p and negative n costs, for lanes of triplets.
+///
+/// With the slopes 2 dl/d(d²) of the three squared distances its gradients are
+///
+/// ```text
+/// dl/dz_a =  slope_ap (z_a - z_p) + slope_an (z_a - z_n)
+/// dl/dz_p = -slope_ap (z_a - z_p) + slope_pn (z_p - z_n)
+/// dl/dz_n = -slope_an (z_a - z_n) - slope_pn (z_p - z_n)
+/// ```
+///
+/// Inlining and contract are those of [`PairLoss`](super::PairLoss).
+///
+/// ```
+/// use drlim::loss::TripletLoss;
+/// use drlim::simd::Simd;
+/// use drlim::Real;
+///
+/// /// max(0, d²(a,p) - d²(a,n) + m)²/2
+/// struct SmoothTriplet<T> { margin: T }
+///
+/// impl<T: Real> TripletLoss<T> for SmoothTriplet<T> {
+///     #[inline(always)]
+///     fn eval<S: Simd<T>>(&self, s: S, [ap, an, _]: [S::F; 3]) -> (S::F, [S::F; 3]) {
+///         let gap = s.hinge(ap - an + s.splat(self.margin));
+///         let slope = gap + gap;
+///         (s.splat(T::from_f64(0.5)) * gap * gap, [slope, -slope, s.splat(T::ZERO)])
+///     }
+/// }
+/// let worst = drlim::gradcheck::check_triplet_loss(&SmoothTriplet { margin: 0.5 }, 7)?;
+/// assert!(worst.error < 1e-7, "{worst}");
+/// # Ok::<(), drlim::Error>(())
+/// ```
+pub trait TripletLoss<T: Real>: Sync {
+    /// Values, and the slopes of the squared distances d²(a,p), d²(a,n) and d²(p,n) in this order.
+    ///
+    /// The third distance is measured only where [`swaps`](TripletLoss::swaps) says so, and is 0
+    /// otherwise; its slope is not used then.
+    fn eval<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> (S::F, [S::F; 3]);
+
+    /// Whether the loss looks at the distance of positive and negative.
+    fn swaps(&self) -> bool {
+        false
+    }
+
+    /// The body of [`BlockTripletLoss::eval_block`]: see [`PairLoss`](super::PairLoss).
+    #[doc(hidden)]
+    fn block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T])
+    where
+        Self: Sized,
+    {
+        T::dispatch(isa, EvalTriplets { loss: self, d2, values })
+    }
+}
+
+/// The object-safe face of every [`TripletLoss`].
+pub trait BlockTripletLoss<T: Real>: Sync {
+    /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) and leaves slopes in their place;
+    /// overwrites `values`. The results of a triplet depend on that triplet alone.
+    ///
+    /// # Panics
+    /// May panic where the slices differ in length.
+    fn eval_block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T]);
+
+    /// Whether the loss looks at the distance of positive and negative; where it does not, the
+    /// third slice holds zeros, and what is left there is not used.
+    fn swaps_block(&self) -> bool;
+}
+
+impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
+    fn eval_block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T]) {
+        let same = d2.iter().all(|d2| d2.len() == values.len());
+        assert!(same, "slices of a block differ in length");
+        self.block(isa, d2, values);
+    }
+
+    fn swaps_block(&self) -> bool {
+        self.swaps()
+    }
+}
+
+/// A block of triplets through one loss.
+pub(super) struct EvalTriplets<'a, T, L> {
+    pub loss: &'a L,
+    pub d2: [&'a mut [T]; 3],
+    pub values: &'a mut [T],
+}
+
+impl<T: Real, L: TripletLoss<T>> Kernel<T> for EvalTriplets<'_, T, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let [ap, an, pn] = self.d2.map(|d2| d2.chunks_mut(S::LANES));
+        for (((ap, an), pn), values) in ap.zip(an).zip(pn).zip(self.values.chunks_mut(S::LANES)) {
+            let (value, slopes) = self.loss.eval(s, [s.load(ap), s.load(an), s.load(pn)]);
+            s.store(slopes[0], ap);
+            s.store(slopes[1], an);
+            s.store(slopes[2], pn);
+            s.store(value, values);
+        }
+    }
+}
+
+/// As `compiled_here` of pairs, for a loss of triplets that has an inherent `formula` and says
+/// whether it `swaps`.
+macro_rules! triplets_compiled_here {
+    ($loss:ident, $swaps:expr) => {
+        impl<T: $crate::Real> $crate::loss::TripletLoss<T> for $loss<T> {
+            #[inline(always)]
+            fn eval<S: $crate::simd::Simd<T>>(&self, s: S, d2: [S::F; 3]) -> (S::F, [S::F; 3]) {
+                self.formula(s, d2)
+            }
+
+            fn swaps(&self) -> bool {
+                let swaps: fn(&Self) -> bool = $swaps;
+                swaps(self)
+            }
+
+            fn block(&self, isa: $crate::Isa, d2: [&mut [T]; 3], values: &mut [T]) {
+                T::compiled::<$loss<()>>((self, isa, d2, values))
+            }
+        }
+
+        impl $crate::real::Compiled for $loss<()> {
+            type Arguments<'a, T: $crate::Real> =
+                (&'a $loss<T>, $crate::Isa, [&'a mut [T]; 3], &'a mut [T]);
+            type Output = ();
+
+            fn f32((loss, isa, d2, values): Self::Arguments<'_, f32>) {
+                f32::dispatch(isa, $crate::loss::triplet::EvalTriplets { loss, d2, values })
+            }
+            fn f64((loss, isa, d2, values): Self::Arguments<'_, f64>) {
+                f64::dispatch(isa, $crate::loss::triplet::EvalTriplets { loss, d2, values })
+            }
+        }
+    };
+}
+pub(super) use triplets_compiled_here;

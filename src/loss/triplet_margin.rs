@@ -1,0 +1,63 @@
+//! The triplet margin loss.
+
+#![forbid(unsafe_code)]
+
+use super::triplet::triplets_compiled_here;
+use crate::error::{Result, check_positive};
+use crate::real::Real;
+use crate::simd::Simd;
+
+/// The triplet margin loss on Euclidean distances, margin m (Balntas et al. 2016, "Learning local
+/// feature descriptors with triplets and shallow convolutional neural networks"; PyTorch's
+/// `TripletMarginLoss`, without the 1e-6 that it adds to differences):
+///
+/// ```text
+/// l = max(0, d(a,p) - d(a,n) + m)         where l > 0:
+/// slope_ap = 1/d(a,p)     slope_an = -1/d(a,n)     slope_pn = 0
+/// ```
+///
+/// With [`swapping`](TripletMargin::swapping), d(a,n) gives way to d(p,n), and slope_an to slope_pn,
+/// where that is smaller. A slope of distance 0 is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TripletMargin<T> {
+    margin: T,
+    swap: bool,
+}
+
+impl<T: Real> TripletMargin<T> {
+    /// Refused where `margin` is not finite and positive.
+    pub fn new(margin: T) -> Result<Self> {
+        check_positive("margin", margin.to_f64())?;
+        Ok(TripletMargin { margin, swap: false })
+    }
+
+    /// The same, with the negative held against the nearer of anchor and positive.
+    pub fn swapping(self) -> Self {
+        TripletMargin { swap: true, ..self }
+    }
+
+    /// How much farther than the positive a negative must be to cost nothing.
+    pub fn margin(&self) -> T {
+        self.margin
+    }
+
+    #[inline(always)]
+    fn formula<S: Simd<T>>(&self, s: S, [ap2, an2, pn2]: [S::F; 3]) -> (S::F, [S::F; 3]) {
+        let zero = s.splat(T::ZERO);
+        // A NaN in d(p,n) comes with one in d(a,p) or d(a,n), so it is not lost here.
+        let swapped = s.lt(pn2, an2) & s.splat_mask(self.swap);
+        let n2 = s.select(swapped, pn2, an2);
+        let (p, n) = (s.sqrt(ap2), s.sqrt(n2));
+        let value = s.hinge(p - n + s.splat(self.margin));
+        let active = s.step(value);
+        let push = -s.over_distance(active, n, n2);
+        let slopes = [
+            s.over_distance(active, p, ap2),
+            s.select(swapped, zero, push),
+            s.select(swapped, push, zero),
+        ];
+        (value, slopes)
+    }
+}
+
+triplets_compiled_here!(TripletMargin, |loss| loss.swap);
