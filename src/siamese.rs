@@ -1,16 +1,18 @@
 //! Training: the same network on both inputs of a pair, a loss between its outputs, an optimizer.
 //!
 //! The two copies of G_W in the paper share their weights, so here they are one network that sees
-//! both inputs in one doubled batch, and the gradient is the sum over both by itself.
+//! all samples of a batch of pairs in one pass, each of them once, and the gradient is the sum over
+//! both by itself.
 
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow;
 
-use crate::batch::{RowsOut, rows};
+use crate::batch::{IndexedOut, PairList, RowsOut, Scratch, check_pairs, indexed, rows};
 use crate::cx::Cx;
-use crate::error::{Error, Result, check_len, check_shape};
-use crate::loss::{Objective, Outcome, Reduction, Sums};
+use crate::error::{Error, Result, check_shape};
+use crate::graph::check_samples;
+use crate::loss::{Objective, Outcome, Pairing, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
@@ -54,6 +56,41 @@ pub struct Siamese<T, O> {
     workspace: Workspace<T>,
     dz: Vec<T>,
     gradient: Vec<T>,
+    batch: Batch,
+    scratch: Scratch<T>,
+}
+
+/// The samples of a batch of pairs, each of them once.
+#[derive(Default)]
+struct Batch {
+    /// Rows of the data, ascending.
+    samples: Vec<u32>,
+    /// The pairs, by places in `samples`.
+    pairs: Vec<(u32, u32)>,
+    list: PairList,
+}
+
+impl Batch {
+    /// Holds the largest batch, of samples that are all different, so that no later one allocates.
+    fn with_room(pairs: usize) -> Result<Self> {
+        let mut batch = Batch::default();
+        let pairs: Vec<_> = (0..pairs as u32).map(|i| (2 * i, 2 * i + 1)).collect();
+        batch.set(&pairs)?;
+        Ok(batch)
+    }
+
+    /// Takes pairs of rows of the data. Allocates nothing once it has held as many pairs.
+    fn set(&mut self, pairs: &[(u32, u32)]) -> Result<()> {
+        let Batch { samples, pairs: places, list } = self;
+        samples.clear();
+        samples.extend(pairs.iter().flat_map(|&(i, j)| [i, j]));
+        samples.sort_unstable();
+        samples.dedup();
+        let place = |sample: u32| samples.partition_point(|&other| other < sample) as u32;
+        places.clear();
+        places.extend(pairs.iter().map(|&(i, j)| (place(i), place(j))));
+        list.set(samples.len(), places)
+    }
 }
 
 /// How long to train, and at what learning rates.
@@ -88,10 +125,12 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
         let samples =
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
+        check_samples(samples)?;
         let workspace = Workspace::training(&net, samples)?;
         let dz = vec![T::ZERO; samples * net.output().len()];
         let gradient = vec![T::ZERO; net.params().len()];
-        Ok(Siamese { net, optimizer, max_pairs, workspace, dz, gradient })
+        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::new());
+        Ok(Siamese { net, optimizer, max_pairs, workspace, dz, gradient, batch, scratch })
     }
 
     /// The network.
@@ -135,61 +174,66 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let expected = [similar.len(), self.net.input().len()];
         check_shape("step", "x1", x1.shape(), expected, "similar x the network's input")?;
         check_shape("step", "x2", x2.shape(), expected, "as x1")?;
-        self.doubled(cx, objective, rate, similar, x1.iter().chain(x2.iter()))
+        let pairs = similar.len();
+        self.check_pairs(pairs)?;
+        self.workspace.fill_input(x1.iter().chain(x2.iter()));
+        let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
+        let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
+        let dz = &mut self.dz[..2 * pairs * z.cols()];
+        let (dz1, dz2) = MatMut::new(dz, 2 * pairs, z.cols())?.split_rows_at(pairs);
+        let outcome = rows(cx, objective, z1, z2, similar, RowsOut::grads(dz1, dz2))?;
+        self.descend(cx, rate, 2 * pairs)?;
+        Ok(outcome)
     }
 
-    /// One step on pairs of rows of `data`, given by index.
+    /// One step on pairs of rows of `data`, given by index. A row that is in several pairs goes
+    /// through the network once.
     ///
-    /// `pairs` and `similar` have the same length, at most `max_pairs`; `data` has the width of the
-    /// network's input. Where an argument is refused, no parameter has changed.
-    pub fn step_pairs(
+    /// `pairs` has at most `max_pairs` elements, and `pairing` says of each of them whether it is
+    /// similar; `data` has the width of the network's input. Where an argument is refused, no
+    /// parameter has changed.
+    pub fn step_pairs<'p>(
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
         rate: f64,
         data: Mat<T>,
         pairs: &[(u32, u32)],
-        similar: &[bool],
+        pairing: impl Into<Pairing<'p, T>>,
     ) -> Result<Outcome> {
+        let pairing = pairing.into();
         let expected = [data.rows(), self.net.input().len()];
         check_shape("step_pairs", "data", data.shape(), expected, "the network's input")?;
-        check_len("step_pairs", "similar", similar.len(), pairs.len(), "as pairs")?;
-        for (at, &(i, j)) in pairs.iter().enumerate() {
-            let index = i.max(j) as usize;
-            if index >= data.rows() {
-                return Err(Error::Index { arg: "pairs", at, index, len: data.rows() });
-            }
-        }
-        let first = pairs.iter().map(|&(i, _)| data.row(i as usize));
-        let second = pairs.iter().map(|&(_, j)| data.row(j as usize));
-        self.doubled(cx, objective, rate, similar, first.chain(second))
+        pairing.check("step_pairs", pairs.len(), "as pairs")?;
+        check_pairs(data.rows(), pairs)?;
+        self.check_pairs(pairs.len())?;
+        self.batch.set(pairs)?;
+        let Batch { samples, list, .. } = &self.batch;
+        let n = samples.len();
+        self.workspace.fill_input(samples.iter().map(|&i| data.row(i as usize)));
+        let z = self.net.forward_input(cx, n, &mut self.workspace)?;
+        let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
+        let out = IndexedOut::grad(dz);
+        let outcome = indexed(cx, objective, z, list, pairing, out, &mut self.scratch)?;
+        self.descend(cx, rate, n)?;
+        Ok(outcome)
     }
 
-    /// A step on `2 similar.len()` samples: all first members, then all second ones.
-    fn doubled<'x>(
-        &mut self,
-        cx: &Cx,
-        objective: &Objective<T>,
-        rate: f64,
-        similar: &[bool],
-        samples: impl Iterator<Item = &'x [T]>,
-    ) -> Result<Outcome> {
-        let (pairs, width) = (similar.len(), self.net.output().len());
+    /// Refuses more pairs than there is room for.
+    fn check_pairs(&self, pairs: usize) -> Result<()> {
         if pairs > self.max_pairs {
             let (call, arg, expected) = ("step", "similar", self.max_pairs);
             return Err(Error::Length { call, arg, got: pairs, expected, like: "at most" });
         }
-        self.net.check_workspace("step", &self.workspace, 2 * pairs)?;
-        self.workspace.fill_input(samples);
-        let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
-        let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
-        let dz = &mut self.dz[..2 * pairs * width];
-        let (dz1, dz2) = MatMut::new(dz, 2 * pairs, width)?.split_rows_at(pairs);
-        let outcome = rows(cx, objective, z1, z2, similar, RowsOut::grads(dz1, dz2))?;
-        let dz = Mat::new(&self.dz[..2 * pairs * width], 2 * pairs, width)?;
+        self.net.check_workspace("step", &self.workspace, 2 * pairs)
+    }
+
+    /// Backward from the gradient of `samples` embeddings, and the optimizer's step.
+    fn descend(&mut self, cx: &Cx, rate: f64, samples: usize) -> Result<()> {
+        let width = self.net.output().len();
+        let dz = Mat::new(&self.dz[..samples * width], samples, width)?;
         self.net.backward(cx, dz, &mut self.workspace, &mut self.gradient, None)?;
-        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)?;
-        Ok(outcome)
+        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)
     }
 
     /// Trains on batches of the sampler, whose indices are rows of `data`.

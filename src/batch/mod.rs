@@ -17,6 +17,7 @@ mod triplets;
 pub use distances::{Distance, row_distances};
 pub use hard::hard_pairs;
 pub use indexed::{IndexedOut, Scratch, indexed};
+pub(crate) use pair_list::check_pairs;
 pub use pair_list::{PairKinds, PairList};
 pub use rows::{RowsOut, rows};
 pub use triplets::{Triplets, TripletsOut, triplet_rows};

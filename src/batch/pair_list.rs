@@ -24,10 +24,10 @@ use crate::real::Real;
 /// assert_eq!(error.to_string(), "pairs[0] is 4, expected an index below 4");
 /// # Ok::<(), drlim::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairList {
     pairs: Vec<(u32, u32)>,
-    /// The members of row i are `members[offsets[i]..offsets[i + 1]]`.
+    /// The members of row i are `members[offsets[i]..offsets[i + 1]]`; empty before the first pairs.
     offsets: Vec<u32>,
     members: Vec<Member>,
 }
@@ -38,7 +38,7 @@ impl PairList {
     /// Refused where an index is not below `rows`, or `rows` or twice the number of pairs does not
     /// fit in a `u32`.
     pub fn new(rows: usize, pairs: &[(u32, u32)]) -> Result<Self> {
-        let mut list = PairList { pairs: Vec::new(), offsets: vec![0], members: Vec::new() };
+        let mut list = PairList::default();
         list.set(rows, pairs)?;
         Ok(list)
     }
@@ -87,7 +87,7 @@ impl PairList {
 
     /// The number of rows of the matrix.
     pub fn rows(&self) -> usize {
-        self.offsets.len() - 1
+        self.offsets.len().saturating_sub(1)
     }
 
     /// The number of pairs.

@@ -12,3 +12,4 @@ mod drlim_net;
 mod layers;
 mod optimizers;
 mod pair_losses;
+mod triplets;

@@ -1,0 +1,61 @@
+//! `triplets.safetensors`: triplets by rows under each triplet loss.
+//!
+//! A case holds `anchor`, `positive` and `negative` (N x D) and `margin`, and what comes out:
+//! `per_triplet` (N), `sum`, and the three gradients of the sum.
+
+use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
+use drlim::{Cx, Mat, MatMut, Par};
+
+use crate::common::{Element, Reference, tiers};
+
+/// Every case whose name starts with `family/`, under the loss of its margin.
+fn compare<T: Element, L: BlockTripletLoss<T>>(
+    reference: &Reference,
+    family: &str,
+    loss: impl Fn(T) -> L,
+) {
+    for case in reference.cases(&format!("{family}/")) {
+        let loss = loss(reference.real(case, "margin"));
+        for isa in tiers() {
+            compare_rows(reference, case, &loss, Cx { isa, par: Par::Rayon });
+        }
+    }
+}
+
+fn compare_rows<T: Element>(
+    reference: &Reference,
+    case: &str,
+    loss: &dyn BlockTripletLoss<T>,
+    cx: Cx,
+) {
+    let by = cx.isa.to_string();
+    let &[n, d] = reference.shape(case, "anchor") else { panic!("{case}/anchor is no matrix") };
+    let inputs = ["anchor", "positive", "negative"].map(|name| reference.reals::<T>(case, name));
+    let [a, p, n_] = inputs.each_ref().map(|input| Mat::new(input, n, d).unwrap());
+    let mut grads = [const { Vec::new() }; 3].map(|_: Vec<T>| vec![T::NAN; n * d]);
+    let mut per_triplet = vec![T::NAN; n];
+    let [grad_a, grad_p, grad_n] = grads.each_mut().map(|grad| MatMut::new(grad, n, d).unwrap());
+    let out = TripletsOut::grads(grad_a, grad_p, grad_n).values(&mut per_triplet);
+    let triplets = Triplets::new(a, p, n_).unwrap();
+    let outcome = triplet_rows(&cx, &TripletObjective::sum(loss), triplets, out).unwrap();
+    reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
+    reference.compare(case, "per_triplet", &per_triplet, &by);
+    for (name, grad) in ["grad_anchor", "grad_positive", "grad_negative"].iter().zip(&grads) {
+        reference.compare(case, name, grad, &by);
+    }
+}
+
+fn compare_all<T: Element>(reference: &Reference) {
+    compare(reference, "euclidean", |m: T| TripletMargin::new(m).unwrap());
+    compare(reference, "swap", |m: T| TripletMargin::new(m).unwrap().swapping());
+    compare(reference, "squared", |m: T| SquaredTriplet::new(m).unwrap());
+}
+
+#[test]
+fn every_triplet_loss_is_that_of_autograd() {
+    let reference = Reference::open("triplets");
+    compare_all::<f32>(&reference);
+    compare_all::<f64>(&reference);
+    reference.report("triplet losses");
+}
