@@ -10,25 +10,31 @@
 //! cargo bench --bench roofline -- --json roofline.json
 //! ```
 
+mod indexed;
 mod layers;
+mod nearest;
 mod pairs;
 mod peak;
 mod report;
+mod stream;
+mod triplets;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use drlim::{Cx, Isa, Par};
+use drlim::{Cx, Isa, Par, Real};
 
 use report::Report;
 
 /// What `--only` can name.
-const KERNELS: [&str; 8] = [
+const KERNELS: [&str; 10] = [
     "fma_peak",
     "stream",
     "rows",
+    "triplet_rows",
+    "indexed",
     "nearest",
     "train_step_drlim",
     "train_step_lenet",
@@ -114,6 +120,12 @@ impl Runner {
         }
     }
 
+    /// Whether goals are about this: `f32`, all threads, the best tier.
+    fn counts<T: Real>(&self, cx: Cx, threads: usize) -> bool {
+        let all = self.threads.last() == Some(&threads);
+        all && cx.isa == Isa::best() && T::NAME == "f32"
+    }
+
     /// Calls `f` with every tier and number of threads, inside a pool of that many.
     fn contexts(&self, mut f: impl FnMut(Cx, usize) + Send) {
         for &threads in &self.threads {
@@ -168,7 +180,10 @@ fn main() {
     if runner.wants("fma_peak") {
         report.lines.extend(peaks.lines());
     }
-    pairs::measure(&runner, &peaks, &mut report);
+    pairs::measure(&runner, &mut report);
+    triplets::measure(&runner, &mut report);
+    indexed::measure(&runner, &mut report);
+    nearest::measure(&runner, &peaks, &mut report);
     layers::measure(&runner, &peaks, &mut report);
     report.print();
     if let Some(path) = args.json {
