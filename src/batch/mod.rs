@@ -9,7 +9,7 @@
 mod distances;
 mod rows;
 
-pub use distances::{Distance, row_distances};
+pub use distances::{Distance, row_distances, row_distances_backward};
 pub use rows::{RowsOut, rows};
 
 /// Bytes of memory traffic that are worth handing to another thread.

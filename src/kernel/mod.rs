@@ -3,6 +3,7 @@
 
 pub(crate) mod conv;
 pub(crate) mod dense;
+pub(crate) mod distances;
 pub(crate) mod elementwise;
 pub(crate) mod gradients;
 pub(crate) mod large;

@@ -130,25 +130,3 @@ pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T
     }
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
-
-/// |a_i - b_i|² of each row, or its square root.
-pub(crate) struct RowDistances<'a, T> {
-    pub a: Mat<'a, T>,
-    pub b: Mat<'a, T>,
-    pub root: bool,
-    pub out: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for RowDistances<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        squared_distances(s, self.a, self.b, self.out);
-        if self.root {
-            for chunk in self.out.chunks_mut(S::LANES) {
-                s.store(s.sqrt(s.load(chunk)), chunk);
-            }
-        }
-    }
-}
