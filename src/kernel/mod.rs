@@ -8,6 +8,7 @@ pub(crate) mod elementwise;
 pub(crate) mod gradients;
 pub(crate) mod large;
 pub(crate) mod nearest;
+pub(crate) mod normalize;
 pub(crate) mod planar;
 pub(crate) mod pool;
 pub(crate) mod product;
