@@ -1,5 +1,5 @@
-//! `batch::rows` and `batch::row_distances` against the scalar twin: every tier, both precisions,
-//! all the shapes at which a kernel changes its course, any alignment and stride.
+//! `batch::rows` against the scalar twin: every tier, both precisions, all the shapes at which a
+//! kernel changes its course, any alignment and stride.
 
 #![forbid(unsafe_code)]
 
@@ -8,9 +8,9 @@ mod common;
 use common::element::bits;
 use common::oracle::{self, Pair};
 use common::{Element, Guarded, Random, tiers};
-use drlim::batch::{Distance, RowsOut, row_distances, rows};
+use drlim::batch::{RowsOut, rows};
 use drlim::loss::{Objective, Outcome};
-use drlim::{Cx, Error, Isa, Mat, MatMut, Par};
+use drlim::{Cx, Isa, Mat, MatMut, Par};
 
 const MARGIN: f64 = 1.25;
 
@@ -447,56 +447,6 @@ in_both_precisions! {
     }
 }
 
-in_both_precisions! {
-    fn distances_are_those_of_the_formula<T>() {
-        for cols in COLS {
-            for (seed, n) in [0, 1, 2, 15, 16, 17, 300, 5000].into_iter().enumerate() {
-                let layout = Layout { offsets: [seed, 3, 5, 0], gaps: [seed % 2, seed % 3, 0, 0] };
-                let batch = Batch::<T>::new([n, cols], layout, seed as u64);
-                let relative = (cols as f64 + 8.0) * T::EPSILON.to_f64();
-                for isa in tiers() {
-                    for distance in [Distance::Euclidean, Distance::SquaredEuclidean] {
-                        let mut out = Guarded::<T>::output(layout.offsets[2], [1, n], n);
-                        let (a, b) = (batch.a.mat(), batch.b.mat());
-                        row_distances(&serial(isa), distance, a, b, out.slice_mut()).unwrap();
-                        out.check("out");
-                        for i in 0..n {
-                            let [a, b] = [&batch.a, &batch.b].map(|m| common::element::wide(m.row(i)));
-                            let d2 = oracle::squared_distance(&a, &b);
-                            let expected = if distance == Distance::Euclidean { d2.sqrt() } else { d2 };
-                            let got = out.row(0)[i].to_f64();
-                            let error = (got - expected).abs();
-                            assert!(
-                                error <= relative * expected,
-                                "{distance:?} {i} of {n} x {cols} on {isa}: {got}, not {expected}"
-                            );
-                        }
-                        let mut shared = vec![T::NAN; n];
-                        let (a, b) = (batch.b.mat(), batch.a.mat());
-                        let cx = Cx { isa, par: Par::Rayon };
-                        row_distances(&cx, distance, a, b, &mut shared).unwrap();
-                        assert_eq!(bits(&shared), out.bits(), "swapped, and on all threads");
-                    }
-                }
-            }
-        }
-    }
-}
-
-in_both_precisions! {
-    fn distances_keep_zero_and_nan<T>() {
-        let a = [T::ONE, T::from_f64(1e5), T::NAN, T::ONE, T::INFINITY, T::ONE];
-        let b = [T::ONE, T::from_f64(1e5), T::ONE, T::ONE, T::ONE, T::ONE];
-        let (a, b) = (Mat::new(&a, 3, 2).unwrap(), Mat::new(&b, 3, 2).unwrap());
-        for isa in tiers() {
-            let mut d = [T::ONE; 3];
-            row_distances(&serial(isa), Distance::Euclidean, a, b, &mut d).unwrap();
-            assert_eq!((d[0], d[2]), (T::ZERO, T::INFINITY));
-            assert!(d[1].is_nan());
-        }
-    }
-}
-
 /// What is refused when one argument of a good call with 3 x 2 matrices is replaced.
 struct Refusal {
     b: [usize; 2],
@@ -550,26 +500,6 @@ in_both_precisions! {
 }
 
 #[test]
-fn distances_that_do_not_fit_are_refused_and_nothing_is_written() {
-    let data = [1.0_f32; 12];
-    let mat = |rows, cols| Mat::new(&data[..rows * cols], rows, cols).unwrap();
-    let mut out = [7.0; 4];
-    let cx = Cx::default();
-    let refused = row_distances(&cx, Distance::Euclidean, mat(3, 2), mat(2, 3), &mut out[..3]);
-    let expected = [3, 2];
-    let shape =
-        Error::Shape { call: "row_distances", arg: "b", got: [2, 3], expected, like: "as a" };
-    assert_eq!(refused, Err(shape));
-    for len in [2, 4] {
-        let refused =
-            row_distances(&cx, Distance::Euclidean, mat(3, 2), mat(3, 2), &mut out[..len]);
-        let message = format!("row_distances: out has {len} elements, expected 3 (the rows of a)");
-        assert_eq!(refused.unwrap_err().to_string(), message);
-    }
-    assert_eq!(out, [7.0; 4]);
-}
-
-#[test]
 fn margins_outside_their_domain_are_refused() {
     use drlim::loss::Contrastive;
     for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -592,7 +522,5 @@ fn no_rows_of_any_width_are_no_pairs() {
             drlim::batch::rows(&cx, &objective, none, none, &[], drlim::batch::RowsOut::none())
                 .unwrap();
         assert_eq!((outcome.value, outcome.pairs), (0.0, 0), "{cols} columns");
-        let distance = drlim::batch::Distance::Euclidean;
-        drlim::batch::row_distances(&cx, distance, none, none, &mut []).unwrap();
     }
 }

@@ -14,7 +14,7 @@ mod per_pair;
 mod rows;
 mod triplets;
 
-pub use distances::{Distance, row_distances};
+pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard::hard_pairs;
 pub use indexed::{IndexedOut, Scratch, indexed};
 pub(crate) use pair_list::check_pairs;

@@ -4,11 +4,13 @@
 pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod dense;
+pub(crate) mod distances;
 pub(crate) mod elementwise;
 pub(crate) mod gradients;
 pub(crate) mod indexed;
 pub(crate) mod large;
 pub(crate) mod nearest;
+pub(crate) mod normalize;
 pub(crate) mod planar;
 pub(crate) mod pool;
 pub(crate) mod product;

@@ -138,27 +138,3 @@ impl<T: Real, S: Simd<T>> Drop for FenceAtEnd<T, S> {
         self.0.fence();
     }
 }
-
-/// |a_i - b_i|² of each row, or its square root.
-pub(crate) struct RowDistances<'a, T> {
-    pub a: Mat<'a, T>,
-    pub b: Mat<'a, T>,
-    pub root: bool,
-    pub out: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for RowDistances<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        for (i, d2) in self.out.iter_mut().enumerate() {
-            *d2 = squared_distance(s, self.a.row(i), self.b.row(i));
-        }
-        if self.root {
-            for chunk in self.out.chunks_mut(S::LANES) {
-                s.store(s.sqrt(s.load(chunk)), chunk);
-            }
-        }
-    }
-}

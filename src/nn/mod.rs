@@ -4,6 +4,13 @@
 //! the same part of a flat gradient. What passes between layers lies in a [`Workspace`], made once
 //! for a largest batch. Samples are rows; an image is its channels, rows and columns in that order.
 //!
+//! | layers | |
+//! |---|---|
+//! | [`Dense`], [`Conv2d`] | trainable weights |
+//! | [`AvgPool2d`], [`Subsample2d`] | the mean of each window |
+//! | [`Tanh`], [`Relu`] | each element by itself |
+//! | [`L2Normalize`] | samples of unit length |
+//!
 //! ```
 //! use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh, Workspace};
 //! use drlim::{Cx, Mat, MatMut};
@@ -37,6 +44,7 @@
 mod activation;
 mod conv2d;
 mod dense;
+mod l2_normalize;
 mod layer;
 mod network;
 mod pool;
@@ -45,6 +53,7 @@ mod workspace;
 pub use activation::{Relu, Tanh};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use l2_normalize::L2Normalize;
 pub use layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 pub use network::{Builder, Network, Parameter};
 pub use pool::{AvgPool2d, Subsample2d};

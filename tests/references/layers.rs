@@ -4,7 +4,8 @@
 //! and for each parameter its values and, under `d` and its name, its gradient.
 
 use drlim::nn::{
-    AvgPool2d, Conv2d, Dense, Layer, Network, Relu, Shape, Subsample2d, Tanh, Workspace,
+    AvgPool2d, Conv2d, Dense, L2Normalize, Layer, Network, Relu, Shape, Subsample2d, Tanh,
+    Workspace,
 };
 use drlim::{Cx, Mat, MatMut, Par};
 
@@ -83,6 +84,7 @@ fn all_kinds<T: Element>(reference: &Reference) {
     });
     compare::<T, _>(reference, "tanh", |_| Tanh::new());
     compare::<T, _>(reference, "relu", |_| Relu::new());
+    compare::<T, _>(reference, "l2_normalize", |_| L2Normalize::new());
 }
 
 #[test]
