@@ -174,7 +174,7 @@ impl<'l, T: Real> Objective<'l, T> {
 ///
 /// ```
 /// use drlim::loss::{Reduction, TripletMargin, TripletObjective};
-/// let loss = TripletMargin::new(0.05_f32)?;
+/// let loss = TripletMargin::new(0.2_f32)?;
 /// let objective = TripletObjective::sum(&loss).reduced(Reduction::MeanNonZero)?;
 /// # Ok::<(), drlim::Error>(())
 /// ```

@@ -12,4 +12,5 @@ mod drlim_net;
 mod layers;
 mod optimizers;
 mod pair_losses;
+mod parity;
 mod triplets;
