@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 pub enum Tier {
     /// Whatever the build enables, through the crate `wide`: SSE2, NEON, wasm simd128.
     Portable,
-    /// AVX2 and FMA: 8 `f32` or 4 `f64` at a time.
+    /// AVX2, FMA and POPCNT: 8 `f32` or 4 `f64` at a time.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL: 16 `f32` or 8 `f64` at a time.
+    /// AVX-512 F, BW, DQ and VL beside those: 16 `f32` or 8 `f64` at a time.
     Avx512,
 }
 
@@ -137,7 +137,11 @@ impl fmt::Display for Isa {
 
 #[cfg(target_arch = "x86_64")]
 fn processor_has(tier: Tier) -> bool {
-    let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let avx2 = || {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt")
+    };
     match tier {
         Tier::Portable => true,
         Tier::Avx2 => avx2(),

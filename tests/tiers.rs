@@ -89,7 +89,9 @@ fn available_tiers_are_those_that_can_be_had() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_tier_needs_all_of_its_features() {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("popcnt");
     let avx512 = avx2
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")

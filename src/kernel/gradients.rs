@@ -101,10 +101,10 @@ impl<T: Real, const K: usize> Cut<T, K> {
         assert!(self.at <= first * cols && first * cols < self.at + S::LANES);
 
         let mut at = self.at;
-        let mut here = self.last.map(|slope| s.splat(slope));
+        let mut here = splat(s, self.last);
         for i in 0..rows {
             let (start, end) = ((first + i) * cols, (first + i + 1) * cols);
-            let next = slopes.map(|slopes| s.splat(slopes[i]));
+            let next = splat(s, at_row(slopes, i));
             if at < start {
                 // The end of the last row and the start of this one.
                 let of_last = s.first(start - at);
@@ -129,7 +129,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
         }
         self.at = at;
         if rows > 0 {
-            self.last = slopes.map(|slopes| slopes[rows - 1]);
+            self.last = at_row(slopes, rows - 1);
         }
         if (first + rows) * cols == len {
             self.flush(s, forces, len, out);
@@ -147,7 +147,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
     ) {
         if self.at < end {
             let at = end - S::LANES;
-            let last = self.last.map(|slope| s.splat(slope));
+            let last = splat(s, self.last);
             store::<T, S, N, false>(s, forces.at(s, last, at, S::LANES), &mut out, at);
         }
         self.at = end;
@@ -157,6 +157,27 @@ impl<T: Real, const K: usize> Cut<T, K> {
     pub(crate) fn resume(&mut self, end: usize) {
         self.at = end;
     }
+}
+
+/// Row `i` of each slice. (A loop, since `map` of an array is a function by itself, which has none of
+/// the tier's features where it is not inlined.)
+#[inline(always)]
+pub(crate) fn at_row<T: Real, const K: usize>(slopes: [&[T]; K], i: usize) -> [T; K] {
+    let mut row = [T::ZERO; K];
+    for (row, slopes) in row.iter_mut().zip(slopes) {
+        *row = slopes[i];
+    }
+    row
+}
+
+/// Each number in all lanes of a vector.
+#[inline(always)]
+fn splat<T: Real, S: Simd<T>, const K: usize>(s: S, numbers: [T; K]) -> [S::F; K] {
+    let mut vectors = [s.splat(T::ZERO); K];
+    for (vector, number) in vectors.iter_mut().zip(numbers) {
+        *vector = s.splat(number);
+    }
+    vectors
 }
 
 /// A vector into each output.
@@ -189,7 +210,7 @@ pub(crate) fn one_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     mut out: [&mut [T]; N],
 ) {
     let n = forces.len();
-    let slopes = slopes.map(|slope| s.splat(slope));
+    let slopes = splat(s, slopes);
     for at in (0..n).step_by(S::LANES) {
         let len = S::LANES.min(n - at);
         let vectors = forces.at(s, slopes, at, len);

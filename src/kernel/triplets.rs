@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::blocks::{BLOCK_PAIRS, square_roots};
-use super::gradients::{Cut, Forces, one_row};
+use super::gradients::{Cut, Forces, at_row, one_row};
 use super::rows::squared_distance;
 use super::tally::{tally, weigh_slopes};
 use crate::isa::Isa;
@@ -64,7 +64,9 @@ impl<T: Real> Kernel<T> for TripletRows<'_, T> {
             for from in (start..end).step_by(self.step) {
                 let some = from..(from + self.step).min(end);
                 let values = &mut values[some.start - start..some.end - start];
-                let slopes = three.each_mut().map(|one| &mut one[..some.len()]);
+                let [ap, an, pn] = &mut three;
+                let len = some.len();
+                let slopes = [&mut ap[..len], &mut an[..len], &mut pn[..len]];
                 self.some(s, some, swaps, slopes, values, &mut cut);
             }
             let values = &mut values[..end - start];
@@ -120,6 +122,12 @@ impl<T: Real> TripletRows<'_, T> {
     }
 
     #[inline(always)]
+    fn rows(&self, i: usize) -> [&[T]; 3] {
+        let [a, p, n] = &self.inputs;
+        [a.row(i), p.row(i), n.row(i)]
+    }
+
+    #[inline(always)]
     fn squared_distances<S: Simd<T>>(
         &self,
         s: S,
@@ -128,7 +136,7 @@ impl<T: Real> TripletRows<'_, T> {
         [ap, an, pn]: [&mut [T]; 3],
     ) {
         for (k, i) in triplets.enumerate() {
-            let [a, p, n] = self.inputs.map(|input| input.row(i));
+            let [a, p, n] = self.rows(i);
             ap[k] = squared_distance(s, a, p);
             an[k] = squared_distance(s, a, n);
             pn[k] = if swaps { squared_distance(s, p, n) } else { T::ZERO };
@@ -145,14 +153,15 @@ impl<T: Real> TripletRows<'_, T> {
         cut: &mut Cut<T, 3>,
     ) {
         let Some(grads) = &mut self.grads else { return };
-        let slopes = slopes.map(|slopes| &*slopes);
+        let [ap, an, pn] = slopes;
+        let slopes = [&*ap, &*an, &*pn];
         let cols = self.inputs[0].cols();
         let ignored = self.ignored.map(|ignored| &ignored[triplets.clone()]);
         let mut apart = ignored.is_some_and(|ignored| ignored.contains(&true));
-        let inputs = self.inputs.map(|input| input.as_slice());
-        if let [Some(a), Some(p), Some(n)] = inputs
-            && let [Some(grad_a), Some(grad_p), Some(grad_n)] =
-                grads.each_mut().map(|grad| grad.as_mut_slice())
+        let ([a, p, n], [grad_a, grad_p, grad_n]) = (&self.inputs, &mut *grads);
+        if let (Some(a), Some(p), Some(n)) = (a.as_slice(), p.as_slice(), n.as_slice())
+            && let (Some(grad_a), Some(grad_p), Some(grad_n)) =
+                (grad_a.as_mut_slice(), grad_p.as_mut_slice(), grad_n.as_mut_slice())
             && cols >= S::LANES
         {
             let (forces, grads) = (TripletForces { a, p, n, swaps }, [grad_a, grad_p, grad_n]);
@@ -166,13 +175,13 @@ impl<T: Real> TripletRows<'_, T> {
         }
         if apart {
             for (k, i) in triplets.clone().enumerate() {
-                let grads = grads.each_mut().map(|grad| grad.row_mut(i));
+                let [grad_a, grad_p, grad_n] = &mut *grads;
+                let grads = [grad_a.row_mut(i), grad_p.row_mut(i), grad_n.row_mut(i)];
                 if ignored.is_some_and(|ignored| ignored[k]) {
                     grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
                 } else {
-                    let [a, p, n] = self.inputs.map(|input| input.row(i));
-                    let forces = TripletForces { a, p, n, swaps };
-                    one_row(s, forces, slopes.map(|slopes| slopes[k]), grads);
+                    let forces = TripletForces { a: a.row(i), p: p.row(i), n: n.row(i), swaps };
+                    one_row(s, forces, at_row(slopes, k), grads);
                 }
             }
             cut.resume(triplets.end * cols);
@@ -198,7 +207,9 @@ impl<T: Real> Forces<T, 3, 3> for TripletForces<'_, T> {
 
     #[inline(always)]
     fn at<S: Simd<T>>(&self, s: S, [ap, an, pn]: [S::F; 3], at: usize, len: usize) -> [S::F; 3] {
-        let [a, p, n] = [self.a, self.p, self.n].map(|x| s.load(&x[at..at + len]));
+        let a = s.load(&self.a[at..at + len]);
+        let p = s.load(&self.p[at..at + len]);
+        let n = s.load(&self.n[at..at + len]);
         let pull = ap * (a - p);
         let push = an * (a - n);
         if self.swaps {

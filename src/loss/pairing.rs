@@ -87,6 +87,12 @@ impl<'a, T: Real> Pairing<'a, T> {
         }
     }
 
+    /// Whether all pairs count the same.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.weights.is_none() && self.ignored.is_none()
+    }
+
     /// Some of the pairs, in place.
     #[inline(always)]
     pub(crate) fn range(&self, range: Range<usize>) -> Self {

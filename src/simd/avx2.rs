@@ -1,4 +1,4 @@
-//! The AVX2 and FMA tier: 8 `f32` or 4 `f64`, masks as lanes of all ones.
+//! The tier of AVX2, FMA and POPCNT: 8 `f32` or 4 `f64`, masks as lanes of all ones.
 
 #![allow(unsafe_code, reason = "every intrinsic stands behind the token of the tier")]
 
@@ -8,7 +8,7 @@ use std::ops::{BitAnd, BitOr, Not};
 use super::x86::{lane_operations, vector_operators};
 use super::{Simd, sealed};
 
-/// The token of the tier: proof that the processor has AVX2 and FMA.
+/// The token of the tier: proof that the processor has AVX2, FMA and POPCNT.
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
@@ -16,7 +16,7 @@ impl sealed::Sealed for Avx2 {}
 
 impl Avx2 {
     /// # Safety
-    /// The processor has AVX2 and FMA.
+    /// The processor has AVX2, FMA and POPCNT.
     #[inline(always)]
     pub(super) unsafe fn assume() -> Self {
         Avx2(())

@@ -8,7 +8,7 @@ use std::ops::{BitAnd, BitOr, Not};
 use super::x86::{lane_operations, vector_operators};
 use super::{Simd, sealed};
 
-/// The token of the tier: proof that the processor has AVX-512 F, BW, DQ and VL, AVX2 and FMA.
+/// The token of the tier: proof that the processor has AVX-512 F, BW, DQ and VL, and what the AVX2 tier needs.
 #[derive(Clone, Copy)]
 pub struct Avx512(());
 
@@ -16,7 +16,7 @@ impl sealed::Sealed for Avx512 {}
 
 impl Avx512 {
     /// # Safety
-    /// The processor has AVX-512 F, BW, DQ and VL, AVX2 and FMA.
+    /// The processor has AVX-512 F, BW, DQ and VL, and what the AVX2 tier needs.
     #[inline(always)]
     pub(super) unsafe fn assume() -> Self {
         Avx512(())

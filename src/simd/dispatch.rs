@@ -15,12 +15,12 @@ macro_rules! dispatch {
             use super::{avx2::Avx2, avx512::Avx512};
             use crate::isa::Tier;
 
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,popcnt")]
             fn avx2<K: Kernel<$t>>(kernel: K) -> K::Output {
                 // SAFETY: this function's own features are those of the tier.
                 kernel.run(unsafe { Avx2::assume() })
             }
-            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+            #[target_feature(enable = "avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512<K: Kernel<$t>>(kernel: K) -> K::Output {
                 // SAFETY: this function's own features are those of the tier.
                 kernel.run(unsafe { Avx512::assume() })
