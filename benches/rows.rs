@@ -1,9 +1,13 @@
 //! `cargo bench --bench rows`: loss and gradients of pairs by rows, by tier and size, in bytes moved
-//! a second; and what a loss of a user's own costs beside the built-in one.
+//! a second; each loss and each kind of reduction; what a loss of a user's own costs beside the
+//! built-in one; distances and their gradients.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::batch::{Distance, RowsOut, row_distances, rows};
-use drlim::loss::{BlockLoss, Contrastive, Objective, PairLoss};
+use drlim::batch::{Distance, RowsOut, row_distances, row_distances_backward, rows};
+use drlim::loss::{
+    BlockLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective,
+    PairLoss, Reduction, SquaredHinge,
+};
 use drlim::simd::Simd;
 use drlim::{Cx, Isa, Mat, MatMut, Par, Real, Rng};
 
@@ -63,13 +67,17 @@ impl<T: Real> Batch<T> {
     }
 
     fn value_and_gradients(&mut self, cx: &Cx, loss: &dyn BlockLoss<T>) -> f64 {
+        self.reduced_with_gradients(cx, &Objective::sum(loss))
+    }
+
+    fn reduced_with_gradients(&mut self, cx: &Cx, objective: &Objective<T>) -> f64 {
         let (n, d) = (self.n, self.d);
         let [grad_a, grad_b] = &mut self.grads;
         let view = |data| MatMut::new(data, n, d).expect("n x d elements");
         let grads = RowsOut::grads(view(grad_a), view(grad_b));
         let view = |data| Mat::new(data, n, d).expect("n x d elements");
         let (a, b) = (view(&self.a), view(&self.b));
-        rows(cx, &Objective::sum(loss), a, b, &self.similar, grads).expect("rows").value
+        rows(cx, objective, a, b, &self.similar, grads).expect("rows").value
     }
 }
 
@@ -116,17 +124,72 @@ fn user_loss(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What the formulas cost: two dimensions, where a pair is little else.
+fn losses(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rows/losses");
+    let mut batch = Batch::<f32>::new(65536, 2);
+    group.throughput(Throughput::Elements(batch.n as u64));
+    let losses: [(&str, Box<dyn BlockLoss<f32>>); 6] = [
+        ("contrastive", Box::new(Contrastive::new(1.0).expect("a margin"))),
+        ("squared_hinge", Box::new(SquaredHinge::new(1.0).expect("a margin"))),
+        ("linear_hinge", Box::new(LinearHinge::new(0.1, 1.0).expect("margins"))),
+        ("double_margin", Box::new(DoubleMargin::new(0.1, 1.0).expect("margins"))),
+        ("exponential", Box::new(Exponential::new(1.0).expect("a bound"))),
+        ("cosine", Box::new(CosineContrastive::new(0.5).expect("a margin"))),
+    ];
+    for (name, loss) in losses {
+        let cx = Cx { par: Par::Serial, ..Cx::default() };
+        group.bench_function(name, |b| b.iter(|| batch.value_and_gradients(&cx, &*loss)));
+    }
+    group.finish();
+}
+
+/// A reduction over pairs that are not zero measures the batch twice.
+fn reductions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rows/reductions");
+    let mut batch = Batch::<f32>::new(65536, 128);
+    group.throughput(Throughput::Elements(batch.n as u64));
+    let loss = Contrastive::new(1.0).expect("a margin of 1");
+    for (name, reduction) in [
+        ("sum", Reduction::Sum),
+        ("balanced", Reduction::Balanced),
+        ("balanced_non_zero", Reduction::BalancedNonZero),
+    ] {
+        let objective = Objective::sum(&loss).reduced(reduction);
+        let cx = Cx::default();
+        group.bench_function(name, |b| b.iter(|| batch.reduced_with_gradients(&cx, &objective)));
+    }
+    group.finish();
+}
+
 fn distances(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rows/distances");
     let (n, d) = (65536, 128);
-    let batch = Batch::<f32>::new(n, d);
-    let mut out = vec![0.0; n];
-    group.throughput(Throughput::Bytes((2 * n * d * size_of::<f32>()) as u64));
-    for isa in Isa::available() {
-        let cx = Cx { isa, par: Par::Rayon };
-        group.bench_function(BenchmarkId::new(isa.to_string(), format!("{n}x{d}")), |b| {
+    let mut batch = Batch::<f32>::new(n, d);
+    let (mut out, upstream) = (vec![0.0; n], vec![1.0; n]);
+    let cx = Cx::default();
+    let bytes = (n * d * size_of::<f32>()) as u64;
+    for (name, distance) in [
+        ("euclidean", Distance::Euclidean),
+        ("squared", Distance::SquaredEuclidean),
+        ("dot", Distance::Dot),
+        ("cosine", Distance::Cosine),
+    ] {
+        group.throughput(Throughput::Bytes(2 * bytes));
+        group.bench_function(format!("{name}/forward"), |b| {
             let (x, y) = (batch.view(&batch.a), batch.view(&batch.b));
-            b.iter(|| row_distances(&cx, Distance::Euclidean, x, y, &mut out).expect("distances"));
+            b.iter(|| row_distances(&cx, distance, x, y, &mut out).expect("distances"));
+        });
+        group.throughput(Throughput::Bytes(4 * bytes));
+        group.bench_function(format!("{name}/backward"), |b| {
+            let Batch { a, b: other, grads: [grad_a, grad_b], .. } = &mut batch;
+            let view = |data| Mat::new(data, n, d).expect("n x d elements");
+            b.iter(|| {
+                let to = |data| MatMut::new(data, n, d).expect("n x d elements");
+                let (to_a, to_b) = (to(&mut *grad_a), to(&mut *grad_b));
+                row_distances_backward(&cx, distance, view(a), view(other), &upstream, to_a, to_b)
+                    .expect("gradients");
+            });
         });
     }
     group.finish();
@@ -138,6 +201,7 @@ criterion_group! {
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1))
         .sample_size(20);
-    targets = by_tier_and_size::<f32>, by_tier_and_size::<f64>, user_loss, distances
+    targets = by_tier_and_size::<f32>, by_tier_and_size::<f64>, losses, reductions, user_loss,
+        distances
 }
 criterion_main!(benches);
