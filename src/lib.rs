@@ -78,3 +78,8 @@ pub use isa::{Isa, Tier};
 pub use mat::{Mat, MatMut};
 pub use real::Real;
 pub use rng::Rng;
+
+/// The examples of the guide, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migrating.md")]
+struct Migrating;
