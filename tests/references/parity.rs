@@ -1,7 +1,7 @@
-//! `parity.safetensors`: other libraries' losses at their defaults.
+//! `parity.safetensors`: other libraries' losses, as they are called.
 //!
 //! `pml_contrastive` and `pml_triplet` are pytorch-metric-learning's `ContrastiveLoss()` and
-//! `TripletMarginLoss()` (margins 0 and 1, and 0.2) on a batch `x` (B x D) with `labels`: all its pairs or triplets, written out
+//! `TripletMarginLoss(margin=0.2)` on a batch `x` (B x D) with `labels`: all its pairs or triplets, written out
 //! here. `cosine_contrastive` is the contrastive loss of sentence-transformers on rows `a` and `b`.
 //! Each holds `value` and gradients by the rows before they are normalised.
 
