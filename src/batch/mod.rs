@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod all_pairs;
 mod distances;
 mod hard;
 mod indexed;
@@ -14,6 +15,7 @@ mod per_pair;
 mod rows;
 mod triplets;
 
+pub use all_pairs::{AllPairsScratch, all_pairs};
 pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard::hard_pairs;
 pub use indexed::{IndexedOut, Scratch, indexed};

@@ -1,6 +1,7 @@
 //! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
 //! block and assigned to a thread; nothing here allocates, splits work or returns an error.
 
+pub(crate) mod all_pairs;
 pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod dense;

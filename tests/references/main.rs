@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod all_pairs;
 mod drlim_net;
 mod layers;
 mod optimizers;
