@@ -169,7 +169,7 @@ pub(crate) fn check_positive(arg: &'static str, got: f64) -> Result<()> {
 
 /// Refuses a number that is not finite or below 0; NaN fails too.
 pub(crate) fn check_not_negative(arg: &'static str, got: f64) -> Result<()> {
-    if got >= 0.0 && got < f64::INFINITY {
+    if (0.0..f64::INFINITY).contains(&got) {
         Ok(())
     } else {
         Err(Error::Value { arg, got, expected: "finite and not negative" })
