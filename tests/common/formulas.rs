@@ -7,6 +7,15 @@ use drlim::loss::{
     LinearHinge, SquaredHinge, SquaredTriplet, TripletMargin,
 };
 
+/// What a pair costs, and how far from it a kernel may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub value: f64,
+    pub value_error: f64,
+    pub slope: f64,
+    pub slope_error: f64,
+}
+
 /// A loss of pairs with its margins: m; p and m; or the bound Q.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PairFormula {
@@ -125,6 +134,26 @@ impl PairFormula {
         }
     }
 
+    /// Value and slope for elements of type `T`, from a squared distance that is off by up to
+    /// `relative`: what that makes of them, the formula itself says.
+    pub fn cost<T: Real>(self, d2: f64, similar: bool, relative: f64) -> Cost {
+        let (rounding, least) = (8.0 * T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
+        let at = |d2: f64| (self.value(d2, similar), self.slope(d2, similar, least));
+        let (value, slope) = at(d2);
+        let mut cost = Cost {
+            value,
+            value_error: rounding * value.abs() + least,
+            slope,
+            slope_error: rounding * slope.abs() + least,
+        };
+        for nearby in [d2 * (1.0 - relative), d2 * (1.0 + relative)] {
+            let (there, slope_there) = at(nearby);
+            cost.value_error += (there - value).abs();
+            cost.slope_error += (slope_there - slope).abs();
+        }
+        cost
+    }
+
     /// The crate's own.
     pub fn loss<T: Real>(self) -> Box<dyn BlockLoss<T>> {
         let t = T::from_f64;
@@ -198,6 +227,17 @@ impl TripletFormula {
             Self::Margin { m } => hinge(ap2.sqrt() - an2.sqrt() + m),
             Self::Swapping { m } => hinge(ap2.sqrt() - an2.min(pn2).sqrt() + m),
             Self::Squared { m } => hinge(ap2 - an2 + m),
+        }
+    }
+
+    /// 2 dl/d(d²) of each of them, where a quotient by d is 0 for d² below `smallest_normal`.
+    pub fn slopes(self, [ap2, an2, pn2]: [f64; 3], smallest_normal: f64) -> [f64; 3] {
+        let active = step(self.value([ap2, an2, pn2]));
+        let over = |d2: f64| if d2 < smallest_normal { 0.0 } else { active / d2.sqrt() };
+        match self {
+            Self::Swapping { .. } if pn2 < an2 => [over(ap2), 0.0, -over(pn2)],
+            Self::Margin { .. } | Self::Swapping { .. } => [over(ap2), -over(an2), 0.0],
+            Self::Squared { .. } => [2.0 * active, -2.0 * active, 0.0],
         }
     }
 
