@@ -30,6 +30,7 @@
 //! | build a network, or a layer of your own | [`nn`] |
 //! | train | [`siamese`], [`pairs`], [`optim`] |
 //! | check a gradient | [`gradcheck`] |
+//! | property-test a loss of your own | `properties` (feature `proptest`) |
 //! | choose tier and threads | [`Cx`], [`Isa`] |
 //!
 //! # Promises
@@ -46,6 +47,7 @@
 //! # Features
 //!
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
+//! `proptest`: properties of losses, for tests.
 
 pub mod batch;
 mod cx;
@@ -66,6 +68,8 @@ pub mod nn;
 pub mod optim;
 pub mod pairs;
 mod par;
+#[cfg(feature = "proptest")]
+pub mod properties;
 mod real;
 mod rng;
 pub mod siamese;

@@ -326,8 +326,8 @@ fn batches(sampler: &mut Sampler, count: usize) -> Vec<Batch> {
 fn check_batches(set: Similar, batch: usize, seed: u64) -> Result<(), TestCaseError> {
     let n = set.samples();
     let unordered = (0..n).flat_map(|i| (0..i).map(move |j| (i, j)));
-    let similar = unordered.clone().filter(|&(i, j)| set.of(i, j) == Some(true)).count();
-    let dissimilar = unordered.count() - similar;
+    let count = |kind| unordered.clone().filter(|&(i, j)| set.of(i, j) == Some(kind)).count();
+    let (similar, dissimilar) = (count(true), count(false));
     let sampler = Sampler::new(set, batch, seed);
     if similar == 0 || dissimilar == 0 {
         let refused = matches!(sampler, Err(Error::Pairs { .. }));
@@ -378,6 +378,8 @@ proptest! {
         let graph = Graph::from_pairs(n, &edges).unwrap();
         check_batches(Similar::Graph(&graph), 2 * half, seed)?;
         check_batches(Similar::Labels(&labels), 2 * half, seed)?;
+        // A pair of an ignored sample is neither similar nor dissimilar, so none may be in a batch.
+        check_batches(Similar::LabelsIgnoring { labels: &labels, ignored: -1 }, 2 * half, seed)?;
     }
 
     #[test]
@@ -471,6 +473,24 @@ fn a_pass_of_labels_offers_every_sample_that_has_a_partner_once() {
     assert_eq!(orders.len(), 4, "each pass has its own order");
 }
 
+#[test]
+fn an_ignored_label_is_no_class() {
+    let labels = [0, -1, 0, -1, 2, -1, 2, 3, 0];
+    let set = Similar::LabelsIgnoring { labels: &labels, ignored: -1 };
+    let mut sampler = Sampler::new(set, 50, 11).unwrap();
+    // 5 passes of 5 samples that have a partner, 25 in a batch.
+    assert_eq!(sampler.steps_per_epoch(), 1);
+    let mut offered = BTreeSet::new();
+    for (pairs, _) in batches(&mut sampler, 40) {
+        offered.extend(pairs.into_iter().flat_map(|(i, j)| [i, j]));
+    }
+    assert_eq!(offered, BTreeSet::from([0, 2, 4, 6, 7, 8]));
+    let only = |labels, ignored| Sampler::new(Similar::LabelsIgnoring { labels, ignored }, 2, 1);
+    assert!(only(&[1, 1, 1, 0], 0).is_err(), "no dissimilar pair is left");
+    assert!(only(&[1, 1, 0, 2], 1).is_err(), "no similar pair is left");
+    assert!(only(&[7, 7, 7], 7).is_err(), "no sample is left");
+}
+
 /// Refuses counts further from an equal distribution over `cells` than chance takes them: with f
 /// degrees of freedom chi-square has mean f and variance 2 f, and six deviations are allowed.
 fn assert_uniform<K: Ord + std::fmt::Debug>(counts: &BTreeMap<K, u64>, cells: usize) {
@@ -495,7 +515,8 @@ fn all_dissimilar_pairs_are_drawn_equally_often() {
     let graph = ring(12);
     // A class of one sample among them.
     let labels = [0, 1, 0, 2, 1, 0, 3, 0, 1, 0];
-    for set in [Similar::Graph(&graph), Similar::Labels(&labels)] {
+    let ignoring = Similar::LabelsIgnoring { labels: &labels, ignored: 1 };
+    for set in [Similar::Graph(&graph), Similar::Labels(&labels), ignoring] {
         let n = set.samples();
         let dissimilar: BTreeSet<_> = (0..n)
             .flat_map(|i| (0..n).map(move |j| (i, j)))

@@ -7,6 +7,7 @@
 
 pub mod double_double;
 pub mod element;
+pub mod formulas;
 pub mod guarded;
 pub mod oracle;
 pub mod random;

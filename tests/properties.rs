@@ -1,0 +1,536 @@
+//! Properties that every loss must have on any draw, through the kit that is there for users' own:
+//! `drlim::properties`. Every loss of the crate goes through it, on every tier and in both
+//! precisions; and the kit itself is held to catching what it is for, by losses with a fault.
+//!
+//! A loss's own differences cannot see a formula that is wrong in value and slope alike, so gradients
+//! are also compared with central differences of the scalar formulas. Draws that once failed lie in
+//! `properties.proptest-regressions`.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::formulas::{PairFormula, TripletFormula};
+use common::{Element, tiers};
+use drlim::batch::{RowsOut, rows};
+use drlim::loss::{
+    BlockLoss, BlockTripletLoss, Contrastive, Objective, PairLoss, SquaredTriplet, TripletLoss,
+    TripletMargin,
+};
+use drlim::properties::{
+    Batch, Embeddings, PairBatch, PairCheck, Properties, TripletBatch, TripletCheck, embeddings,
+    labels, margins, pair_batches, triplet_batches,
+};
+use drlim::simd::Simd;
+use drlim::{Cx, Isa, MatMut, Par};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{
+    FileFailurePersistence, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner,
+};
+
+const PAIRS: std::ops::RangeInclusive<usize> = 1..=20;
+const COLS: std::ops::RangeInclusive<usize> = 1..=40;
+
+/// A loss, and pairs off its kinks.
+fn pairs() -> impl Strategy<Value = (PairFormula, PairBatch<f64>)> {
+    (margins::<f64>(), margins::<f64>())
+        .prop_flat_map(|(p, m)| select(PairFormula::all(p, m).to_vec()))
+        .prop_flat_map(|formula| (Just(formula), pair_batches(&formula.kinks(), PAIRS, COLS)))
+}
+
+/// The same of triplets.
+fn triplets() -> impl Strategy<Value = (TripletFormula, TripletBatch<f64>)> {
+    margins::<f64>().prop_flat_map(|m| select(TripletFormula::all(m).to_vec())).prop_flat_map(
+        |formula| {
+            let kink = move |positive| formula.kink(positive);
+            (Just(formula), triplet_batches(kink, PAIRS, COLS))
+        },
+    )
+}
+
+fn serial(isa: Isa) -> Cx {
+    Cx { isa, par: Par::Serial }
+}
+
+/// A property of pairs under the crate's loss, on every tier.
+fn of_pairs<T: Element>(
+    (formula, batch): &(PairFormula, PairBatch<f64>),
+    property: impl Fn(PairCheck<T>, &PairBatch<T>) -> TestCaseResult,
+) -> TestCaseResult {
+    let (loss, exact) = (formula.loss::<T>(), formula.rounded::<T>().loss::<f64>());
+    let check = PairCheck::with_exact(&*loss, &*exact);
+    tiers().into_iter().try_for_each(|isa| property(check.on(serial(isa)), &batch.rounded()))
+}
+
+/// The same of triplets.
+fn of_triplets<T: Element>(
+    (formula, batch): &(TripletFormula, TripletBatch<f64>),
+    property: impl Fn(TripletCheck<T>, &TripletBatch<T>) -> TestCaseResult,
+) -> TestCaseResult {
+    let (loss, exact) = (formula.loss::<T>(), formula.rounded::<T>().loss::<f64>());
+    let check = TripletCheck::with_exact(&*loss, &*exact);
+    tiers().into_iter().try_for_each(|isa| property(check.on(serial(isa)), &batch.rounded()))
+}
+
+/// A test of one property in both precisions.
+macro_rules! in_both_precisions {
+    ($of:ident($draw:expr), $property:ident) => {{
+        $of::<f32>(&$draw, |check, batch| check.$property(batch))?;
+        $of::<f64>(&$draw, |check, batch| check.$property(batch))?;
+    }};
+}
+
+fn pairs_scale<T: Element>(draw: &(PairFormula, PairBatch<f64>), factor: f64) -> TestCaseResult {
+    let scaled = draw.0.rounded::<T>().scaled(factor);
+    let (loss, exact) = (scaled.loss::<T>(), scaled.loss::<f64>());
+    of_pairs::<T>(draw, |check, batch| {
+        let scaled = PairCheck::with_exact(&*loss, &*exact);
+        check.scaling(batch, factor, &scaled, draw.0.degree())
+    })
+}
+
+fn triplets_scale<T: Element>(
+    draw: &(TripletFormula, TripletBatch<f64>),
+    factor: f64,
+) -> TestCaseResult {
+    let scaled = draw.0.rounded::<T>().scaled(factor);
+    let (loss, exact) = (scaled.loss::<T>(), scaled.loss::<f64>());
+    of_triplets::<T>(draw, |check, batch| {
+        let scaled = TripletCheck::with_exact(&*loss, &*exact);
+        check.scaling(batch, factor, &scaled, draw.0.degree())
+    })
+}
+
+/// Gradients against the central differences of the scalar formula, which knows nothing of the
+/// crate.
+fn gradients_are_those_of_the_formula<T: Element>(
+    (formula, batch): &(PairFormula, PairBatch<f64>),
+) -> TestCaseResult {
+    let (loss, formula) = (formula.loss::<T>(), formula.rounded::<T>());
+    let batch = batch.rounded::<T>();
+    let [a, b] = batch.inputs().each_ref().map(Embeddings::view);
+    let [n, cols] = a.shape();
+    for isa in tiers() {
+        let mut grads = [vec![T::NAN; n * cols], vec![T::NAN; n * cols]];
+        let [grad_a, grad_b] = grads.each_mut().map(|grad| MatMut::new(grad, n, cols).unwrap());
+        let out = RowsOut::grads(grad_a, grad_b);
+        rows(&serial(isa), &Objective::sum(&*loss), a, b, batch.similar(), out).unwrap();
+        for i in 0..n {
+            let similar = batch.similar()[i];
+            let [a, b] = [a, b].map(|of| common::element::wide(of.row(i)));
+            let d2 = common::oracle::squared_distance(&a, &b);
+            let step = 1e-5 * d2.sqrt();
+            // The largest slope nearby that rounding of d could give instead.
+            let slopes = [0.9, 1.0, 1.1].map(|x| formula.slope(x * d2, similar, 0.0).abs());
+            let largest =
+                slopes.into_iter().fold(0.0, f64::max).max(formula.value(d2, similar) / d2);
+            let rounding = 8.0 * (cols as f64 + 8.0) * T::EPSILON.to_f64();
+            let allowed = (rounding + 1e-7) * largest * d2.sqrt();
+            for k in 0..cols {
+                let value = |step: f64| {
+                    let mut moved = a.clone();
+                    moved[k] += step;
+                    formula.value(common::oracle::squared_distance(&moved, &b), similar)
+                };
+                let numeric = (value(step) - value(-step)) / (2.0 * step);
+                for (grad, sign) in grads.iter().zip([1.0, -1.0]) {
+                    let got = sign * grad[i * cols + k].to_f64();
+                    prop_assert!(
+                        (got - numeric).abs() <= allowed,
+                        "{} on {isa}: row {i}, element {k} is {got}, not {numeric} +- {allowed:e}",
+                        T::NAME
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
+            "proptest-regressions",
+        ))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn gradients_of_pairs_are_the_derivatives_of_the_scalar_formula(draw in pairs()) {
+        gradients_are_those_of_the_formula::<f32>(&draw)?;
+        gradients_are_those_of_the_formula::<f64>(&draw)?;
+    }
+
+    #[test]
+    fn gradients_of_pairs_are_the_derivatives_of_values(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), gradient);
+    }
+
+    #[test]
+    fn swapping_both_sides_of_pairs_swaps_their_gradients(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), swap);
+    }
+
+    #[test]
+    fn pairs_in_another_order_have_the_same_results(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), permutation);
+    }
+
+    #[test]
+    fn moving_all_pairs_alike_changes_nothing(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), translation);
+    }
+
+    #[test]
+    fn rotating_all_pairs_rotates_their_gradients(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), rotation);
+    }
+
+    #[test]
+    fn pairs_of_any_size_have_values_of_that_size(draw in pairs(), factor in margins::<f64>()) {
+        pairs_scale::<f32>(&draw, factor)?;
+        pairs_scale::<f64>(&draw, factor)?;
+    }
+
+    #[test]
+    fn a_batch_of_pairs_is_the_sum_of_any_two_parts(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), additivity);
+    }
+
+    #[test]
+    fn no_pair_has_a_value_below_zero(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), not_negative);
+    }
+
+    #[test]
+    fn a_step_against_the_gradient_lowers_the_loss_of_pairs(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), descent);
+    }
+
+    #[test]
+    fn pairs_as_a_list_have_the_results_of_pairs_by_rows(draw in pairs()) {
+        in_both_precisions!(of_pairs(draw), list);
+    }
+
+    #[test]
+    fn gradients_of_triplets_are_the_derivatives_of_values(draw in triplets()) {
+        in_both_precisions!(of_triplets(draw), gradient);
+    }
+
+    #[test]
+    fn anchor_and_positive_can_change_places_where_the_loss_swaps(draw in triplets()) {
+        if let (TripletFormula::Swapping { .. }, _) = draw {
+            in_both_precisions!(of_triplets(draw), swap);
+        }
+    }
+
+    #[test]
+    fn triplets_have_what_pairs_have(draw in triplets(), factor in margins::<f64>()) {
+        in_both_precisions!(of_triplets(draw), all);
+        in_both_precisions!(of_triplets(draw), not_negative);
+        triplets_scale::<f32>(&draw, factor)?;
+        triplets_scale::<f64>(&draw, factor)?;
+    }
+
+    #[test]
+    fn batches_of_pairs_keep_off_kinks(
+        p in margins::<f64>(),
+        m in margins::<f64>(),
+        seed in any::<u64>(),
+    ) {
+        let kinks = [m, f64::NAN, p, -1.0];
+        let runner = &mut seeded(seed);
+        let batch = pair_batches::<f64>(&kinks, PAIRS, 0..=5).new_tree(runner).unwrap().current();
+        for d in distances(&batch, [0, 1]) {
+            prop_assert!(d >= 0.0499 * p.min(m) && d <= 3.01 * p.max(m), "{d} of {p} and {m}");
+            prop_assert!((d - p).abs() >= 0.0499 * p && (d - m).abs() >= 0.0499 * m);
+        }
+    }
+
+    #[test]
+    fn batches_of_triplets_keep_off_kinks(draw in triplets()) {
+        let (formula, batch) = draw;
+        let [ap, an, pn] = [[0, 1], [0, 2], [1, 2]].map(|between| distances(&batch, between));
+        for ((ap, an), pn) in ap.into_iter().zip(an).zip(pn) {
+            let kink = formula.kink(ap);
+            prop_assert!(ap > 0.0 && an > 0.0 && pn > 0.0);
+            prop_assert!((an - kink).abs() > 0.0499 * kink, "{an} near {kink}");
+            prop_assert!((an - pn).abs() > 0.0199 * an, "{an} near {pn}");
+            prop_assert!(pn > an || (pn - kink).abs() > 0.0199 * kink, "{pn} near {kink}");
+        }
+    }
+
+    #[test]
+    fn labels_and_embeddings_are_of_the_shape_that_was_asked_for(
+        labels in labels(3..=9, 4),
+        z in embeddings::<f32>(2..=5, 1..=7),
+    ) {
+        prop_assert!((3..=9).contains(&labels.len()) && labels.iter().all(|l| (0..4).contains(l)));
+        let [rows, cols] = z.shape();
+        prop_assert!((2..=5).contains(&rows) && (1..=7).contains(&cols));
+        prop_assert!(z.view().iter().flatten().all(|x| x.abs() <= 2.0));
+    }
+}
+
+/// The distances of two of the matrices.
+fn distances<const N: usize>(batch: &Batch<f64, N>, [one, other]: [usize; 2]) -> Vec<f64> {
+    let [a, b] = [one, other].map(|m| batch.inputs()[m].view());
+    let d2 = a.iter().zip(b.iter()).map(|(a, b)| common::oracle::squared_distance(a, b));
+    d2.map(f64::sqrt).collect()
+}
+
+/// A runner that draws the same each time and keeps nothing.
+fn seeded(seed: u64) -> TestRunner {
+    let (cases, max_shrink_iters) = (50, 0);
+    let config =
+        ProptestConfig { cases, max_shrink_iters, failure_persistence: None, ..Default::default() };
+    let seed = [seed.to_le_bytes(); 4].concat();
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
+
+/// Whether some of 50 draws have the property broken, rather than none.
+fn is_caught<S: Strategy>(draws: S, property: impl Fn(&S::Value) -> TestCaseResult) -> bool {
+    match seeded(1).run(&draws, |batch| property(&batch)) {
+        Ok(()) => false,
+        Err(TestError::Fail(..)) => true,
+        Err(TestError::Abort(reason)) => panic!("nothing was checked: {reason}"),
+    }
+}
+
+/// The contrastive loss with margin 1 and a fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    /// Dissimilar pairs pull.
+    Sign,
+    /// The slope of l = d²/4.
+    Half,
+    /// All pairs have the slope of similar ones.
+    IgnoresSimilar,
+    /// Slopes are off by a millionth.
+    Millionth,
+    /// Values are 1/2 too low.
+    Negative,
+    /// A distance of 0 is avoided by a constant, which has a scale.
+    Constant,
+}
+
+impl PairLoss<f64> for Fault {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+        let d2 = if *self == Fault::Constant { d2 + s.splat(1e-3) } else { d2 };
+        let d = s.sqrt(d2);
+        let gap = s.hinge(s.splat(1.0) - d);
+        let low = s.splat(if *self == Fault::Negative { 0.5 } else { 0.0 });
+        let value = s.splat(0.5) * s.select(similar, d2, gap * gap) - low;
+        let (one, push) = (s.splat(1.0), s.over_distance(gap, d, d2));
+        let slope = match self {
+            Fault::Sign => s.select(similar, one, push),
+            Fault::IgnoresSimilar => one,
+            Fault::Half => s.select(similar, s.splat(0.5), -push),
+            Fault::Millionth => s.splat(1.0 + 1e-6) * s.select(similar, one, -push),
+            _ => s.select(similar, one, -push),
+        };
+        (value, slope)
+    }
+}
+
+/// A loss that does not keep to one pair, around a loss that does.
+struct Unfaithful<L> {
+    loss: L,
+    how: How,
+    calls: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// Values and slopes change from call to call.
+    Drifts,
+    /// They depend on how many there are beside.
+    Crowd,
+    /// They depend on the place.
+    Place,
+}
+
+impl<L> Unfaithful<L> {
+    fn new(loss: L, how: How) -> Self {
+        Unfaithful { loss, how, calls: AtomicU64::new(0) }
+    }
+
+    /// Spoils what was right.
+    fn spoil(&self, columns: &mut [&mut [f64]]) {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        for column in columns {
+            let len = column.len();
+            for (i, x) in column.iter_mut().enumerate() {
+                let by = match self.how {
+                    How::Drifts => call as f64,
+                    How::Crowd => len as f64,
+                    How::Place => i as f64,
+                };
+                *x *= 1.0 + 1e-4 * by;
+            }
+        }
+    }
+}
+
+impl<L: BlockLoss<f64>> BlockLoss<f64> for Unfaithful<L> {
+    fn eval_block(&self, isa: Isa, d2: &mut [f64], similar: &[bool], values: &mut [f64]) {
+        self.loss.eval_block(isa, d2, similar, values);
+        self.spoil(&mut [d2, values]);
+    }
+}
+
+impl<L: BlockTripletLoss<f64>> BlockTripletLoss<f64> for Unfaithful<L> {
+    fn eval_block(&self, isa: Isa, [ap, an, pn]: [&mut [f64]; 3], values: &mut [f64]) {
+        self.loss.eval_block(isa, [&mut *ap, &mut *an, &mut *pn], values);
+        self.spoil(&mut [ap, an, pn, values]);
+    }
+
+    fn swaps_block(&self) -> bool {
+        self.loss.swaps_block()
+    }
+}
+
+type PairProperty = fn(&PairCheck<f64>, &PairBatch<f64>) -> TestCaseResult;
+
+/// Whether a fault breaks a property. How much rounding is allowed, the right loss says.
+fn catches_pairs(loss: &dyn BlockLoss<f64>, property: PairProperty) -> bool {
+    let check = PairCheck::with_exact(loss, &Fault::None);
+    is_caught(pair_batches(&[1.0], PAIRS, COLS), |batch| property(&check, batch))
+}
+
+#[test]
+fn a_right_loss_has_every_property_and_each_fault_breaks_one() {
+    let gradient: PairProperty = |check, batch| check.gradient(batch);
+    let descent: PairProperty = |check, batch| check.descent(batch);
+    let not_negative: PairProperty = |check, batch| check.not_negative(batch);
+    let all: PairProperty = |check, batch| check.all(batch);
+    for (fault, property) in [
+        (Fault::Sign, gradient),
+        (Fault::Half, gradient),
+        (Fault::IgnoresSimilar, gradient),
+        (Fault::Millionth, gradient),
+        (Fault::Sign, descent),
+        (Fault::IgnoresSimilar, descent),
+        (Fault::Sign, all),
+        (Fault::Negative, not_negative),
+    ] {
+        assert!(catches_pairs(&fault, property), "{fault:?} passes");
+        assert!(!catches_pairs(&Fault::None, property));
+    }
+    assert!(!catches_pairs(&Fault::None, all));
+}
+
+#[test]
+fn a_loss_with_a_scale_of_its_own_is_caught_and_so_is_a_wrong_degree() {
+    struct Scaled(f64, Fault);
+    impl PairLoss<f64> for Scaled {
+        #[inline(always)]
+        fn eval<S: Simd<f64>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+            let square = s.splat(self.0 * self.0);
+            let (value, slope) = self.1.eval(s, d2 / square, similar);
+            (square * value, slope)
+        }
+    }
+    let scales = |fault: Fault, degree: i32| {
+        let twice = Scaled(2.0, Fault::None);
+        // The constant stays where it is when everything else is doubled.
+        let crooked = Scaled(2.0, Fault::Constant);
+        let scaled: &dyn BlockLoss<f64> = if fault == Fault::None { &twice } else { &crooked };
+        is_caught(pair_batches(&[1.0], PAIRS, COLS), |batch| {
+            let check = PairCheck::new(&Fault::None);
+            check.scaling(batch, 2.0, &PairCheck::new(scaled), degree)
+        })
+    };
+    assert!(!scales(Fault::None, 2));
+    assert!(scales(Fault::None, 1) && scales(Fault::None, 3), "a wrong degree passes");
+    assert!(scales(Fault::Constant, 2), "a constant with a scale passes");
+}
+
+#[test]
+fn a_loss_that_does_not_keep_to_one_pair_is_caught() {
+    let properties: [(&str, How, PairProperty); 7] = [
+        ("swap", How::Drifts, |check, batch| check.swap(batch)),
+        ("translation", How::Drifts, |check, batch| check.translation(batch)),
+        ("rotation", How::Drifts, |check, batch| check.rotation(batch)),
+        ("list", How::Drifts, |check, batch| check.list(batch)),
+        ("permutation", How::Place, |check, batch| check.permutation(batch)),
+        ("additivity", How::Crowd, |check, batch| check.additivity(batch)),
+        ("additivity", How::Place, |check, batch| check.additivity(batch)),
+    ];
+    for (name, how, property) in properties {
+        let loss = Unfaithful::new(Contrastive::new(1.0).unwrap(), how);
+        assert!(catches_pairs(&loss, property), "{how:?} passes {name}");
+        assert!(!catches_pairs(&loss.loss, property), "a right loss does not pass {name}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_another_one_in_f32_is_caught() {
+    let is_caught = |margin: f32| {
+        let (loss, exact) = (Contrastive::new(margin).unwrap(), Contrastive::new(1.0).unwrap());
+        let check = PairCheck::with_exact(&loss, &exact);
+        is_caught(pair_batches(&[1.0], PAIRS, COLS), |batch| check.gradient(batch))
+    };
+    assert!(is_caught(1.001) && !is_caught(1.0));
+}
+
+/// FaceNet's loss with the slopes of half of it.
+struct HalfTriplet;
+
+impl TripletLoss<f64> for HalfTriplet {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, [ap, an, _]: [S::F; 3]) -> (S::F, [S::F; 3]) {
+        let value = s.hinge(ap - an + s.splat(1.0));
+        let slope = s.step(value);
+        (value, [slope, -slope, s.splat(0.0)])
+    }
+}
+
+#[test]
+fn faults_of_triplets_are_caught() {
+    type Property = fn(&TripletCheck<f64>, &TripletBatch<f64>) -> TestCaseResult;
+    let catches =
+        |loss: &dyn BlockTripletLoss<f64>, formula: TripletFormula, property: Property| {
+            let draws = triplet_batches(move |p| formula.kink(p), PAIRS, COLS);
+            let exact = formula.loss::<f64>();
+            is_caught(draws, |batch| property(&TripletCheck::with_exact(loss, &*exact), batch))
+        };
+    let (squared, margin) = (SquaredTriplet::new(1.0).unwrap(), TripletMargin::new(1.0).unwrap());
+    let [of_margin, of_swapping, of_squared] = TripletFormula::all(1.0);
+    let gradient: Property = |check, batch| check.gradient(batch);
+    assert!(catches(&HalfTriplet, of_squared, gradient));
+    assert!(!catches(&squared, of_squared, gradient));
+    let swap: Property = |check, batch| check.swap(batch);
+    assert!(catches(&margin, of_margin, swap), "only a loss that swaps is symmetric");
+    assert!(!catches(&margin.swapping(), of_swapping, swap));
+    let properties: [(How, Property); 4] = [
+        (How::Drifts, |check, batch| check.translation(batch)),
+        (How::Drifts, |check, batch| check.rotation(batch)),
+        (How::Place, |check, batch| check.permutation(batch)),
+        (How::Crowd, |check, batch| check.additivity(batch)),
+    ];
+    for (how, property) in properties {
+        let loss = Unfaithful::new(margin, how);
+        assert!(catches(&loss, of_margin, property), "{how:?} passes");
+        assert!(!catches(&margin, of_margin, property));
+    }
+}
+
+#[test]
+fn batches_of_one_s_own_are_checked_for_their_shapes() {
+    let of = |rows: usize| Embeddings::new(vec![0.0_f64; 2 * rows], rows, 2).unwrap();
+    assert!(Embeddings::new(vec![0.0_f32; 5], 3, 2).is_err());
+    assert!(PairBatch::new([of(3), of(3)], vec![true; 3], 1).is_ok());
+    assert!(PairBatch::new([of(3), of(3)], vec![true; 2], 1).is_err());
+    assert!(PairBatch::new([of(3), of(2)], vec![true; 3], 1).is_err());
+    assert!(TripletBatch::new([of(3), of(3), of(2)], 1).is_err());
+    let empty = PairBatch::new([of(0), of(0)], vec![], 1).unwrap();
+    assert!(empty.is_empty() && PairCheck::new(&Fault::None).all(&empty).is_ok());
+}
