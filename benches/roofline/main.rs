@@ -10,6 +10,7 @@
 //! cargo bench --bench roofline -- --json roofline.json
 //! ```
 
+mod all_pairs;
 mod indexed;
 mod layers;
 mod nearest;
@@ -29,12 +30,15 @@ use drlim::{Cx, Isa, Par, Real};
 use report::Report;
 
 /// What `--only` can name.
-const KERNELS: [&str; 10] = [
+const KERNELS: [&str; 13] = [
     "fma_peak",
     "stream",
     "rows",
     "triplet_rows",
     "indexed",
+    "all_pairs_labels",
+    "all_pairs_sparse",
+    "all_pairs_graph",
     "nearest",
     "train_step_drlim",
     "train_step_lenet",
@@ -183,6 +187,7 @@ fn main() {
     pairs::measure(&runner, &mut report);
     triplets::measure(&runner, &mut report);
     indexed::measure(&runner, &mut report);
+    all_pairs::measure(&runner, &peaks, &mut report);
     nearest::measure(&runner, &peaks, &mut report);
     layers::measure(&runner, &peaks, &mut report);
     report.print();

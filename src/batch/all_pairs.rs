@@ -12,6 +12,8 @@ use crate::kernel::all_pairs::{
     BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, Kinds, MOST_ROWS, NO_CLASS,
     tile_cols,
 };
+use crate::kernel::all_pairs_planar::PlanarBlockPair;
+use crate::kernel::planar::WIDEST;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, for_blocks, sum_blocks};
@@ -102,7 +104,9 @@ pub fn all_pairs<T: Real>(
         Reduction::MeanNonZero | Reduction::BalancedNonZero => call.run([T::ONE; 2], None, scratch),
     };
     let factors = objective.factors(&counted);
-    center(cx, z, scratch);
+    if z.cols() > WIDEST {
+        center(cx, z, scratch);
+    }
     if let Some(grad) = grad.as_mut_slice() {
         return Ok(Outcome::new(reduction, call.run(factors, Some(grad), scratch)));
     }
@@ -159,7 +163,7 @@ impl<T: Real> Call<'_, '_, T> {
             offsets: &BlockOffsets::new(n, d),
         };
         let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
-            [task] => task.take().map_or(Sums::default(), |pair| T::dispatch(self.cx.isa, pair)),
+            [task] => task.take().map_or(Sums::default(), |pair| self.pair(pair)),
             _ => unreachable!("one pair of blocks a task"),
         };
         let mut sums = Sums::default();
@@ -181,10 +185,23 @@ impl<T: Real> Call<'_, '_, T> {
             let count = tasks.len();
             sums = sums + sum_blocks(self.cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
         }
-        if let Some(grad) = grad {
+        if let Some(grad) = grad
+            && d > WIDEST
+        {
             self.add_own_rows(centered, slope_sums, grad);
         }
         sums
+    }
+
+    /// Picks the kernel of two blocks.
+    fn pair(&self, pair: BlockPair<T>) -> Sums {
+        let isa = self.cx.isa;
+        match self.z.cols() {
+            1 => T::dispatch(isa, PlanarBlockPair::<T, 1>(pair)),
+            2 => T::dispatch(isa, PlanarBlockPair::<T, 2>(pair)),
+            WIDEST => T::dispatch(isa, PlanarBlockPair::<T, WIDEST>(pair)),
+            _ => T::dispatch(isa, pair),
+        }
     }
 
     /// grad_i += (C 1)_i z_i.

@@ -118,23 +118,37 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
 }
 
 /// A tile's pairs: row r and column c at `r * cols + c`.
-struct TilePairs<T> {
+pub(super) struct TilePairs<T> {
     slopes: [T; BLOCK_PAIRS],
     values: [T; BLOCK_PAIRS],
     similar: [bool; BLOCK_PAIRS],
     ignored: [bool; BLOCK_PAIRS],
+    close: [bool; BLOCK_PAIRS],
+}
+
+impl<T: Real> TilePairs<T> {
+    pub(super) fn new() -> Self {
+        TilePairs {
+            slopes: [T::ZERO; BLOCK_PAIRS],
+            values: [T::ZERO; BLOCK_PAIRS],
+            similar: [false; BLOCK_PAIRS],
+            ignored: [false; BLOCK_PAIRS],
+            close: [false; BLOCK_PAIRS],
+        }
+    }
+
+    /// The slopes of a tile.
+    #[inline(always)]
+    pub(super) fn slopes(&self, rows: usize, cols: usize) -> &[T] {
+        &self.slopes[..rows * cols]
+    }
 }
 
 impl<T: Real> BlockPair<'_, T> {
     #[inline(always)]
     fn tiles<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
         let cols = 2 * S::LANES;
-        let mut pairs = TilePairs {
-            slopes: [T::ZERO; BLOCK_PAIRS],
-            values: [T::ZERO; BLOCK_PAIRS],
-            similar: [false; BLOCK_PAIRS],
-            ignored: [false; BLOCK_PAIRS],
-        };
+        let mut pairs = TilePairs::new();
         let mut sums = Sums::default();
         let among = self.i == self.j;
         for row in self.i.clone().step_by(ROWS) {
@@ -151,7 +165,7 @@ impl<T: Real> BlockPair<'_, T> {
         sums
     }
 
-    /// One tile: distances, values, slopes into the block.
+    /// One tile, and its slopes into the block.
     #[inline(always)]
     fn tile<S: Simd<T>, const ROWS: usize>(
         &mut self,
@@ -160,29 +174,18 @@ impl<T: Real> BlockPair<'_, T> {
         col: usize,
         pairs: &mut TilePairs<T>,
     ) -> Sums {
-        let cols = 2 * S::LANES;
-        let len = rows.len() * cols;
-        let TilePairs { slopes, values, similar, ignored } = pairs;
-        let (slopes, values) = (&mut slopes[..len], &mut values[..len]);
-        let (similar, ignored) = (&mut similar[..len], &mut ignored[..len]);
-        self.squared_distances::<S, ROWS>(s, rows.clone(), col, slopes);
-        let whole = self.kinds(rows.clone(), col, similar, ignored);
-        let mut close = [false; BLOCK_PAIRS];
-        let any_close =
-            self.out.is_some() && self.find_close(s, rows.clone(), col, slopes, &mut close[..len]);
-        self.batch.loss.eval_block(self.batch.isa, slopes, similar, values);
-        let mut pairing = Pairing::new(similar);
-        if !whole {
-            pairing = pairing.ignoring(ignored);
-        }
-        let sums = tally(s, pairing, values);
+        let (cols, height) = (2 * S::LANES, rows.len());
+        let mut any_close = false;
+        let sums = self.evaluate::<S, ROWS>(s, rows.clone(), col, pairs, |block, pairs| {
+            let TilePairs { slopes, close, .. } = pairs;
+            any_close = block.find_close(s, rows.clone(), col, slopes, close);
+        });
         if self.out.is_some() {
-            weigh_slopes(s, pairing, self.batch.factors, slopes);
             if any_close {
-                self.add_close(rows.clone(), col, slopes, &close[..len]);
+                self.add_close(rows.clone(), col, cols, pairs);
             }
             let at = [rows.start - self.i.start, col - self.j.start];
-            for (r, slopes) in slopes.chunks_exact(cols).enumerate() {
+            for (r, slopes) in pairs.slopes(height, cols).chunks_exact(cols).enumerate() {
                 let start = (at[0] + r) * MOST_ROWS + at[1];
                 let width = cols.min(MOST_ROWS - at[1]);
                 for (to, &slope) in self.slopes[start..start + width].iter_mut().zip(slopes) {
@@ -191,6 +194,37 @@ impl<T: Real> BlockPair<'_, T> {
             }
         }
         sums
+    }
+
+    /// Distances, values and, where a gradient is asked for, slopes of a tile. `look` sees the
+    /// squared distances before they become slopes.
+    #[inline(always)]
+    pub(super) fn evaluate<S: Simd<T>, const ROWS: usize>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        col: usize,
+        pairs: &mut TilePairs<T>,
+        look: impl FnOnce(&Self, &mut TilePairs<T>),
+    ) -> Sums {
+        let len = rows.len() * 2 * S::LANES;
+        self.squared_distances::<S, ROWS>(s, rows.clone(), col, &mut pairs.slopes[..len]);
+        if self.out.is_some() {
+            look(self, pairs);
+        }
+        let TilePairs { slopes, values, similar, ignored, .. } = pairs;
+        let (slopes, values) = (&mut slopes[..len], &mut values[..len]);
+        let (similar, ignored) = (&mut similar[..len], &mut ignored[..len]);
+        let whole = self.kinds(rows, col, similar, ignored);
+        self.batch.loss.eval_block(self.batch.isa, slopes, similar, values);
+        let mut pairing = Pairing::new(similar);
+        if !whole {
+            pairing = pairing.ignoring(ignored);
+        }
+        if self.out.is_some() {
+            weigh_slopes(s, pairing, self.batch.factors, slopes);
+        }
+        tally(s, pairing, values)
     }
 
     /// |z_i - z_j|² of a tile. A row past the block's end is its last one again.
@@ -304,6 +338,7 @@ impl<T: Real> BlockPair<'_, T> {
         if any == 0 {
             return false;
         }
+        close.fill(false);
         for (r, row) in rows.enumerate() {
             for (c, &norm) in norms.iter().enumerate() {
                 let limit = T::from_f64(CLOSE) * (self.batch.norms[row] + norm);
@@ -317,8 +352,13 @@ impl<T: Real> BlockPair<'_, T> {
     /// Adds the gradients of close pairs by themselves, and takes their slopes out of the tile. A slope
     /// of 0 contributes nothing, whatever the difference is.
     #[inline(never)]
-    fn add_close(&mut self, rows: Range<usize>, col: usize, slopes: &mut [T], close: &[bool]) {
-        let cols = slopes.len() / rows.len();
+    fn add_close(
+        &mut self,
+        rows: Range<usize>,
+        col: usize,
+        cols: usize,
+        TilePairs { slopes, close, .. }: &mut TilePairs<T>,
+    ) {
         let depth = self.batch.z.cols();
         let Some((out_i, out_j)) = &mut self.out else { return };
         for (r, row) in rows.enumerate() {

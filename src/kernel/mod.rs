@@ -2,6 +2,7 @@
 //! block and assigned to a thread; nothing here allocates, splits work or returns an error.
 
 pub(crate) mod all_pairs;
+pub(crate) mod all_pairs_planar;
 pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod dense;

@@ -1,0 +1,157 @@
+//! Every pair of a batch against the FMA peak.
+//!
+//! Work is counted as the naive algorithm's, 4 B² D flops for a value and a gradient, so a share above
+//! 1 is possible: each pair is computed once, and what is inactive can be skipped.
+
+use std::hint::black_box;
+
+use drlim::batch::{AllPairsScratch, all_pairs};
+use drlim::loss::{Contrastive, Objective};
+use drlim::{Cx, Graph, Real, Rng, Similar, Tier, pairs};
+
+use super::Runner;
+use super::pairs::{random, view, view_mut};
+use super::peak::Peaks;
+use super::report::{Line, Report};
+
+/// Rows, columns and the share of the peak that is aimed at, with every pair active.
+const LABELS: [((usize, usize), Option<f64>); 5] = [
+    ((512, 128), Some(0.85)),
+    ((1000, 100), Some(0.9)),
+    ((4096, 128), Some(1.05)),
+    ((4096, 768), Some(1.0)),
+    ((16384, 128), Some(1.05)),
+];
+
+/// Classes of the batch whose centres are far apart: no dissimilar pair is active. The share is
+/// counted as before, so its inverse over that of the dense batch is the part of its time.
+const SPARSE: [((usize, usize), Option<f64>); 1] = [((4096, 128), None)];
+const SPARSE_CLASSES: usize = 100;
+
+/// The paper's similar set, in its dimensions; 3 D + 10 flops a pair.
+const GRAPH: [((usize, usize), Option<f64>); 1] = [((6000, 2), Some(0.12))];
+
+pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
+    let mut rng = Rng::new(1);
+    if runner.wants("all_pairs_labels") {
+        for (n, d) in runner.shapes(&LABELS.map(|(shape, _)| shape)) {
+            let z = random::<f32>(&mut rng, n * d);
+            let labels: Vec<i64> = (0..n as i64).map(|i| i % 8).collect();
+            let margin = (d as f32).sqrt();
+            let case = Case { kernel: "all_pairs_labels", shape: [n, d], z: &z, margin };
+            case.measure(runner, peaks, report, Similar::Labels(&labels), &LABELS);
+        }
+    }
+    if runner.wants("all_pairs_sparse") {
+        for (n, d) in runner.shapes(&SPARSE.map(|(shape, _)| shape)) {
+            let centers = random::<f32>(&mut rng, SPARSE_CLASSES * d);
+            let mut labels: Vec<u32> = (0..n as u32).map(|i| i % SPARSE_CLASSES as u32).collect();
+            rng.shuffle(&mut labels);
+            let mut z = random::<f32>(&mut rng, n * d);
+            for (row, &label) in z.chunks_exact_mut(d).zip(&labels) {
+                for (x, center) in row.iter_mut().zip(&centers[label as usize * d..][..d]) {
+                    *x = 0.01 * *x + center;
+                }
+            }
+            let labels: Vec<i64> = labels.into_iter().map(i64::from).collect();
+            let case = Case { kernel: "all_pairs_sparse", shape: [n, d], z: &z, margin: 1.0 };
+            case.measure(runner, peaks, report, Similar::Labels(&labels), &SPARSE);
+        }
+    }
+    if runner.wants("all_pairs_graph") {
+        for (n, d) in runner.shapes(&GRAPH.map(|(shape, _)| shape)) {
+            let z = random::<f32>(&mut rng, n * d);
+            let graph: Graph =
+                pairs::neighbour_graph(&Cx::default(), view(&z, n, d), 5).expect("neighbours");
+            let case = Case { kernel: "all_pairs_graph", shape: [n, d], z: &z, margin: 1.0 };
+            case.measure(runner, peaks, report, Similar::Graph(&graph), &GRAPH);
+        }
+    }
+}
+
+struct Case<'a> {
+    kernel: &'static str,
+    shape: [usize; 2],
+    z: &'a [f32],
+    margin: f32,
+}
+
+impl Case<'_> {
+    fn measure(
+        &self,
+        runner: &Runner,
+        peaks: &Peaks,
+        report: &mut Report,
+        similar: Similar,
+        goals: &[((usize, usize), Option<f64>)],
+    ) {
+        let [n, d] = self.shape;
+        let loss = Contrastive::new(self.margin).expect("a margin");
+        let objective = Objective::sum(&loss);
+        let mut scratch = AllPairsScratch::new();
+        let mut grad = vec![0.0; n * d];
+        let goal = goals.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);
+        let pairs = (n * (n - 1) / 2) as f64;
+        let flops = match self.kernel {
+            "all_pairs_graph" => pairs * (3 * d + 10) as f64,
+            _ => 4.0 * (n * n * d) as f64,
+        };
+        let mut lines = Vec::new();
+        runner.contexts(|cx, threads| {
+            if cx.isa.tier() == Tier::Portable && (n * n * d > 1 << 24 || runner.test) {
+                return;
+            }
+            let mut run = || {
+                let to = Some(view_mut(&mut grad, n, d));
+                all_pairs(&cx, &objective, view(self.z, n, d), similar, to, &mut scratch)
+                    .expect("all pairs")
+            };
+            run();
+            let times = runner.time(|| {
+                black_box(run());
+            });
+            self.check(similar, &grad);
+            lines.push(Line {
+                kernel: self.kernel,
+                shape: format!("{n}x{d}"),
+                element: "f32",
+                tier: cx.isa.to_string(),
+                threads,
+                best_ms: times.best * 1e3,
+                median_ms: times.median * 1e3,
+                rate: flops / times.best / 1e9,
+                unit: "GFLOP/s",
+                share: flops / times.best / peaks.of("f32", cx, threads),
+                goal: goal.filter(|_| runner.counts::<f32>(cx, threads)),
+            });
+        });
+        report.lines.append(&mut lines);
+    }
+
+    /// The gradients of a few rows, from all their pairs in scalar f64.
+    fn check(&self, similar: Similar, grad: &[f32]) {
+        let [n, d] = self.shape;
+        let row = |i: usize| &self.z[i * d..][..d];
+        for i in (0..n).step_by(n.div_ceil(8)) {
+            let mut expected = vec![0.0; d];
+            let mut size = 0.0;
+            for j in (0..n).filter(|&j| j != i) {
+                let difference = |k: usize| f64::from(row(i)[k]) - f64::from(row(j)[k]);
+                let distance = (0..d).map(|k| difference(k).powi(2)).sum::<f64>().sqrt();
+                let gap = (f64::from(self.margin) - distance).max(0.0);
+                let slope = if similar.of(i, j) == Some(true) { 1.0 } else { -gap / distance };
+                for (k, expected) in expected.iter_mut().enumerate() {
+                    *expected += slope * difference(k);
+                }
+                size += slope.abs() * distance;
+            }
+            for (k, expected) in expected.iter().enumerate() {
+                let error = (f64::from(grad[i * d + k]) - expected).abs();
+                // Products of rows that are a hundred times as far from the mean as from each other
+                // lose two digits (of a pair that is a thousand times as close, none).
+                let allowed = 160.0 * f32::EPSILON.to_f64() * size;
+                assert!(error <= allowed, "{}: gradient of row {i}: {error:e}", self.kernel);
+            }
+        }
+    }
+}
