@@ -9,7 +9,7 @@ use common::element::{bits, same};
 use common::oracle::{self, squared_distance};
 use common::{Element, Guarded, Random, tiers};
 use drlim::batch::{AllPairsScratch, all_pairs};
-use drlim::loss::{Objective, Outcome, Reduction};
+use drlim::loss::{BlockLoss, Objective, Outcome, Reduction};
 use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
 
 const MARGIN: f64 = 1.0;
@@ -422,4 +422,68 @@ fn rows_without_elements_are_coincident() {
         assert_eq!(outcome.value, 9.0 / 2.0);
     }
     assert_eq!(squared_distance(&[], &[]), 0.0);
+}
+
+/// A loss that does not say how far it reaches, so that nothing is skipped.
+struct Unbounded<T>(Box<dyn BlockLoss<T>>);
+
+macro_rules! unbounded {
+    ($t:ident) => {
+        impl BlockLoss<$t> for Unbounded<$t> {
+            fn eval_block(&self, isa: Isa, d2: &mut [$t], similar: &[bool], values: &mut [$t]) {
+                self.0.eval_block(isa, d2, similar, values);
+            }
+        }
+    };
+}
+unbounded!(f32);
+unbounded!(f64);
+
+fn skipping_changes_nothing<T: Element>()
+where
+    Unbounded<T>: BlockLoss<T>,
+{
+    let (n, classes) = (400, 16);
+    for d in [2, 3, 20] {
+        // Neighbouring classes lie just within reach, just out of it, or far away.
+        for apart in [0.5, 0.999, 1.0, 1.001, 1.5, 10.0] {
+            for poison in [T::ZERO, T::NAN, T::INFINITY] {
+                let labels = labels(n, classes);
+                let mut random = Random::new(9);
+                let mut batch = Batch::<T>::new([n, d], |at| {
+                    let center = if at % d == 0 { labels[at / d] as f64 * apart } else { 0.0 };
+                    center + random.between::<f64>(-1e-3, 1e-3)
+                });
+                batch.z[50 * d] = batch.z[50 * d] + poison;
+                let similar = Similar::Labels(&labels);
+                let (bounded, unbounded) =
+                    (T::contrastive(MARGIN), Unbounded(T::contrastive(MARGIN)));
+                let call = |loss: &dyn BlockLoss<T>, isa| {
+                    let objective = Objective::sum(loss).reduced(Reduction::Balanced);
+                    let mut grad = vec![T::NAN; n * d];
+                    let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+                    let mut scratch = AllPairsScratch::new();
+                    let cx = serial(isa);
+                    let outcome =
+                        all_pairs(&cx, &objective, batch.z(), similar, to, &mut scratch).unwrap();
+                    (outcome, grad)
+                };
+                for isa in tiers() {
+                    let (skipped, grad) = call(&*bounded, isa);
+                    let (whole, expected) = call(&unbounded, isa);
+                    let case = format!("{apart} apart, {poison}, D = {d} on {isa}");
+                    assert!(same(skipped.value, whole.value), "{case}");
+                    assert_eq!(skipped.pairs, whole.pairs, "{case}");
+                    assert_eq!(skipped.active, whole.active, "{case}");
+                    assert!(grad.iter().zip(&expected).all(|(&g, &e)| same(g, e)), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn skipping_what_is_out_of_reach_changes_no_bit() {
+    skipping_changes_nothing::<f32>();
+    skipping_changes_nothing::<f64>();
 }

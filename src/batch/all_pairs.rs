@@ -9,14 +9,15 @@ use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
 use crate::graph::{Similar, check_samples};
 use crate::kernel::all_pairs::{
-    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, Kinds, MOST_ROWS, NO_CLASS,
-    tile_cols,
+    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, Kinds, MOST_ROWS, NO_CLASS, Rows,
+    Spheres, tile_cols,
 };
 use crate::kernel::all_pairs_planar::PlanarBlockPair;
 use crate::kernel::planar::WIDEST;
+use crate::kernel::rows::squared_distance;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
-use crate::par::{Chunks, for_blocks, sum_blocks};
+use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -24,14 +25,20 @@ use crate::simd::{Kernel, Simd};
 /// 3 B D elements and 256 bytes in `f32` or 512 in `f64` a row, and is then used again.
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
+    /// Rows by place, and places by row: in a call, rows of a class are neighbours.
+    order: Vec<u32>,
+    places: Vec<u32>,
+    /// By place.
+    classes: Vec<u32>,
     panels: Vec<T>,
     centered: Vec<T>,
     norms: Vec<T>,
+    /// By class.
+    centers: Vec<T>,
+    radii: Vec<T>,
     slope_sums: Vec<T>,
     slopes: Vec<T>,
     grad: Vec<T>,
-    classes: Vec<u32>,
-    order: Vec<u32>,
 }
 
 impl<T: Real> AllPairsScratch<T> {
@@ -91,32 +98,29 @@ pub fn all_pairs<T: Real>(
     if let Some(grad) = &grad {
         check_shape("all_pairs", "grad", grad.shape(), z.shape(), "as z")?;
     }
-    number_classes(similar, &mut scratch.classes, &mut scratch.order);
-    pack_panels(cx, z, &mut scratch.panels);
-    let (call, reduction) = (Call { cx, objective, z, similar }, objective.reduction);
-    // Rows without elements have no gradient.
-    let Some(mut grad) = grad.filter(|_| z.cols() > 0) else {
-        return Ok(Outcome::new(reduction, call.run([T::ONE; 2], None, scratch)));
+    let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
+    order_rows(similar, scratch);
+    let rows = Rows { z, order: &scratch.order };
+    pack_panels(cx, rows, &mut scratch.panels);
+    let reach = objective.loss.reach_block().filter(|_| !matches!(similar, Similar::Graph(_)));
+    let call = Call { cx, objective, z, similar, reach };
+    if reach.is_some() {
+        call.find_spheres(scratch);
+    }
+    let reduction = objective.reduction;
+    let Some(grad) = grad else {
+        return Ok(Outcome::new(reduction, call.run([T::ONE; 2], false, scratch)));
     };
     let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         Reduction::Mean | Reduction::Balanced => count(similar, &scratch.classes),
-        Reduction::MeanNonZero | Reduction::BalancedNonZero => call.run([T::ONE; 2], None, scratch),
+        Reduction::MeanNonZero | Reduction::BalancedNonZero => {
+            call.run([T::ONE; 2], false, scratch)
+        }
     };
-    let factors = objective.factors(&counted);
-    if z.cols() > WIDEST {
-        center(cx, z, scratch);
-    }
-    if let Some(grad) = grad.as_mut_slice() {
-        return Ok(Outcome::new(reduction, call.run(factors, Some(grad), scratch)));
-    }
-    let mut dense = std::mem::take(&mut scratch.grad);
-    dense.resize(z.rows() * z.cols(), T::ZERO);
-    let sums = call.run(factors, Some(&mut dense), scratch);
-    for (i, row) in dense.chunks_exact(z.cols()).enumerate() {
-        grad.row_mut(i).copy_from_slice(row);
-    }
-    scratch.grad = dense;
+    call.center(scratch);
+    let sums = call.run(objective.factors(&counted), true, scratch);
+    call.write(scratch, grad);
     Ok(Outcome::new(reduction, sums))
 }
 
@@ -126,32 +130,48 @@ struct Call<'c, 'o, T> {
     objective: &'c Objective<'o, T>,
     z: Mat<'c, T>,
     similar: Similar<'c>,
+    /// Of the loss, where rows are known by classes.
+    reach: Option<T>,
 }
 
 impl<T: Real> Call<'_, '_, T> {
     /// Each pair of blocks once, in rounds whose tasks touch disjoint rows: a round-robin tournament.
     /// Rounds come one after another, so the order of addition does not depend on threads.
-    fn run(
-        &self,
-        factors: [T; 2],
-        mut grad: Option<&mut [T]>,
-        scratch: &mut AllPairsScratch<T>,
-    ) -> Sums {
-        let (n, d) = (self.z.rows(), self.z.cols());
-        let AllPairsScratch { panels, centered, norms, slope_sums, slopes, classes, .. } = scratch;
+    ///
+    /// With `gradient`, leaves in the scratch the sums that [`write`](Call::write) completes.
+    fn run(&self, factors: [T; 2], gradient: bool, scratch: &mut AllPairsScratch<T>) -> Sums {
+        let [n, d] = self.z.shape();
         let height = block_rows(n);
         let blocks = n.div_ceil(height);
         let rows = |block: usize| block * height..((block + 1) * height).min(n);
-        if let Some(grad) = &mut grad {
-            grad.fill(T::ZERO);
-            slope_sums.clear();
-            slope_sums.resize(n, T::ZERO);
-            slopes.resize(blocks.div_ceil(2) * BLOCK_OF_SLOPES, T::ZERO);
+        if gradient {
+            resize_to_zero(&mut scratch.grad, n * d);
+            resize_to_zero(&mut scratch.slope_sums, n);
+            let len = blocks.div_ceil(2) * BLOCK_OF_SLOPES;
+            scratch.slopes.resize(scratch.slopes.len().max(len), T::ZERO);
         }
+        let AllPairsScratch {
+            order,
+            classes,
+            panels,
+            centered,
+            norms,
+            centers,
+            radii,
+            slope_sums,
+            slopes,
+            grad,
+            ..
+        } = scratch;
+        let spheres = self.reach.filter(|_| !radii.is_empty()).map(|reach| {
+            let centers = Mat::new(centers, radii.len(), d).expect("a center for each radius");
+            Spheres { centers, radii, reach }
+        });
         let batch = Batch {
             isa: self.cx.isa,
             loss: self.objective.loss,
-            z: self.z,
+            rows: Rows { z: self.z, order },
+            spheres,
             kinds: match self.similar {
                 Similar::Graph(graph) => Kinds::Graph(graph),
                 _ => Kinds::Classes(classes),
@@ -168,9 +188,9 @@ impl<T: Real> Call<'_, '_, T> {
         };
         let mut sums = Sums::default();
         for round in 0..rounds(blocks) {
-            let mut parts: Vec<Option<BlockOut<T>>> = match &mut grad {
-                None => (0..blocks).map(|_| None).collect(),
-                Some(grad) => (grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height)))
+            let mut parts: Vec<Option<BlockOut<T>>> = match gradient {
+                false => (0..blocks).map(|_| None).collect(),
+                true => (grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height)))
                     .map(|(grad, slope_sums)| Some(BlockOut { grad, slope_sums }))
                     .collect(),
             };
@@ -184,11 +204,6 @@ impl<T: Real> Call<'_, '_, T> {
                 .collect();
             let count = tasks.len();
             sums = sums + sum_blocks(self.cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
-        }
-        if let Some(grad) = grad
-            && d > WIDEST
-        {
-            self.add_own_rows(centered, slope_sums, grad);
         }
         sums
     }
@@ -204,44 +219,130 @@ impl<T: Real> Call<'_, '_, T> {
         }
     }
 
-    /// grad_i += (C 1)_i z_i.
-    fn add_own_rows(&self, centered: &[T], slope_sums: &[T], grad: &mut [T]) {
-        let d = self.z.cols();
-        let height = task_rows(slope_sums.len(), d.saturating_mul(3 * size_of::<T>()));
-        let blocks = slope_sums.len().div_ceil(height);
-        for_blocks(self.cx.par, blocks, Chunks(grad, height * d), |block, grad: Chunks<T>| {
-            let first = block * height;
-            let kernel = AddOwnRows {
-                centered: &centered[first * d..][..grad.0.len()],
-                slope_sums: &slope_sums[first..(first + height).min(slope_sums.len())],
-                grad: grad.0,
-            };
-            T::dispatch(self.cx.isa, kernel);
+    /// The rows without the mean of those that are finite, and their squared lengths: see
+    /// [`Batch::centered`].
+    fn center(&self, scratch: &mut AllPairsScratch<T>) {
+        let [n, d] = self.z.shape();
+        if d <= WIDEST {
+            return;
+        }
+        let mean = mean(self.z.iter(), d);
+        let AllPairsScratch { order, classes, centered, norms, .. } = scratch;
+        resize_to_zero(centered, n * d);
+        resize_to_zero(norms, n);
+        let rows = Rows { z: self.z, order };
+        let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
+        let output = (Chunks(centered, height * d), Chunks(norms, height));
+        for_blocks(self.cx.par, n.div_ceil(height), output, |block, (centered, norms)| {
+            let (centered, norms): (Chunks<T>, Chunks<T>) = (centered, norms);
+            for (i, (to, norm)) in centered.0.chunks_exact_mut(d).zip(norms.0).enumerate() {
+                let place = block * height + i;
+                let row = rows.row(place);
+                if classes.get(place) == Some(&NO_CLASS) {
+                    continue;
+                }
+                if !is_finite(row) {
+                    *norm = T::from_f64(f64::NAN);
+                    continue;
+                }
+                for ((to, &x), &mean) in to.iter_mut().zip(row).zip(&mean) {
+                    *to = x - mean;
+                }
+                *norm = to.iter().fold(T::ZERO, |sum, &x| sum + x * x);
+            }
+        });
+    }
+
+    /// A sphere around the mean of each class, where classes are few enough to be worth it.
+    fn find_spheres(&self, scratch: &mut AllPairsScratch<T>) {
+        const LEAST_ROWS: usize = 8;
+        let AllPairsScratch { order, classes, centers, radii, .. } = scratch;
+        let (rows, d) = (Rows { z: self.z, order }, self.z.cols());
+        let known = classes.partition_point(|&class| class != NO_CLASS);
+        let count = known.checked_sub(1).map_or(0, |last| classes[last] as usize + 1);
+        resize_to_zero(radii, if count * LEAST_ROWS <= known { count } else { 0 });
+        resize_to_zero(centers, radii.len() * d);
+        let starts = |class: usize| classes.partition_point(|&other| (other as usize) < class);
+        let output = (Chunks(radii, 1), Chunks(centers, d));
+        for_blocks(self.cx.par, output.0.0.len(), output, |class, (radius, center)| {
+            let (radius, center): (Chunks<T>, Chunks<T>) = (radius, center);
+            let places = || (starts(class)..starts(class + 1)).map(|place| rows.row(place));
+            center.0.copy_from_slice(&mean(places(), d));
+            let sphere = Sphere { rows: places, center: center.0 };
+            radius.0[0] = T::dispatch(self.cx.isa, sphere);
+        });
+    }
+
+    /// grad_i = (C 1)_i z_i - (C Z)_i, each row to its place.
+    fn write(&self, scratch: &mut AllPairsScratch<T>, grad: MatMut<T>) {
+        let AllPairsScratch { order, places, centered, slope_sums, grad: sums, .. } = scratch;
+        let [n, d] = self.z.shape();
+        places.resize(n, 0);
+        for (place, &row) in order.iter().enumerate() {
+            places[row as usize] = place as u32;
+        }
+        let height = task_rows(n, d.saturating_mul(3 * size_of::<T>()));
+        let grad = RowBlocks(grad, height);
+        for_blocks(self.cx.par, n.div_ceil(height), grad, |block, mut grad: RowBlocks<T>| {
+            for i in 0..grad.0.rows() {
+                let place = places[block * height + i] as usize;
+                let of = place * d..(place + 1) * d;
+                let (to, sums) = (grad.0.row_mut(i), &sums[of.clone()]);
+                if d <= WIDEST {
+                    to.copy_from_slice(sums);
+                    continue;
+                }
+                let slopes = slope_sums[place];
+                for ((to, &sum), &own) in to.iter_mut().zip(sums).zip(&centered[of]) {
+                    *to = sum + slopes * own;
+                }
+            }
         });
     }
 }
 
-struct AddOwnRows<'a, T> {
-    centered: &'a [T],
-    slope_sums: &'a [T],
-    grad: &'a mut [T],
+fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
+    buffer.clear();
+    buffer.resize(len, T::ZERO);
 }
 
-impl<T: Real> Kernel<T> for AddOwnRows<'_, T> {
-    type Output = ();
+fn is_finite<T: Real>(row: &[T]) -> bool {
+    row.iter().all(|x| x.is_finite())
+}
+
+/// The mean of the rows that are finite.
+fn mean<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, d: usize) -> Vec<T> {
+    let mut sums = vec![0.0; d];
+    let mut count = 0_u64;
+    for row in rows.filter(|row| is_finite(row)) {
+        count += 1;
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.to_f64());
+    }
+    sums.into_iter().map(|sum| T::from_f64(sum / count.max(1) as f64)).collect()
+}
+
+/// The radius of a sphere around `center` that holds all rows; NaN where one of them is not finite.
+struct Sphere<'a, T, F> {
+    rows: F,
+    center: &'a [T],
+}
+
+impl<'a, T: Real, I: Iterator<Item = &'a [T]>, F: Fn() -> I> Kernel<T> for Sphere<'_, T, F> {
+    type Output = T;
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let d = self.grad.len() / self.slope_sums.len().max(1);
-        if d == 0 {
-            return;
-        }
-        let rows = self.centered.chunks_exact(d).zip(self.grad.chunks_exact_mut(d));
-        for (&sum, (row, grad)) in self.slope_sums.iter().zip(rows) {
-            for (row, grad) in row.chunks(S::LANES).zip(grad.chunks_mut(S::LANES)) {
-                s.store(s.fma(s.splat(sum), s.load(row), s.load(grad)), grad);
+    fn run<S: Simd<T>>(self, s: S) -> T {
+        let mut largest = T::ZERO;
+        for row in (self.rows)() {
+            let d2 = squared_distance(s, row, self.center);
+            if !(d2 <= largest) {
+                largest = d2;
+            }
+            if largest.is_nan() {
+                break;
             }
         }
+        largest.sqrt()
     }
 }
 
@@ -269,28 +370,29 @@ fn matches(round: usize, blocks: usize) -> impl Iterator<Item = (usize, usize)> 
     (0..half).map(pair).map(|(i, j)| (i.min(j), i.max(j))).filter(move |&(_, j)| j < blocks)
 }
 
-/// Numbers the classes, in the order of their labels; rows that are left out get [`NO_CLASS`].
-fn number_classes(similar: Similar, classes: &mut Vec<u32>, order: &mut Vec<u32>) {
+/// Puts the rows in the order of their labels and numbers the classes in that order; rows that are left
+/// out come last, as [`NO_CLASS`]. Samples of a graph keep their order.
+fn order_rows<T>(similar: Similar, scratch: &mut AllPairsScratch<T>) {
+    let AllPairsScratch { order, classes, .. } = scratch;
+    order.clear();
+    order.extend(0..similar.samples() as u32);
+    classes.clear();
     let (labels, ignored) = match similar {
         Similar::Labels(labels) => (labels, None),
         Similar::LabelsIgnoring { labels, ignored } => (labels, Some(ignored)),
         Similar::Graph(_) => return,
     };
-    order.clear();
-    order.extend(0..labels.len() as u32);
-    order.sort_unstable_by_key(|&row| labels[row as usize]);
-    classes.clear();
-    classes.resize(labels.len(), NO_CLASS);
+    let label = |row: u32| Some(labels[row as usize]).filter(|&label| Some(label) != ignored);
+    order.sort_unstable_by_key(|&row| (label(row).is_none(), label(row), row));
     let mut class = 0;
-    let mut last = None;
-    for &row in &*order {
-        let label = labels[row as usize];
-        if Some(label) == ignored {
+    for (place, &row) in order.iter().enumerate() {
+        let Some(label) = label(row) else {
+            classes.push(NO_CLASS);
             continue;
-        }
-        class += u32::from(last.is_some_and(|last| last != label));
-        last = Some(label);
-        classes[row as usize] = class;
+        };
+        let new = place > 0 && labels[order[place - 1] as usize] != label;
+        class += u32::from(new);
+        classes.push(class);
     }
 }
 
@@ -311,58 +413,16 @@ fn count(similar: Similar, classes: &[u32]) -> Sums {
 }
 
 /// The rows in panels of a tile's columns, the last one filled up with zeros.
-fn pack_panels<T: Real>(cx: &Cx, z: Mat<T>, panels: &mut Vec<T>) {
-    let (cols, depth) = (tile_cols::<T>(cx.isa), z.cols());
+fn pack_panels<T: Real>(cx: &Cx, rows: Rows<T>, panels: &mut Vec<T>) {
+    let (n, depth, cols) = (rows.order.len(), rows.z.cols(), tile_cols::<T>(cx.isa));
     let size = cols * depth;
-    panels.clear();
-    panels.resize(z.rows().div_ceil(cols) * size, T::ZERO);
-    let blocks = z.rows().div_ceil(cols);
+    let blocks = n.div_ceil(cols);
+    resize_to_zero(panels, blocks * size);
     for_blocks(cx.par, blocks, Chunks(panels, size), |block, panel: Chunks<T>| {
-        for (c, row) in (block * cols..z.rows().min((block + 1) * cols)).enumerate() {
-            for (k, &x) in z.row(row).iter().enumerate() {
+        for (c, place) in (block * cols..n.min((block + 1) * cols)).enumerate() {
+            for (k, &x) in rows.row(place).iter().enumerate() {
                 panel.0[k * cols + c] = x;
             }
-        }
-    });
-}
-
-/// The rows without the mean of those that are finite, and their squared lengths: see
-/// [`Batch::centered`].
-fn center<T: Real>(cx: &Cx, z: Mat<T>, scratch: &mut AllPairsScratch<T>) {
-    let (n, d) = (z.rows(), z.cols());
-    let mut mean = vec![0.0; d];
-    let mut finite = 0_u64;
-    for row in z.iter().filter(|row| row.iter().all(|x| x.is_finite())) {
-        finite += 1;
-        for (mean, x) in mean.iter_mut().zip(row) {
-            *mean += x.to_f64();
-        }
-    }
-    let mean: Vec<T> = mean.iter().map(|sum| T::from_f64(sum / finite.max(1) as f64)).collect();
-    let AllPairsScratch { centered, norms, classes, .. } = scratch;
-    centered.clear();
-    centered.resize(n * d, T::ZERO);
-    norms.clear();
-    norms.resize(n, T::ZERO);
-    let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
-    let output = (Chunks(centered, height * d), Chunks(norms, height));
-    let left_out = |row: usize| classes.get(row) == Some(&NO_CLASS);
-    for_blocks(cx.par, n.div_ceil(height), output, |block, (rows, norms)| {
-        let (rows, norms): (Chunks<T>, Chunks<T>) = (rows, norms);
-        let mut rows = rows.0.chunks_mut(d.max(1));
-        for (i, norm) in norms.0.iter_mut().enumerate() {
-            let (row, Some(to)) = (block * height + i, rows.next()) else { break };
-            if left_out(row) {
-                continue;
-            }
-            if !z.row(row).iter().all(|x| x.is_finite()) {
-                *norm = T::from_f64(f64::NAN);
-                continue;
-            }
-            for ((to, &x), &mean) in to.iter_mut().zip(z.row(row)).zip(&mean) {
-                *to = x - mean;
-            }
-            *norm = to.iter().fold(T::ZERO, |sum, &x| sum + x * x);
         }
     });
 }

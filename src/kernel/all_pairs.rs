@@ -10,6 +10,9 @@
 //! which changes no gradient; a pair much closer than its rows are to the mean would still cancel,
 //! so its slope is left out of C and its difference added by itself. So are the pairs of a row that
 //! is not finite, since 0 times infinity is no 0.
+//!
+//! A tile between classes that are farther apart than the loss reaches is not even measured, and a
+//! block without an active pair is not multiplied: slopes of 0 contribute nothing either way.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +20,7 @@ use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::rows::squared_distance;
 use super::tally::{tally, weigh_slopes};
 use crate::graph::Graph;
 use crate::isa::Isa;
@@ -39,10 +43,46 @@ pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
 /// A pair whose squared distance is below this share of a squared norm is too close for products.
 const CLOSE: f64 = 1e-6;
 
+/// The rows of a batch in an order in which those of a class are neighbours.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, T> {
+    pub z: Mat<'a, T>,
+    /// Place p holds row `order[p]`.
+    pub order: &'a [u32],
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    #[inline(always)]
+    pub(crate) fn row(&self, place: usize) -> &'a [T] {
+        self.z.row(self.order[place] as usize)
+    }
+}
+
+/// Spheres that hold the rows of each class, and how far a dissimilar pair's push reaches.
+#[derive(Clone, Copy)]
+pub(crate) struct Spheres<'a, T> {
+    pub centers: Mat<'a, T>,
+    /// NaN for a class with a row that is not finite.
+    pub radii: &'a [T],
+    pub reach: T,
+}
+
+impl<T: Real> Spheres<'_, T> {
+    /// Whether all rows of one class are out of reach of all rows of another one, however distances
+    /// are rounded.
+    #[inline(always)]
+    fn apart<S: Simd<T>>(&self, s: S, one: usize, other: usize) -> bool {
+        let distance = squared_distance(s, self.centers.row(one), self.centers.row(other)).sqrt();
+        let rounding = T::EPSILON * T::from_f64(4.0 * (self.centers.cols() as f64 + 8.0));
+        let size = distance + self.radii[one] + self.radii[other] + self.reach;
+        distance - self.radii[one] - self.radii[other] - self.reach > rounding * size
+    }
+}
+
 /// Which pairs of the batch are similar.
 #[derive(Clone, Copy)]
 pub(crate) enum Kinds<'a> {
-    /// Rows of the same class; rows of class [`NO_CLASS`] are in no pair.
+    /// Rows of the same class; those of class [`NO_CLASS`] are in no pair. By place, ascending.
     Classes(&'a [u32]),
     Graph(&'a Graph),
 }
@@ -54,8 +94,10 @@ pub(crate) const NO_CLASS: u32 = u32::MAX;
 pub(crate) struct Batch<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
-    pub z: Mat<'a, T>,
+    pub rows: Rows<'a, T>,
     pub kinds: Kinds<'a>,
+    /// Where rows are known by classes, and the loss has a reach.
+    pub spheres: Option<Spheres<'a, T>>,
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
     /// The rows in panels of [`tile_cols`]: element k of row c of a panel is at `k * cols + c`.
@@ -175,6 +217,16 @@ impl<T: Real> BlockPair<'_, T> {
         pairs: &mut TilePairs<T>,
     ) -> Sums {
         let (cols, height) = (2 * S::LANES, rows.len());
+        let at = [rows.start - self.i.start, col - self.j.start];
+        let width = cols.min(MOST_ROWS - at[1]);
+        if let Some(sums) = self.skip(s, rows.clone(), col) {
+            if self.out.is_some() {
+                for r in 0..height {
+                    self.slopes[(at[0] + r) * MOST_ROWS + at[1]..][..width].fill(T::ZERO);
+                }
+            }
+            return sums;
+        }
         let mut any_close = false;
         let sums = self.evaluate::<S, ROWS>(s, rows.clone(), col, pairs, |block, pairs| {
             let TilePairs { slopes, close, .. } = pairs;
@@ -184,16 +236,46 @@ impl<T: Real> BlockPair<'_, T> {
             if any_close {
                 self.add_close(rows.clone(), col, cols, pairs);
             }
-            let at = [rows.start - self.i.start, col - self.j.start];
             for (r, slopes) in pairs.slopes(height, cols).chunks_exact(cols).enumerate() {
                 let start = (at[0] + r) * MOST_ROWS + at[1];
-                let width = cols.min(MOST_ROWS - at[1]);
                 for (to, &slope) in self.slopes[start..start + width].iter_mut().zip(slopes) {
                     *to = -slope;
                 }
             }
         }
         sums
+    }
+
+    /// What a tile adds up to whose pairs are all dissimilar and out of reach: nothing but their
+    /// number. None where that is not known.
+    #[inline(always)]
+    pub(super) fn skip<S: Simd<T>>(&self, s: S, rows: Range<usize>, col: usize) -> Option<Sums> {
+        /// Classes of a tile's rows or columns that are worth looking at.
+        const FEW: u32 = 4;
+        let (Some(spheres), Kinds::Classes(classes)) = (self.batch.spheres, self.batch.kinds)
+        else {
+            return None;
+        };
+        let cols = col..self.j.end.min(col + 2 * S::LANES);
+        if self.i == self.j && cols.start < rows.end {
+            return None;
+        }
+        let range = |of: &Range<usize>| (classes[of.start], classes[of.end - 1]);
+        let ((first, last), (low, high)) = (range(&rows), range(&cols));
+        let many = last - first >= FEW || high - low >= FEW;
+        if many || last == NO_CLASS || high == NO_CLASS || (first <= high && low <= last) {
+            return None;
+        }
+        for one in first..=last {
+            for other in low..=high {
+                if !spheres.apart(s, one as usize, other as usize) {
+                    return None;
+                }
+            }
+        }
+        let mut sums = Sums::default();
+        sums.dissimilar.pairs = (rows.len() * cols.len()) as u64;
+        Some(sums)
     }
 
     /// Distances, values and, where a gradient is asked for, slopes of a tile. `look` sees the
@@ -236,9 +318,9 @@ impl<T: Real> BlockPair<'_, T> {
         col: usize,
         out: &mut [T],
     ) {
-        let (depth, cols) = (self.batch.z.cols(), 2 * S::LANES);
+        let (depth, cols) = (self.batch.rows.z.cols(), 2 * S::LANES);
         let panel = &self.batch.panels[col / cols * depth * cols..][..depth * cols];
-        let row = |r: usize| &self.batch.z.row((rows.start + r).min(rows.end - 1))[..depth];
+        let row = |r: usize| &self.batch.rows.row((rows.start + r).min(rows.end - 1))[..depth];
         let rows_of: [&[T]; ROWS] = std::array::from_fn(row);
         let mut sums = [[s.splat(T::ZERO); 2]; ROWS];
         for (k, b) in panel.chunks_exact(cols).enumerate() {
@@ -359,7 +441,7 @@ impl<T: Real> BlockPair<'_, T> {
         cols: usize,
         TilePairs { slopes, close, .. }: &mut TilePairs<T>,
     ) {
-        let depth = self.batch.z.cols();
+        let depth = self.batch.rows.z.cols();
         let Some((out_i, out_j)) = &mut self.out else { return };
         for (r, row) in rows.enumerate() {
             for c in (0..cols).filter(|c| close[r * cols + c]) {
@@ -368,7 +450,7 @@ impl<T: Real> BlockPair<'_, T> {
                     continue;
                 }
                 let other = col + c;
-                let (x, y) = (self.batch.z.row(row), self.batch.z.row(other));
+                let (x, y) = (self.batch.rows.row(row), self.batch.rows.row(other));
                 let (i, j) = ((row - self.i.start) * depth, (other - self.j.start) * depth);
                 for k in 0..depth {
                     out_i.grad[i + k] += slope * (x[k] - y[k]);
@@ -437,7 +519,7 @@ impl<T: Real> Batch<'_, T> {
     /// grad += (-C) Z for the rows of a block.
     #[inline(always)]
     fn add_product(&self, slopes: Broadcast<T>, rows: Range<usize>, grad: &mut [T]) {
-        let depth = self.z.cols();
+        let depth = self.rows.z.cols();
         let b = Contiguous { data: self.centered, from: self.offsets.rows.range(rows) };
         let c = Output { data: grad, stride: depth, width: depth };
         T::dispatch(self.isa, Product { a: slopes, b, initial: Initial::Output, c });

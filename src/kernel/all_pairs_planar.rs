@@ -97,7 +97,7 @@ fn add_tile<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
         for (r, row) in rows.clone().enumerate() {
             let slope = s.load(&slopes[r * cols + v * S::LANES..][..S::LANES]);
             let some = s.nonzero(slope);
-            let own = block.batch.z.row(row);
+            let own = block.batch.rows.row(row);
             for k in 0..D {
                 let g = s.select(some, slope * (s.splat(own[k]) - other[k]), zero);
                 by_row[r][k] = by_row[r][k] + g;

@@ -44,4 +44,4 @@ impl<T: Real> Contrastive<T> {
     }
 }
 
-compiled_here!(Contrastive);
+compiled_here!(Contrastive, |loss| Some(loss.margin));

@@ -50,4 +50,4 @@ impl<T: Real> DoubleMargin<T> {
     }
 }
 
-compiled_here!(DoubleMargin);
+compiled_here!(DoubleMargin, |loss| Some(loss.push));

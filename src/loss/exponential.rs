@@ -47,4 +47,4 @@ impl<T: Real> Exponential<T> {
     }
 }
 
-compiled_here!(Exponential);
+compiled_here!(Exponential, |_| None);

@@ -43,6 +43,12 @@ pub trait PairLoss<T: Real>: Sync {
     /// the value with respect to the squared distance.
     fn eval<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F);
 
+    /// The distance beyond which dissimilar pairs cost nothing and have slope 0, where there is one:
+    /// calls on whole batches skip what is farther apart.
+    fn reach(&self) -> Option<T> {
+        None
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -67,6 +73,11 @@ pub trait BlockLoss<T: Real>: Sync {
     /// # Panics
     /// May panic where `d2`, `similar` and `values` differ in length.
     fn eval_block(&self, isa: Isa, d2: &mut [T], similar: &[bool], values: &mut [T]);
+
+    /// As [`PairLoss::reach`].
+    fn reach_block(&self) -> Option<T> {
+        None
+    }
 }
 
 impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
@@ -74,6 +85,10 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
         let len = d2.len();
         assert!(similar.len() == len && values.len() == len, "slices of a block differ in length");
         self.block(isa, d2, similar, values);
+    }
+
+    fn reach_block(&self) -> Option<T> {
+        self.reach()
     }
 }
 
@@ -118,10 +133,10 @@ fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s.store(value, values);
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula`, such that its block function
-/// is compiled in this crate. The loss of no element type stands for the family.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and a reach, such that its block
+/// function is compiled in this crate. The loss of no element type stands for the family.
 macro_rules! compiled_here {
-    ($loss:ident) => {
+    ($loss:ident, $reach:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
             fn eval<S: $crate::simd::Simd<T>>(
@@ -131,6 +146,11 @@ macro_rules! compiled_here {
                 similar: S::M,
             ) -> (S::F, S::F) {
                 self.formula(s, d2, similar)
+            }
+
+            fn reach(&self) -> Option<T> {
+                let reach: fn(&Self) -> Option<T> = $reach;
+                reach(self)
             }
 
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {
