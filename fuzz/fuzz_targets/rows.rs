@@ -1,11 +1,11 @@
-//! Losses and gradients of pairs by rows on every tier against a scalar oracle: see `Case::check`.
+//! Losses and gradients of pairs by rows on every tier against a scalar oracle: see `RowsCase::check`.
 
 #![no_main]
 
-use drlim_fuzz::Case;
+use drlim_fuzz::RowsCase;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|case: Case| {
+fuzz_target!(|case: RowsCase| {
     case.check::<f32>();
     case.check::<f64>();
 });

@@ -1,125 +1,300 @@
-//! The contrastive loss of rows in scalar f64, and how far from it a kernel may be.
+//! What calls on pairs should give, in scalar f64, and how far from it a kernel may be.
 
-use drlim::loss::Outcome;
-use drlim::{Isa, Mat, Real};
+use drlim::loss::{Kind, Outcome, Reduction, Sums};
+use drlim::{Isa, Real};
 
-/// One pair: its value, its slope, and the errors that rounding may leave in them.
-struct Pair {
-    value: f64,
-    value_error: f64,
-    slope: f64,
-    slope_error: f64,
+use crate::formulas::PairFormula;
+
+/// A number that a kernel has only up to an error. Where the error is infinite anything will do: so
+/// near the largest number that one order of operations overflows and another does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Approx {
+    pub x: f64,
+    pub error: f64,
 }
 
-impl Pair {
-    /// `d2` rounded to T, from differences rounded to T, as the kernels do: what overflows there
-    /// overflows here.
-    fn new<T: Real>(d2: f64, similar: bool, margin: f64, rounding: f64) -> Self {
-        if similar {
-            let value = d2 / 2.0;
-            return Pair { value, value_error: rounding * value, slope: 1.0, slope_error: 0.0 };
-        }
-        let d = d2.sqrt();
-        let gap = if d > margin { 0.0 } else { margin - d };
-        let error = if d > margin * (1.0 + rounding) { 0.0 } else { rounding * margin };
-        // At the threshold of the zero-distance rule either side of it is right.
-        let least = T::MIN_POSITIVE.to_f64();
-        let (slope, slope_error) = match d2 {
-            d2 if d2 < 0.5 * least => (0.0, 0.0),
-            d2 if d2 < 2.0 * least => (0.0, 2.0 * gap / d),
-            _ => (-gap / d, error / d),
-        };
-        Pair { value: gap * gap / 2.0, value_error: (gap + error) * error, slope, slope_error }
+impl Approx {
+    fn exact(x: f64) -> Self {
+        Approx { x, error: 0.0 }
     }
-}
 
-/// What one call should give.
-pub struct Expected {
-    pairs: usize,
-    similar: usize,
-    value: f64,
-    value_error: f64,
-    /// At least and at most so many values other than zero.
-    active: [u64; 2],
-    /// Gradients with respect to a and their errors; those with respect to b are their negatives.
-    grads: Vec<(f64, f64)>,
-}
-
-impl Expected {
-    /// The sum over pairs divided by `count`, gradients times `scale`.
-    pub fn new<T: Real>(
-        a: Mat<T>,
-        b: Mat<T>,
-        similar: &[bool],
-        margin: T,
-        scale: T,
-        count: usize,
-    ) -> Self {
-        let round = |x: f64| T::from_f64(x).to_f64();
-        let (eps, least) = (T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
-        let rounding = (a.cols() + 8) as f64 * eps;
-        let factor = round(scale.to_f64() / count as f64);
-        let mut sum = Expected {
-            pairs: similar.len(),
-            similar: similar.iter().filter(|&&similar| similar).count(),
-            value: 0.0,
-            value_error: 0.0,
-            active: [0, 0],
-            grads: Vec::with_capacity(a.rows() * a.cols()),
-        };
-        for ((a, b), &similar) in a.iter().zip(b.iter()).zip(similar) {
-            let differences = || a.iter().zip(b).map(|(a, b)| round(a.to_f64() - b.to_f64()));
-            let d2 = round(differences().map(|t| t * t).sum());
-            let pair = Pair::new::<T>(d2, similar, margin.to_f64(), rounding);
-            sum.value += pair.value;
-            sum.value_error += pair.value_error + least;
-            let surely = pair.value.is_nan() || pair.value > 2.0 * (pair.value_error + least);
-            let possibly = pair.value + pair.value_error != 0.0;
-            sum.active[0] += u64::from(surely);
-            sum.active[1] += u64::from(possibly);
-            sum.grads.extend(differences().map(|t| {
-                let grad = round(pair.slope * factor * t);
-                let error = (factor * pair.slope_error * t).abs() + 4.0 * eps * grad.abs();
-                (grad, error + least)
-            }));
+    /// Rounded to T, where all that underflows has an error of the smallest normal number; 0 alone
+    /// has none.
+    fn rounded<T: Real>(self) -> Self {
+        let half_of_largest = 2.0 / T::MIN_POSITIVE.to_f64();
+        let size = self.x.abs() + self.error;
+        let clearly_infinite = self.x.abs() - self.error > 4.0 * half_of_largest;
+        if self.error.is_nan() || size >= half_of_largest && size.is_finite() && !clearly_infinite {
+            return Approx { error: f64::INFINITY, ..self };
         }
-        // Kernels add up a block of 256 values in T; the plain sum here has an error too.
-        let addition = 256.0 * eps + a.rows() as f64 * f64::EPSILON;
-        sum.value_error = (sum.value_error + addition * sum.value) / count as f64;
-        sum.value /= count as f64;
-        sum
+        if size == 0.0 || !self.x.is_finite() {
+            return self;
+        }
+        let x = T::from_f64(self.x).to_f64();
+        let error = self.error + 2.0 * T::EPSILON.to_f64() * size + T::MIN_POSITIVE.to_f64();
+        if x.is_finite() { Approx { x, error } } else { Approx::exact(x) }
+    }
+
+    /// The product, rounded.
+    fn times<T: Real>(self, factor: f64) -> Self {
+        if self.error == f64::INFINITY {
+            return self;
+        }
+        Approx { x: self.x * factor, error: self.error * factor.abs() }.rounded::<T>()
+    }
+
+    /// Farther from 0 than its error: not 0 for sure.
+    fn surely_nonzero(self) -> bool {
+        self.x.is_nan() || self.x.abs() > 2.0 * self.error
+    }
+
+    fn possibly_nonzero(self) -> bool {
+        self.x != 0.0 || self.error != 0.0
     }
 
     /// # Panics
-    /// Where something is further off than its error, or NaN where it should not be or the reverse.
-    pub fn check<T: Real>(&self, outcome: &Outcome, [grad_a, grad_b]: &[Vec<T>; 2], isa: Isa) {
-        assert_eq!(
-            [outcome.pairs, outcome.similar],
-            [self.pairs as u64, self.similar as u64],
-            "{isa} {}: pairs, similar pairs",
+    /// Where `got` is further off than its error, or NaN where it should not be or the reverse.
+    pub fn check<T: Real>(self, got: f64, isa: Isa, what: &str, at: usize) {
+        let Approx { x, error } = self;
+        let same = got == x || got.is_nan() && x.is_nan();
+        let near = x.is_finite() && (got - x).abs() <= error;
+        assert!(
+            same || near || error == f64::INFINITY,
+            "{isa} {}: {what}[{at}] is {got:e}, expected {x:e} within {error:e}",
             T::NAME
         );
-        let [least, most] = self.active;
-        assert!(
-            (least..=most).contains(&outcome.active),
-            "{isa} {}: {} active pairs, expected {least}..={most}",
-            T::NAME,
-            outcome.active
-        );
-        close::<T>(outcome.value, (self.value, self.value_error), isa, "value", 0);
-        assert_eq!([grad_a.len(), grad_b.len()], [self.grads.len(); 2]);
-        for (i, &(grad, error)) in self.grads.iter().enumerate() {
-            close::<T>(grad_a[i].to_f64(), (grad, error), isa, "grad_a", i);
-            close::<T>(grad_b[i].to_f64(), (-grad, error), isa, "grad_b", i);
+    }
+}
+
+/// A sum of rounded terms, in any order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Total {
+    sum: Approx,
+    /// Of all finite terms.
+    size: f64,
+    terms: usize,
+}
+
+impl Total {
+    pub fn add(&mut self, term: Approx) {
+        self.sum.x += term.x;
+        self.sum.error += term.error;
+        self.size += if term.x.is_finite() { term.x.abs() } else { 0.0 };
+        self.terms += 1;
+    }
+
+    /// With the rounding of at most so many additions in T, and of all in f64.
+    pub fn rounded<T: Real>(self, additions: usize) -> Approx {
+        let additions = self.terms.min(additions) as f64 * T::EPSILON.to_f64();
+        let relative = additions + self.terms as f64 * f64::EPSILON;
+        // Sums of some terms may overflow where that of all does not.
+        let doubt = 2.0 * self.size >= 2.0 / T::MIN_POSITIVE.to_f64();
+        let error = if doubt { f64::INFINITY } else { self.sum.error + relative * self.size };
+        Approx { error, ..self.sum }
+    }
+}
+
+/// One pair, as the loss alone sees it.
+#[derive(Debug)]
+pub struct Pair {
+    pub similar: bool,
+    pub ignored: bool,
+    weight: Option<f64>,
+    /// a - b, rounded to T.
+    differences: Vec<f64>,
+    pub distance: Approx,
+    value: Approx,
+    slope: Approx,
+}
+
+impl Pair {
+    /// From differences and a d² rounded to T, as the kernels do: what overflows there overflows
+    /// here.
+    pub fn new<T: Real>(formula: PairFormula, a: &[T], b: &[T], similar: bool) -> Self {
+        let (eps, least) = (T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
+        let round = |x: f64| T::from_f64(x).to_f64();
+        let differences = a.iter().zip(b).map(|(a, b)| round(a.to_f64() - b.to_f64()));
+        let differences: Vec<f64> = differences.collect();
+        let d2: f64 = differences.iter().map(|t| t * t).sum();
+        let relative = (a.len() + 16) as f64 * eps;
+        // Each square may lose what lies below the smallest number of all.
+        let lost = differences.iter().filter(|t| **t != 0.0).count() as f64 * eps * least;
+        let doubtful = Approx { x: d2, error: relative * d2 }.rounded::<T>().error == f64::INFINITY;
+        let d2 = round(d2);
+        let nearby = [d2 * (1.0 - relative) - lost, d2 * (1.0 + relative) + lost];
+        let nearby = nearby.map(|d2| d2.max(0.0));
+        let nearby = if d2.is_nan() { [d2; 2] } else { nearby };
+        // The exponential function may underflow before it is multiplied by something large.
+        let [of_value, of_slope] = match formula {
+            PairFormula::Exponential { q } if !similar => [2.0 * q, 5.54 / d2.max(least).sqrt()],
+            _ => [0.0; 2],
+        };
+        // What the error of d² makes of a function, the function says itself.
+        let approx = |function: &dyn Fn(f64) -> f64, underflow: f64| {
+            let here = function(d2);
+            let spread = |there: f64| if there == here { 0.0 } else { (there - here).abs() };
+            let error = nearby.iter().map(|&d2| spread(function(d2))).sum::<f64>();
+            let error = error + 8.0 * eps * here.abs() + least * underflow;
+            let error = if here.is_finite() { error } else { 0.0 };
+            let error = if doubtful { f64::INFINITY } else { error };
+            Approx { x: here, error }.rounded::<T>()
+        };
+        Pair {
+            similar,
+            ignored: false,
+            weight: None,
+            distance: approx(&f64::sqrt, 0.0),
+            value: approx(&|d2| formula.value(d2, similar), of_value),
+            slope: approx(&|d2| formula.slope(d2, similar, least), of_slope),
+            differences,
+        }
+    }
+
+    pub fn weighted<T: Real>(self, weight: T) -> Self {
+        Pair { weight: Some(weight.to_f64()), ..self }
+    }
+
+    pub fn ignoring(self, ignored: bool) -> Self {
+        Pair { ignored, ..self }
+    }
+
+    /// The value, weight included; 0 where the pair is left out.
+    fn weighted_value<T: Real>(&self) -> Approx {
+        match self.weight {
+            _ if self.ignored => Approx::default(),
+            Some(weight) => self.value.times::<T>(weight),
+            None => self.value,
         }
     }
 }
 
-fn close<T: Real>(got: f64, (expected, error): (f64, f64), isa: Isa, what: &str, at: usize) {
-    let same = got == expected || got.is_nan() && expected.is_nan();
-    assert!(
-        same || expected.is_finite() && (got - expected).abs() <= error,
-        "{isa} {}: {what}[{at}] is {got:e}, expected {expected:e} within {error:e}",
-        T::NAME
-    );
+/// What one call on pairs should give.
+pub struct Expected {
+    pub pairs: Vec<Pair>,
+    reduction: Reduction,
+    /// The slopes that gradients are made of, once the sums are known.
+    slopes: Vec<Approx>,
+}
+
+impl Expected {
+    pub fn new(pairs: Vec<Pair>, reduction: Reduction) -> Self {
+        Expected { pairs, reduction, slopes: Vec::new() }
+    }
+
+    /// The value of a pair as it is written.
+    pub fn value<T: Real>(&self, i: usize) -> Approx {
+        self.pairs[i].weighted_value::<T>()
+    }
+
+    /// The slope of a pair as it is written.
+    pub fn slope(&self, i: usize) -> Approx {
+        self.slopes[i]
+    }
+
+    /// # Panics
+    /// Where the value, or a number of pairs, is not what it should be.
+    pub fn check_outcome<T: Real>(&self, outcome: &Outcome, isa: Isa) {
+        let (mut value, mut size) = (Approx::default(), 0.0);
+        let kinds = [outcome.sums.similar, outcome.sums.dissimilar];
+        for (kind, factor) in kinds.iter().zip(self.factors(&outcome.sums)) {
+            let similar = std::ptr::eq(kind, &kinds[0]);
+            let pairs = || self.pairs.iter().filter(|p| !p.ignored && p.similar == similar);
+            assert_eq!(kind.pairs, pairs().count() as u64, "{isa} {}: pairs", T::NAME);
+            let values = || pairs().map(Pair::weighted_value::<T>);
+            let least = values().filter(|value| value.surely_nonzero()).count() as u64;
+            let most = values().filter(|value| value.possibly_nonzero()).count() as u64;
+            let name = T::NAME;
+            let active = kind.active;
+            assert!((least..=most).contains(&active), "{isa} {name}: {active} of {least}..={most}");
+            let mut total = Total::default();
+            values().for_each(|value| total.add(value));
+            // Kernels add up a block of 256 values in T.
+            let sum = total.rounded::<T>(256);
+            sum.check::<T>(kind.sum, isa, "sum", usize::from(!similar));
+            value.x += sum.x * factor;
+            value.error += if factor == 0.0 { 0.0 } else { sum.error * factor.abs() };
+            size += (sum.x * factor).abs();
+        }
+        if size.is_finite() {
+            value.error += 8.0 * f64::EPSILON * size;
+        }
+        value.check::<T>(outcome.value, isa, "value", 0);
+        let [similar, dissimilar] = kinds;
+        assert_eq!(outcome.pairs, similar.pairs + dissimilar.pairs);
+        assert_eq!(outcome.similar, similar.pairs);
+        assert_eq!(outcome.active, similar.active + dissimilar.active);
+    }
+
+    /// What sums of similar and of dissimilar pairs are multiplied by.
+    fn factors(&self, sums: &Sums) -> [f64; 2] {
+        let Sums { similar, dissimilar } = *sums;
+        let over = |count: u64| if count == 0 { 1.0 } else { 1.0 / count as f64 };
+        let both = |of: fn(Kind) -> u64| [over(of(similar) + of(dissimilar)); 2];
+        match self.reduction {
+            Reduction::Sum => [1.0; 2],
+            Reduction::Mean => both(|kind| kind.pairs),
+            Reduction::MeanNonZero => both(|kind| kind.active),
+            Reduction::Balanced => [over(similar.pairs), over(dissimilar.pairs)],
+            Reduction::BalancedNonZero => [over(similar.active), over(dissimilar.active)],
+            Reduction::Factors { similar, dissimilar } => [similar, dissimilar],
+            other => panic!("{other:?} is new"),
+        }
+    }
+
+    /// Multiplies slopes by factors and weights, given the sums that a call has found, which have
+    /// been checked.
+    pub fn weigh<T: Real>(&mut self, sums: &Sums, scale: T) {
+        let factors = self.factors(sums);
+        let factors = factors.map(|f| T::from_f64(scale.to_f64() * f).to_f64());
+        let late = matches!(self.reduction, Reduction::MeanNonZero | Reduction::BalancedNonZero);
+        let slope = |pair: &Pair| {
+            let factor = factors[usize::from(!pair.similar)];
+            match pair.weight {
+                _ if pair.ignored => Approx::default(),
+                None => pair.slope.times::<T>(factor),
+                // A list multiplies by factors that are known late at last, rows do not; what is lost
+                // between differs.
+                Some(weight) if late => {
+                    let [one, other] = [[weight, factor], [factor, weight]]
+                        .map(|[x, y]| pair.slope.times::<T>(x).times::<T>(y));
+                    let differ = if one.x == other.x { 0.0 } else { (one.x - other.x).abs() };
+                    let differ = if differ.is_nan() { f64::INFINITY } else { differ };
+                    let differ = if one.x.is_nan() && other.x.is_nan() { 0.0 } else { differ };
+                    Approx { error: one.error.max(other.error) + differ, ..one }
+                }
+                Some(weight) => pair.slope.times::<T>(factor).times::<T>(weight),
+            }
+        };
+        self.slopes = self.pairs.iter().map(slope).collect();
+    }
+
+    /// Element k of the gradient of the first row of a pair; that of the second is its negative.
+    pub fn gradient<T: Real>(&self, i: usize, k: usize) -> Approx {
+        if self.pairs[i].ignored {
+            return Approx::default();
+        }
+        self.slopes[i].times::<T>(self.pairs[i].differences[k])
+    }
+
+    /// The same as a term of a sum. A fused operation adds a product that alone would overflow, which
+    /// may meet an infinity of the other sign: anything will do then.
+    pub fn term<T: Real>(&self, i: usize, k: usize) -> Approx {
+        let term = self.gradient::<T>(i, k);
+        let factors = [self.slopes[i].x, self.pairs[i].differences[k]];
+        match !term.x.is_finite() && factors.iter().all(|factor| factor.is_finite()) {
+            true => Approx { error: f64::INFINITY, ..term },
+            false => term,
+        }
+    }
+
+    /// # Panics
+    /// Where the gradients of a pair by rows are not what they should be.
+    pub fn check_row<T: Real>(&self, i: usize, [grad_a, grad_b]: [&[T]; 2], isa: Isa) {
+        for k in 0..grad_a.len() {
+            let Approx { x, error } = self.gradient::<T>(i, k);
+            let at = i * grad_a.len() + k;
+            Approx { x, error }.check::<T>(grad_a[k].to_f64(), isa, "grad_a", at);
+            Approx { x: -x, error }.check::<T>(grad_b[k].to_f64(), isa, "grad_b", at);
+        }
+    }
 }

@@ -335,7 +335,7 @@ impl<'a, T: Real, I: Iterator<Item = &'a [T]>, F: Fn() -> I> Kernel<T> for Spher
         let mut largest = T::ZERO;
         for row in (self.rows)() {
             let d2 = squared_distance(s, row, self.center);
-            if !(d2 <= largest) {
+            if d2 > largest || d2.is_nan() {
                 largest = d2;
             }
             if largest.is_nan() {

@@ -424,8 +424,8 @@ impl<T: Real> BlockPair<'_, T> {
         for (r, row) in rows.enumerate() {
             for (c, &norm) in norms.iter().enumerate() {
                 let limit = T::from_f64(CLOSE) * (self.batch.norms[row] + norm);
-                // Written such that a NaN is close.
-                close[r * cols + c] = !(d2[r * cols + c] >= limit);
+                let d2 = d2[r * cols + c];
+                close[r * cols + c] = d2 < limit || d2.is_nan() || limit.is_nan();
             }
         }
         true

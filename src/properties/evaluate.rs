@@ -42,6 +42,8 @@ pub(super) struct Tolerance {
     pub value: f64,
     /// Of any element of its gradients.
     pub gradient: f64,
+    /// The size of the terms that gradients are the sums of.
+    pub terms: f64,
 }
 
 /// Roundings on the way through a formula.
@@ -90,12 +92,14 @@ pub(super) fn tolerance<T: Real, U: Real, const N: usize, E: Evaluate<T, N> + ?S
             }
         }
     }
-    let terms = slopes.iter().zip(slope_errors).zip(distances);
-    let gradient = terms.map(|((slope, error), d)| {
+    let mut tolerance = Tolerance { value: value_error, ..Tolerance::default() };
+    for ((slope, error), d) in slopes.iter().zip(slope_errors).zip(distances) {
         // A slope times a difference, each with its own error, and the sum of two such.
-        (error + 4.0 * epsilon * slope.abs()) * d + slope.abs() * 2.0 * cols.sqrt() * moved
-    });
-    Tolerance { value: value_error, gradient: gradient.sum() }
+        let of_slope = (error + 4.0 * epsilon * slope.abs()) * d;
+        tolerance.gradient += of_slope + slope.abs() * 2.0 * cols.sqrt() * moved;
+        tolerance.terms += slope.abs() * d;
+    }
+    tolerance
 }
 
 /// Compares two numbers; a NaN is near nothing.

@@ -73,7 +73,7 @@ pub trait Properties<T: Real, const N: usize>: Evaluate<T, N> {
                     let coarse = (far_above[i] - far_below[i]) / (4.0 * steps[i]);
                     // The curvature of a function shows in how two steps differ. That of a loss
                     // without a derivative here would show too, and is not excused.
-                    let curved = (numeric - coarse).abs().min(1e-3 * numeric.abs());
+                    let curved = (numeric - coarse).abs().min(1e-3 * of_values.terms);
                     let rounded = of_values.value / steps[i];
                     let got = results.grads[m].wide_row(i)[k];
                     let what = format_args!("the gradient of row {i} of input {m}, element {k},");

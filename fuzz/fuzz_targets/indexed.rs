@@ -1,0 +1,12 @@
+//! Losses and gradients of lists of pairs on every tier against a scalar oracle: see
+//! `IndexedCase::check`.
+
+#![no_main]
+
+use drlim_fuzz::IndexedCase;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|case: IndexedCase| {
+    case.check::<f32>();
+    case.check::<f64>();
+});
