@@ -454,7 +454,7 @@ where
                     let center = if at % d == 0 { labels[at / d] as f64 * apart } else { 0.0 };
                     center + random.between::<f64>(-1e-3, 1e-3)
                 });
-                batch.z[50 * d] = batch.z[50 * d] + poison;
+                batch.z[50 * d] += poison;
                 let similar = Similar::Labels(&labels);
                 let (bounded, unbounded) =
                     (T::contrastive(MARGIN), Unbounded(T::contrastive(MARGIN)));
