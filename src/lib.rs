@@ -25,8 +25,11 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | compute losses and gradients of pairs | [`batch`], [`loss`] |
-//! | write a loss of your own | [`loss::PairLoss`] |
+//! | compute losses and gradients of pairs by rows | [`batch::rows`](batch::rows()) |
+//! | the same for a list of pairs, triplets, every pair of a batch | [`batch::indexed`](batch::indexed()), [`batch::triplet_rows`], [`batch::all_pairs`](batch::all_pairs()) |
+//! | find a formula by name, or a reduction | [`loss`], [`loss::Reduction`] |
+//! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`] |
+//! | measure distances alone | [`batch::row_distances`] |
 //! | build a network, or a layer of your own | [`nn`] |
 //! | train | [`siamese`], [`pairs`], [`optim`] |
 //! | check a gradient | [`gradcheck`] |

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use drlim::batch::{
-    Distance, IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, indexed,
-    row_distances, row_distances_backward, rows, triplet_rows,
+    AllPairsScratch, Distance, RowsOut, Triplets, TripletsOut, all_pairs, row_distances,
+    row_distances_backward, rows, triplet_rows,
 };
 use drlim::loss::{Objective, Pairing, TripletObjective};
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
@@ -32,15 +32,10 @@ pub fn by_rows<'p, T: Element>(
 
 /// Every pair of a labelled batch once.
 pub fn by_labels<T: Element>(cx: &Cx, objective: &Objective<T>, z: Mat<T>) -> Got<T> {
-    let [n, cols] = z.shape();
-    let pairs: Vec<(u32, u32)> =
-        (0..n as u32).flat_map(|i| (i + 1..n as u32).map(move |j| (i, j))).collect();
-    let list = PairList::new(n, &pairs).unwrap();
-    let kinds = list.kinds(Similar::Labels(&LABELS)).unwrap();
-    let mut grad = vec![T::NAN; n * cols];
-    let out = IndexedOut::grad(MatMut::new(&mut grad, n, cols).unwrap());
-    let pairing = kinds.pairing();
-    let outcome = indexed(cx, objective, z, &list, pairing, out, &mut Scratch::new()).unwrap();
+    let mut grad = vec![T::NAN; z.rows() * z.cols()];
+    let to = Some(MatMut::new(&mut grad, z.rows(), z.cols()).unwrap());
+    let (similar, mut scratch) = (Similar::Labels(&LABELS), AllPairsScratch::new());
+    let outcome = all_pairs(cx, objective, z, similar, to, &mut scratch).unwrap();
     Got { value: objective.scale.to_f64() * outcome.value, grad }
 }
 
