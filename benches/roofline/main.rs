@@ -144,13 +144,15 @@ impl Runner {
 
     /// Times two things in turn, so that both see the same machine: the first may be its limit.
     fn time_in_turn(&self, mut a: impl FnMut(), mut b: impl FnMut()) -> [Times; 2] {
-        const BUDGET: Duration = Duration::from_millis(350);
+        const BUDGET: Duration = Duration::from_millis(200);
         let mut seconds = [Vec::new(), Vec::new()];
         let start = Instant::now();
         loop {
             seconds[0].push(time(&mut a));
             seconds[1].push(time(&mut b));
-            if self.test || (start.elapsed() > BUDGET && seconds[0].len() >= 5) {
+            // Three runs of what takes long, five at least of everything else.
+            let least = if start.elapsed() > 4 * BUDGET { 3 } else { 5 };
+            if self.test || (start.elapsed() > BUDGET && seconds[0].len() >= least) {
                 break;
             }
         }
