@@ -129,7 +129,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let workspace = Workspace::training(&net, samples)?;
         let dz = vec![T::ZERO; samples * net.output().len()];
         let gradient = vec![T::ZERO; net.params().len()];
-        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::new());
+        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::with_room(max_pairs));
         Ok(Siamese { net, optimizer, max_pairs, workspace, dz, gradient, batch, scratch })
     }
 
@@ -160,28 +160,30 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
 
     /// One step on the pairs of rows (x1_i, x2_i): forward, loss, backward, optimizer.
     ///
-    /// `x1` and `x2` have a row for each element of `similar`, at most `max_pairs`, and the width of
-    /// the network's input. Where an argument is refused, no parameter has changed.
-    pub fn step(
+    /// `x1` and `x2` have a row for each pair of `pairing`, at most `max_pairs`, and the width of the
+    /// network's input. Where an argument is refused, no parameter has changed.
+    pub fn step<'p>(
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
         rate: f64,
         x1: Mat<T>,
         x2: Mat<T>,
-        similar: &[bool],
+        pairing: impl Into<Pairing<'p, T>>,
     ) -> Result<Outcome> {
-        let expected = [similar.len(), self.net.input().len()];
+        let pairing = pairing.into();
+        let expected = [pairing.len(), self.net.input().len()];
         check_shape("step", "x1", x1.shape(), expected, "similar x the network's input")?;
         check_shape("step", "x2", x2.shape(), expected, "as x1")?;
-        let pairs = similar.len();
-        self.check_pairs(pairs)?;
+        let pairs = pairing.len();
+        pairing.check("step", pairs, "as similar")?;
+        self.check_room("step", "similar", pairs)?;
         self.workspace.fill_input(x1.iter().chain(x2.iter()));
         let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
         let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
         let dz = &mut self.dz[..2 * pairs * z.cols()];
         let (dz1, dz2) = MatMut::new(dz, 2 * pairs, z.cols())?.split_rows_at(pairs);
-        let outcome = rows(cx, objective, z1, z2, similar, RowsOut::grads(dz1, dz2))?;
+        let outcome = rows(cx, objective, z1, z2, pairing, RowsOut::grads(dz1, dz2))?;
         self.descend(cx, rate, 2 * pairs)?;
         Ok(outcome)
     }
@@ -206,7 +208,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         check_shape("step_pairs", "data", data.shape(), expected, "the network's input")?;
         pairing.check("step_pairs", pairs.len(), "as pairs")?;
         check_pairs(data.rows(), pairs)?;
-        self.check_pairs(pairs.len())?;
+        self.check_room("step_pairs", "pairs", pairs.len())?;
         self.batch.set(pairs)?;
         let Batch { samples, list, .. } = &self.batch;
         let n = samples.len();
@@ -220,12 +222,12 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     }
 
     /// Refuses more pairs than there is room for.
-    fn check_pairs(&self, pairs: usize) -> Result<()> {
-        if pairs > self.max_pairs {
-            let (call, arg, expected) = ("step", "similar", self.max_pairs);
-            return Err(Error::Length { call, arg, got: pairs, expected, like: "at most" });
+    fn check_room(&self, call: &'static str, arg: &'static str, got: usize) -> Result<()> {
+        let expected = self.max_pairs;
+        if got > expected {
+            return Err(Error::Length { call, arg, got, expected, like: "at most" });
         }
-        self.net.check_workspace("step", &self.workspace, 2 * pairs)
+        self.net.check_workspace(call, &self.workspace, 2 * got)
     }
 
     /// Backward from the gradient of `samples` embeddings, and the optimizer's step.

@@ -56,7 +56,7 @@ fn train(cx: &Cx, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let fit = Fit { epochs, rate: &rate };
     // Batches larger than the workspace are refused before anything changes.
     let error = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on);
-    assert!(matches!(error, Err(Error::Length { arg: "similar", got: 20, expected: 10, .. })));
+    assert!(matches!(error, Err(Error::Length { arg: "pairs", got: 20, expected: 10, .. })));
     assert_eq!(siamese.net().params(), network().params());
 
     let mut siamese = Siamese::new(network(), Adam::new(), 20).unwrap();
@@ -201,7 +201,7 @@ fn what_does_not_belong_together_is_refused_and_changes_nothing() {
     for (rate, pairs, similar, expected) in [
         (0.1, &two[..], &[true][..], "similar has 1 elements, expected 2"),
         (0.1, &[(0, 1), (60, 2)], &[true; 2], "pairs[1] is 60, expected an index below 60"),
-        (0.1, &[(0, 1); 3], &[true; 3], "similar has 3 elements, expected 2 (at most)"),
+        (0.1, &[(0, 1); 3], &[true; 3], "pairs has 3 elements, expected 2 (at most)"),
         (-0.1, &two, &[true; 2], "rate is -0.1"),
         (f64::NAN, &two, &[true; 2], "rate is NaN"),
     ] {

@@ -4,25 +4,26 @@
 
 use std::ops::Add;
 
-use super::task_rows;
-use crate::cx::Cx;
+use super::{MOST_TASKS, task_rows};
+use crate::cx::{Cx, Par};
 use crate::error::{Result, check_len, check_shape};
 use crate::graph::{Similar, check_samples};
 use crate::kernel::all_pairs::{
-    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, Kinds, MOST_ROWS, NO_CLASS, Rows,
-    Spheres, tile_cols,
+    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, CenterRows, Kinds, MOST_ROWS,
+    NO_CLASS, Radius, Rows, Spheres, SumRows, tile_cols,
 };
 use crate::kernel::all_pairs_planar::PlanarBlockPair;
 use crate::kernel::planar::WIDEST;
-use crate::kernel::rows::squared_distance;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
 use crate::real::Real;
-use crate::simd::{Kernel, Simd};
+use crate::simd::Kernel;
 
-/// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs, at most
-/// 3 B D elements and 256 bytes in `f32` or 512 in `f64` a row, and is then used again.
+/// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
+/// again. That is 3 B D elements, up to an eighth of them more for the centres of classes, some 24 bytes
+/// a row, and a block of 128 x 128 slopes for each task of a round: 256 bytes a row in `f32`, 512 in
+/// `f64`, for batches of 1024 rows and more (four blocks at most for smaller ones).
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
     /// Rows by place, and places by row: in a call, rows of a class are neighbours.
@@ -57,8 +58,15 @@ impl<T: Real> AllPairsScratch<T> {
 /// value = reduction of l_ij over i < j         grad_i = sum over j of f_ij slope_ij (z_i - z_j)
 /// ```
 ///
-/// Nothing of size B x B exists at any time. Distances are formed by subtraction, so close pairs
-/// keep their relative precision, and so do their parts of the gradient.
+/// Nothing of size B x B exists at any time. Distances are formed by subtraction, so close pairs keep
+/// their relative precision. The gradient comes from products of rows and slopes, whose rounding is
+/// relative to the rows' distances r from the batch's mean: a pair at distance d gets its part to
+/// within some eps r/d. Pairs closer than about r/1000 are added by their differences instead, and lose
+/// nothing.
+///
+/// A pair whose slope is 0 contributes nothing to the gradient, also where a row is infinite (by rows
+/// and lists, 0 times infinity is the NaN that it is in IEEE arithmetic). What lies beyond the
+/// [`reach`](crate::loss::PairLoss::reach) of the loss may be skipped, which changes no bit.
 ///
 /// `grad` is B x D and overwritten, where it is given. Refused where a shape does not match or B
 /// does not fit in a `u32`; nothing has been written then.
@@ -99,6 +107,7 @@ pub fn all_pairs<T: Real>(
         check_shape("all_pairs", "grad", grad.shape(), z.shape(), "as z")?;
     }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
+    let cx = &Cx { par: if is_small(z) { Par::Serial } else { cx.par }, ..*cx };
     order_rows(similar, scratch);
     let rows = Rows { z, order: &scratch.order };
     pack_panels(cx, rows, &mut scratch.panels);
@@ -124,6 +133,13 @@ pub fn all_pairs<T: Real>(
     Ok(Outcome::new(reduction, sums))
 }
 
+/// Whether all pairs are so little work that the calling thread does it sooner alone.
+fn is_small<T>(z: Mat<T>) -> bool {
+    const LEAST_WORK: usize = 1 << 21;
+    let pairs = z.rows().saturating_mul(z.rows());
+    pairs.saturating_mul(z.cols().max(8)) < LEAST_WORK
+}
+
 /// A call whose arguments have been checked.
 struct Call<'c, 'o, T> {
     cx: &'c Cx,
@@ -147,7 +163,7 @@ impl<T: Real> Call<'_, '_, T> {
         if gradient {
             resize_to_zero(&mut scratch.grad, n * d);
             resize_to_zero(&mut scratch.slope_sums, n);
-            let len = blocks.div_ceil(2) * BLOCK_OF_SLOPES;
+            let len = if d > WIDEST { blocks.div_ceil(2) * BLOCK_OF_SLOPES } else { 0 };
             scratch.slopes.resize(scratch.slopes.len().max(len), T::ZERO);
         }
         let AllPairsScratch {
@@ -219,37 +235,41 @@ impl<T: Real> Call<'_, '_, T> {
         }
     }
 
-    /// The rows without the mean of those that are finite, and their squared lengths: see
-    /// [`Batch::centered`].
+    /// The rows without their mean: see [`Batch::centered`]. (Any point near the rows would do.)
     fn center(&self, scratch: &mut AllPairsScratch<T>) {
         let [n, d] = self.z.shape();
         if d <= WIDEST {
             return;
         }
-        let mean = mean(self.z.iter(), d);
         let AllPairsScratch { order, classes, centered, norms, .. } = scratch;
-        resize_to_zero(centered, n * d);
-        resize_to_zero(norms, n);
         let rows = Rows { z: self.z, order };
         let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
+        let places = |block: usize| block * height..((block + 1) * height).min(n);
+        let blocks = n.div_ceil(height);
+        let sum = |block: usize, ()| {
+            let mut sum = vec![T::ZERO; d];
+            let count = self.dispatch(SumRows { rows, places: places(block), sum: &mut sum });
+            (sum, count)
+        };
+        let add = |(mut one, count): (Vec<T>, u64), (other, more): (Vec<T>, u64)| {
+            one.iter_mut().zip(&other).for_each(|(one, &other)| *one += other);
+            (one, count + more)
+        };
+        let (mut mean, count) = sum_blocks(self.cx.par, blocks, (), sum, add);
+        divide(&mut mean, count);
+        resize_to_zero(centered, n * d);
+        resize_to_zero(norms, n);
         let output = (Chunks(centered, height * d), Chunks(norms, height));
-        for_blocks(self.cx.par, n.div_ceil(height), output, |block, (centered, norms)| {
+        for_blocks(self.cx.par, blocks, output, |block, (centered, norms)| {
             let (centered, norms): (Chunks<T>, Chunks<T>) = (centered, norms);
-            for (i, (to, norm)) in centered.0.chunks_exact_mut(d).zip(norms.0).enumerate() {
-                let place = block * height + i;
-                let row = rows.row(place);
-                if classes.get(place) == Some(&NO_CLASS) {
-                    continue;
-                }
-                if !is_finite(row) {
-                    *norm = T::from_f64(f64::NAN);
-                    continue;
-                }
-                for ((to, &x), &mean) in to.iter_mut().zip(row).zip(&mean) {
-                    *to = x - mean;
-                }
-                *norm = to.iter().fold(T::ZERO, |sum, &x| sum + x * x);
-            }
+            self.dispatch(CenterRows {
+                rows,
+                first: block * height,
+                classes,
+                mean: &mean,
+                centered: centered.0,
+                norms: norms.0,
+            });
         });
     }
 
@@ -262,15 +282,25 @@ impl<T: Real> Call<'_, '_, T> {
         let count = known.checked_sub(1).map_or(0, |last| classes[last] as usize + 1);
         resize_to_zero(radii, if count * LEAST_ROWS <= known { count } else { 0 });
         resize_to_zero(centers, radii.len() * d);
-        let starts = |class: usize| classes.partition_point(|&other| (other as usize) < class);
-        let output = (Chunks(radii, 1), Chunks(centers, d));
-        for_blocks(self.cx.par, output.0.0.len(), output, |class, (radius, center)| {
-            let (radius, center): (Chunks<T>, Chunks<T>) = (radius, center);
-            let places = || (starts(class)..starts(class + 1)).map(|place| rows.row(place));
-            center.0.copy_from_slice(&mean(places(), d));
-            let sphere = Sphere { rows: places, center: center.0 };
-            radius.0[0] = T::dispatch(self.cx.isa, sphere);
+        let start = |class: usize| classes.partition_point(|&other| (other as usize) < class);
+        let at_once = radii.len().div_ceil(MOST_TASKS).max(1);
+        let blocks = radii.len().div_ceil(at_once);
+        let output = (Chunks(radii, at_once), Chunks(centers, at_once * d));
+        for_blocks(self.cx.par, blocks, output, |block, (radii, centers)| {
+            let (radii, centers): (Chunks<T>, Chunks<T>) = (radii, centers);
+            let spheres = radii.0.iter_mut().zip(centers.0.chunks_exact_mut(d.max(1)));
+            for (class, (radius, center)) in (block * at_once..).zip(spheres) {
+                let places = start(class)..start(class + 1);
+                let sum = SumRows { rows, places: places.clone(), sum: &mut *center };
+                let count = self.dispatch(sum);
+                divide(center, count);
+                *radius = self.dispatch(Radius { rows, places, center });
+            }
         });
+    }
+
+    fn dispatch<K: Kernel<T>>(&self, kernel: K) -> K::Output {
+        T::dispatch(self.cx.isa, kernel)
     }
 
     /// grad_i = (C 1)_i z_i - (C Z)_i, each row to its place.
@@ -303,47 +333,14 @@ impl<T: Real> Call<'_, '_, T> {
 
 fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
     buffer.clear();
+    buffer.reserve_exact(len);
     buffer.resize(len, T::ZERO);
 }
 
-fn is_finite<T: Real>(row: &[T]) -> bool {
-    row.iter().all(|x| x.is_finite())
-}
-
-/// The mean of the rows that are finite.
-fn mean<'a, T: Real>(rows: impl Iterator<Item = &'a [T]>, d: usize) -> Vec<T> {
-    let mut sums = vec![0.0; d];
-    let mut count = 0_u64;
-    for row in rows.filter(|row| is_finite(row)) {
-        count += 1;
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.to_f64());
-    }
-    sums.into_iter().map(|sum| T::from_f64(sum / count.max(1) as f64)).collect()
-}
-
-/// The radius of a sphere around `center` that holds all rows; NaN where one of them is not finite.
-struct Sphere<'a, T, F> {
-    rows: F,
-    center: &'a [T],
-}
-
-impl<'a, T: Real, I: Iterator<Item = &'a [T]>, F: Fn() -> I> Kernel<T> for Sphere<'_, T, F> {
-    type Output = T;
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> T {
-        let mut largest = T::ZERO;
-        for row in (self.rows)() {
-            let d2 = squared_distance(s, row, self.center);
-            if d2 > largest || d2.is_nan() {
-                largest = d2;
-            }
-            if largest.is_nan() {
-                break;
-            }
-        }
-        largest.sqrt()
-    }
+/// From a sum of rows to their mean.
+fn divide<T: Real>(sum: &mut [T], count: u64) {
+    let share = T::from_f64(1.0 / count.max(1) as f64);
+    sum.iter_mut().for_each(|x| *x = *x * share);
 }
 
 /// Rows of a block: a function of the batch alone, since it decides the order of addition. Eight
@@ -416,12 +413,16 @@ fn count(similar: Similar, classes: &[u32]) -> Sums {
 fn pack_panels<T: Real>(cx: &Cx, rows: Rows<T>, panels: &mut Vec<T>) {
     let (n, depth, cols) = (rows.order.len(), rows.z.cols(), tile_cols::<T>(cx.isa));
     let size = cols * depth;
-    let blocks = n.div_ceil(cols);
-    resize_to_zero(panels, blocks * size);
-    for_blocks(cx.par, blocks, Chunks(panels, size), |block, panel: Chunks<T>| {
-        for (c, place) in (block * cols..n.min((block + 1) * cols)).enumerate() {
+    resize_to_zero(panels, n.div_ceil(cols) * size);
+    let at_once = task_rows(n, depth.saturating_mul(2 * size_of::<T>())).div_ceil(cols);
+    let blocks = n.div_ceil(at_once * cols);
+    for_blocks(cx.par, blocks, Chunks(panels, at_once * size), |block, panels: Chunks<T>| {
+        let first = block * at_once * cols;
+        for place in first..n.min(first + at_once * cols) {
+            let panel = &mut panels.0[(place - first) / cols * size..][..size];
+            let c = (place - first) % cols;
             for (k, &x) in rows.row(place).iter().enumerate() {
-                panel.0[k * cols + c] = x;
+                panel[k * cols + c] = x;
             }
         }
     });

@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use crate::error::{Result, check_len};
+use crate::error::Result;
 use crate::graph::check_samples;
+use crate::loss::Pairing;
 use crate::real::Real;
 
 /// The places of the hard pairs in a list of pairs, ascending: the similar ones that are farther
 /// apart than the nearest dissimilar pair, and the dissimilar ones that are closer than the farthest
 /// similar pair (the online contrastive rule, as in sentence-transformers).
 ///
-/// `distances` and `similar` have an element for each pair; any distance that grows with the
-/// Euclidean one will do. Where a kind is missing, no pair of the other kind is hard. A pair whose
+/// `distances` and `pairing` have an element for each pair; any distance that grows with the
+/// Euclidean one will do. Pairs that are left out set no bound and are never hard; weights are not
+/// looked at. Where a kind is missing, no pair of the other kind is hard. A pair whose
 /// distance is NaN is always hard, so that the NaN is not lost, and sets no bound for others.
 ///
 /// ```
@@ -40,17 +42,24 @@ use crate::real::Real;
 /// ```
 ///
 /// Refused where the lengths differ, or do not fit in a `u32`.
-pub fn hard_pairs<T: Real>(distances: &[T], similar: &[bool]) -> Result<Vec<u32>> {
-    check_len("hard_pairs", "similar", similar.len(), distances.len(), "as distances")?;
+pub fn hard_pairs<'p, T: Real>(
+    distances: &[T],
+    pairing: impl Into<Pairing<'p, T>>,
+) -> Result<Vec<u32>> {
+    let pairing = pairing.into();
+    pairing.check("hard_pairs", distances.len(), "as distances")?;
     check_samples(distances.len())?;
-    let pairs = || distances.iter().zip(similar);
+    let left_out = |place: usize| pairing.ignored.is_some_and(|ignored| ignored[place]);
+    let pairs = || {
+        let all = distances.iter().zip(pairing.similar).enumerate();
+        all.filter(|&(place, _)| !left_out(place)).map(|(i, (&d, &similar))| (i, d, similar))
+    };
     // Comparisons with NaN are false, so a NaN is neither nearest nor farthest.
     let mut nearest_dissimilar = None;
     let mut farthest_similar = None;
-    for (&d, &similar) in pairs() {
+    for (_, d, similar) in pairs().filter(|(_, d, _)| !d.is_nan()) {
         let bound = if similar { &mut farthest_similar } else { &mut nearest_dissimilar };
-        let better = bound.is_none_or(|b| if similar { d > b } else { d < b });
-        if better && !d.is_nan() {
+        if bound.is_none_or(|bound| if similar { d > bound } else { d < bound }) {
             *bound = Some(d);
         }
     }
@@ -59,6 +68,6 @@ pub fn hard_pairs<T: Real>(distances: &[T], similar: &[bool]) -> Result<Vec<u32>
         true => nearest_dissimilar.is_some_and(|bound| d > bound),
         false => farthest_similar.is_some_and(|bound| d < bound),
     };
-    let places = pairs().enumerate().filter(|(_, (d, similar))| hard(**d, **similar));
-    Ok(places.map(|(place, _)| place as u32).collect())
+    let hard = pairs().filter(|&(_, d, similar)| hard(d, similar));
+    Ok(hard.map(|(place, _, _)| place as u32).collect())
 }

@@ -64,6 +64,11 @@ impl<T: Real> Scratch<T> {
     pub fn new() -> Self {
         Scratch::default()
     }
+
+    /// With room for so many pairs, so that no call on as many allocates.
+    pub fn with_room(pairs: usize) -> Self {
+        Scratch { slopes: vec![T::ZERO; pairs] }
+    }
 }
 
 /// Loss and gradient of pairs (i, j) of the rows of `z`, B x D, in any order and with any repeats.
@@ -76,7 +81,8 @@ impl<T: Real> Scratch<T> {
 /// value = reduction of w_p l_p     grad_i = sum over the pairs p of row i: f_p w_p slope_p (z_i - z_other)
 /// ```
 ///
-/// The gradient of a row is added up in the list's order, whatever the number of threads.
+/// The gradient of a row is added up in the list's order, whatever the number of threads. Under a
+/// reduction over non-zero values the slopes are scaled when all are known; nothing is measured twice.
 ///
 /// Refused where a shape does not match; nothing has been written then.
 ///

@@ -62,7 +62,7 @@ impl<'a, T: Real> Rows<'a, T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Spheres<'a, T> {
     pub centers: Mat<'a, T>,
-    /// NaN for a class with a row that is not finite.
+    /// Not finite for a class with a row that is not.
     pub radii: &'a [T],
     pub reach: T,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Batch<'a, T> {
     /// The rows in panels of [`tile_cols`]: element k of row c of a panel is at `k * cols + c`.
     pub panels: &'a [T],
     /// The rows without their mean, and their squared lengths; empty where no gradient is asked for.
-    /// Rows that are not finite are 0 here, of length NaN; rows in no pair are 0.
+    /// Rows whose length is not finite are 0 here, of length NaN; rows in no pair are 0.
     pub centered: &'a [T],
     pub norms: &'a [T],
     pub offsets: &'a BlockOffsets,
@@ -234,7 +234,7 @@ impl<T: Real> BlockPair<'_, T> {
         });
         if self.out.is_some() {
             if any_close {
-                self.add_close(rows.clone(), col, cols, pairs);
+                self.add_close(s, rows.clone(), col, pairs);
             }
             for (r, slopes) in pairs.slopes(height, cols).chunks_exact(cols).enumerate() {
                 let start = (at[0] + r) * MOST_ROWS + at[1];
@@ -394,7 +394,7 @@ impl<T: Real> BlockPair<'_, T> {
     }
 
     /// Which pairs are much closer than their rows are long, or hold a row whose norm is NaN because
-    /// it is not finite; whether there are any.
+    /// its length is not finite; whether there are any.
     #[inline(always)]
     fn find_close<S: Simd<T>>(
         &self,
@@ -433,15 +433,15 @@ impl<T: Real> BlockPair<'_, T> {
 
     /// Adds the gradients of close pairs by themselves, and takes their slopes out of the tile. A slope
     /// of 0 contributes nothing, whatever the difference is.
-    #[inline(never)]
-    fn add_close(
+    #[inline(always)]
+    fn add_close<S: Simd<T>>(
         &mut self,
+        s: S,
         rows: Range<usize>,
         col: usize,
-        cols: usize,
         TilePairs { slopes, close, .. }: &mut TilePairs<T>,
     ) {
-        let depth = self.batch.rows.z.cols();
+        let (depth, cols) = (self.batch.rows.z.cols(), 2 * S::LANES);
         let Some((out_i, out_j)) = &mut self.out else { return };
         for (r, row) in rows.enumerate() {
             for c in (0..cols).filter(|c| close[r * cols + c]) {
@@ -450,15 +450,18 @@ impl<T: Real> BlockPair<'_, T> {
                     continue;
                 }
                 let other = col + c;
-                let (x, y) = (self.batch.rows.row(row), self.batch.rows.row(other));
+                let inputs = [self.batch.rows.row(row), self.batch.rows.row(other)];
                 let (i, j) = ((row - self.i.start) * depth, (other - self.j.start) * depth);
-                for k in 0..depth {
-                    out_i.grad[i + k] += slope * (x[k] - y[k]);
-                }
-                let out = out_j.as_mut().unwrap_or(&mut *out_i);
-                for k in 0..depth {
-                    out.grad[j + k] += slope * (y[k] - x[k]);
-                }
+                // Among the rows of a block the other row comes behind this one.
+                let (grad_i, grad_j) = match out_j {
+                    Some(out_j) => (&mut out_i.grad[i..], &mut out_j.grad[j..]),
+                    None => {
+                        let (before, from) = out_i.grad.split_at_mut(j);
+                        (&mut before[i..], from)
+                    }
+                };
+                let grads = [&mut grad_i[..depth], &mut grad_j[..depth]];
+                add_difference(s, slope, inputs, grads);
             }
         }
     }
@@ -523,5 +526,122 @@ impl<T: Real> Batch<'_, T> {
         let b = Contiguous { data: self.centered, from: self.offsets.rows.range(rows) };
         let c = Output { data: grad, stride: depth, width: depth };
         T::dispatch(self.isa, Product { a: slopes, b, initial: Initial::Output, c });
+    }
+}
+
+/// grad_x += slope (x - y), grad_y -= slope (x - y)
+#[inline(always)]
+fn add_difference<T: Real, S: Simd<T>>(
+    s: S,
+    slope: T,
+    [x, y]: [&[T]; 2],
+    [grad_x, grad_y]: [&mut [T]; 2],
+) {
+    let slope = s.splat(slope);
+    for at in (0..x.len()).step_by(S::LANES) {
+        let lanes = at..(at + S::LANES).min(x.len());
+        let g = slope * (s.load(&x[lanes.clone()]) - s.load(&y[lanes.clone()]));
+        let (to_x, to_y) = (&mut grad_x[lanes.clone()], &mut grad_y[lanes]);
+        s.store(s.load(to_x) + g, to_x);
+        s.store(s.load(to_y) - g, to_y);
+    }
+}
+
+/// Adds the rows at some places that are finite to `sum`; returns how many they are.
+pub(crate) struct SumRows<'a, T> {
+    pub rows: Rows<'a, T>,
+    pub places: Range<usize>,
+    pub sum: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for SumRows<'_, T> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> u64 {
+        let mut count = 0;
+        for place in self.places {
+            let row = self.rows.row(place);
+            // x - x is 0, and NaN where x is not finite.
+            let zeros = row.chunks(S::LANES).fold(s.splat(T::ZERO), |zeros, x| {
+                let x = s.load(x);
+                zeros + (x - x)
+            });
+            if s.sum(zeros).is_nan() {
+                continue;
+            }
+            count += 1;
+            for (sum, x) in self.sum.chunks_mut(S::LANES).zip(row.chunks(S::LANES)) {
+                s.store(s.load(sum) + s.load(x), sum);
+            }
+        }
+        count
+    }
+}
+
+/// The radius of a sphere around `center` that holds the rows at some places; not finite where one of
+/// them is not.
+pub(crate) struct Radius<'a, T> {
+    pub rows: Rows<'a, T>,
+    pub places: Range<usize>,
+    pub center: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Radius<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> T {
+        let mut largest = T::ZERO;
+        for place in self.places {
+            let d2 = squared_distance(s, self.rows.row(place), self.center);
+            if d2 > largest || d2.is_nan() {
+                largest = d2;
+            }
+            if largest.is_nan() {
+                break;
+            }
+        }
+        largest.sqrt()
+    }
+}
+
+/// Rows without a mean, and their squared lengths: see [`Batch::centered`].
+pub(crate) struct CenterRows<'a, T> {
+    pub rows: Rows<'a, T>,
+    pub first: usize,
+    /// By place, or empty.
+    pub classes: &'a [u32],
+    pub mean: &'a [T],
+    pub centered: &'a mut [T],
+    pub norms: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for CenterRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let out = self.centered.chunks_exact_mut(self.mean.len()).zip(self.norms);
+        for (place, (to, norm)) in (self.first..).zip(out) {
+            *norm = T::ZERO;
+            if self.classes.get(place) == Some(&NO_CLASS) {
+                to.fill(T::ZERO);
+                continue;
+            }
+            let row = self.rows.row(place);
+            let mut squares = s.splat(T::ZERO);
+            let inputs = row.chunks(S::LANES).zip(self.mean.chunks(S::LANES));
+            for (to, (x, mean)) in to.chunks_mut(S::LANES).zip(inputs) {
+                let x = s.load(x) - s.load(mean);
+                squares = s.fma(x, x, squares);
+                s.store(x, to);
+            }
+            *norm = s.sum(squares);
+            if !norm.is_finite() {
+                to.fill(T::ZERO);
+                *norm = T::from_f64(f64::NAN);
+            }
+        }
     }
 }

@@ -43,6 +43,10 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                     continue;
                 }
                 let block = &self.0;
+                if let Some(skipped) = block.skip(s, rows.clone(), col) {
+                    sums = sums + skipped;
+                    continue;
+                }
                 sums =
                     sums + block.evaluate::<S, ROWS>(s, rows.clone(), col, &mut pairs, |_, _| {});
                 if block.out.is_some() {

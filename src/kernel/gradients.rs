@@ -77,8 +77,13 @@ impl<T: Real, const K: usize> Cut<T, K> {
         out: [&mut [T]; N],
         past_caches: bool,
     ) {
-        let offset = |grad: &[T]| grad.as_ptr().align_offset(S::LANES * size_of::<T>());
-        if past_caches && out.iter().all(|grad| offset(grad) == offset(out[0])) {
+        // Streamed vectors lie a multiple of vectors behind the first one of them, which lies behind
+        // `at` where the end of a row waits, and behind a head that is cut off otherwise.
+        let offset = |grad: &[T]| to_aligned::<T, S>(&grad[self.at..]);
+        let alike = out.iter().all(|grad| offset(grad) == offset(out[0]));
+        let waiting = self.at < first * cols;
+        let streamable = offset(out[0]).is_some_and(|offset| !waiting || offset == 0);
+        if past_caches && alike && streamable {
             self.run::<S, N, true>(s, forces, [first, cols], slopes, out);
         } else {
             self.run::<S, N, false>(s, forces, [first, cols], slopes, out);
@@ -114,7 +119,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
                 store::<T, S, N, STREAMED>(s, forces.at(s, here, at, S::LANES), &mut out, at);
                 at += S::LANES;
             } else {
-                let head = out[0][at..].as_ptr().align_offset(S::LANES * size_of::<T>()).min(cols);
+                let head = to_aligned::<T, S>(&out[0][at..]).unwrap_or(0);
                 if head > 0 {
                     // A whole vector, of which the end is written again.
                     store::<T, S, N, false>(s, forces.at(s, next, at, S::LANES), &mut out, at);
@@ -159,6 +164,13 @@ impl<T: Real, const K: usize> Cut<T, K> {
     }
 }
 
+/// Elements up to the next address that is aligned to a vector; none where there is no such address,
+/// because elements are not aligned to their own size.
+#[inline(always)]
+fn to_aligned<T: Real, S: Simd<T>>(from: &[T]) -> Option<usize> {
+    Some(from.as_ptr().align_offset(S::LANES * size_of::<T>())).filter(|&at| at < S::LANES)
+}
+
 /// Row `i` of each slice. (A loop, since `map` of an array is a function by itself, which has none of
 /// the tier's features where it is not inlined.)
 #[inline(always)]
@@ -192,8 +204,9 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
         let to = &mut out[at..at + S::LANES];
         if STREAMED {
             debug_assert!(to.as_ptr().align_offset(S::LANES * size_of::<T>()) == 0);
-            // SAFETY: `to` is a vector's room, a multiple of vectors behind an aligned element; the
-            // caller fences.
+            // SAFETY: `to` is a vector's room, a multiple of vectors behind an aligned element, which
+            // `Cut::rows` has made sure of; the caller fences, else other threads may read old values
+            // (never memory that is not theirs).
             unsafe { s.stream(vector, to.as_mut_ptr()) }
         } else {
             s.store(vector, to);

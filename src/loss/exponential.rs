@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::pair::compiled_here;
-use crate::error::{Result, check_positive};
+use crate::error::{Error, Result, check_positive};
 use crate::real::Real;
 use crate::simd::Simd;
 use crate::simd::math::exp;
@@ -23,9 +23,14 @@ pub struct Exponential<T> {
 }
 
 impl<T: Real> Exponential<T> {
-    /// Refused where `bound` is not finite and positive.
+    /// Refused where `bound` is not finite and positive, or 2Q or 4/Q overflows.
     pub fn new(bound: T) -> Result<Self> {
         check_positive("bound", bound.to_f64())?;
+        let two = T::ONE + T::ONE;
+        if !(two * bound).is_finite() || !((two + two) / bound).is_finite() {
+            let (arg, got) = ("bound", bound.to_f64());
+            return Err(Error::Value { arg, got, expected: "such that 2Q and 4/Q are finite" });
+        }
         Ok(Exponential { bound })
     }
 

@@ -22,8 +22,9 @@ use crate::real::Real;
 /// | `BalancedNonZero` | S_s / A_s + S_d / A_d |
 /// | `Factors` | similar S_s + dissimilar S_d |
 ///
-/// Numbers of active pairs are known only when all values are: a call with gradients then measures
-/// the batch twice.
+/// Numbers of active pairs are known only when all values are. Calls by rows and on all pairs then
+/// measure the batch twice where gradients are asked for: that reads more, but writes each gradient
+/// once, with its factor, where a scaling at the end would read and write all of them again.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Reduction {
@@ -199,7 +200,9 @@ impl<'l, T: Real> TripletObjective<'l, T> {
     }
 
     /// The same with another reduction: `Sum`, `Mean` or `MeanNonZero`. The others are refused,
-    /// because a triplet is neither similar nor dissimilar.
+    /// because a triplet is neither similar nor dissimilar. (Parts of a batch on several machines take
+    /// the gradient of a sum, [`scaled`](TripletObjective::scaled) by the second of
+    /// [`Reduction::factors`] of the total.)
     pub fn reduced(self, reduction: Reduction) -> Result<Self> {
         match reduction {
             Reduction::Sum | Reduction::Mean | Reduction::MeanNonZero => {
