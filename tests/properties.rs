@@ -16,8 +16,8 @@ use common::formulas::{PairFormula, TripletFormula};
 use common::{Element, tiers};
 use drlim::batch::{RowsOut, rows};
 use drlim::loss::{
-    BlockLoss, BlockTripletLoss, Contrastive, Objective, PairLoss, SquaredTriplet, TripletLoss,
-    TripletMargin,
+    BlockLoss, BlockTripletLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential,
+    LinearHinge, Objective, PairLoss, SquaredHinge, SquaredTriplet, TripletLoss, TripletMargin,
 };
 use drlim::properties::{
     Batch, Embeddings, PairBatch, PairCheck, Properties, TripletBatch, TripletCheck, embeddings,
@@ -533,4 +533,35 @@ fn batches_of_one_s_own_are_checked_for_their_shapes() {
     assert!(TripletBatch::new([of(3), of(3), of(2)], 1).is_err());
     let empty = PairBatch::new([of(0), of(0)], vec![], 1).unwrap();
     assert!(empty.is_empty() && PairCheck::new(&Fault::None).all(&empty).is_ok());
+}
+
+/// A margin of squared distances, said to be one of distances.
+struct ReachesTooFar;
+
+impl PairLoss<f64> for ReachesTooFar {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+        let gap = s.hinge(s.splat(4.0) - d2);
+        let value = s.splat(0.5) * s.select(similar, d2, gap);
+        (value, s.select(similar, s.splat(1.0), -s.step(gap)))
+    }
+
+    fn reach(&self) -> Option<f64> {
+        Some(1.0)
+    }
+}
+
+#[test]
+fn a_loss_that_pushes_beyond_its_reach_is_caught() {
+    let error = PairCheck::new(&ReachesTooFar).reach().unwrap_err();
+    assert!(error.to_string().contains("a reach of 1, but value"), "{error}");
+    for loss in [
+        Box::new(SquaredHinge::new(4.0).unwrap()) as Box<dyn BlockLoss<f64>>,
+        Box::new(CosineContrastive::new(0.5).unwrap()),
+        Box::new(LinearHinge::new(0.5, 2.0).unwrap()),
+        Box::new(DoubleMargin::new(0.5, 2.0).unwrap()),
+        Box::new(Exponential::new(1.0).unwrap()),
+    ] {
+        PairCheck::new(&*loss).reach().unwrap();
+    }
 }

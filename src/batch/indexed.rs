@@ -9,6 +9,7 @@ use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::blocks::{PairBlocks, PairLayout, PerPair};
 use crate::kernel::indexed::{IndexedGradient, IndexedPairs, IndexedPlanar};
+use crate::kernel::planar::WIDEST;
 use crate::kernel::tally::WeighSlopes;
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
@@ -24,8 +25,7 @@ pub struct IndexedOut<'a, T> {
 impl<'a, T> IndexedOut<'a, T> {
     /// Nothing: the value alone.
     pub fn none() -> Self {
-        let per_pair = PerPair { distances: None, values: None, slopes: None };
-        IndexedOut { grad: None, per_pair }
+        IndexedOut { grad: None, per_pair: PerPair::default() }
     }
 
     /// The gradient with respect to the matrix, of its shape. Rows that are in no pair get 0.
@@ -182,7 +182,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
             match z.cols() {
                 1 => self.run(factors, pairing, part, IndexedPlanar::<T, 1> { z, pairs }),
                 2 => self.run(factors, pairing, part, IndexedPlanar::<T, 2> { z, pairs }),
-                3 => self.run(factors, pairing, part, IndexedPlanar::<T, 3> { z, pairs }),
+                WIDEST => self.run(factors, pairing, part, IndexedPlanar::<T, WIDEST> { z, pairs }),
                 _ => self.run(factors, pairing, part, IndexedPairs { z, pairs }),
             }
         };

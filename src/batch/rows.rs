@@ -37,8 +37,7 @@ pub struct RowsOut<'a, T> {
 impl<'a, T> RowsOut<'a, T> {
     /// Nothing: the value alone.
     pub fn none() -> Self {
-        let per_pair = PerPair { distances: None, values: None, slopes: None };
-        RowsOut { grads: None, per_pair }
+        RowsOut { grads: None, per_pair: PerPair::default() }
     }
 
     /// The gradients with respect to `a` and `b`, each of their shape.

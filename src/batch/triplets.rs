@@ -67,7 +67,7 @@ pub struct TripletsOut<'a, T> {
 impl<'a, T> TripletsOut<'a, T> {
     /// Nothing: the value alone.
     pub fn none() -> Self {
-        let per_triplet = PerTriplet { distances: None, values: None, slopes: None };
+        let per_triplet = PerTriplet { distances: None, third: None, values: None, slopes: None };
         TripletsOut { grads: None, per_triplet }
     }
 
@@ -79,6 +79,13 @@ impl<'a, T> TripletsOut<'a, T> {
     /// Also the Euclidean distances of the anchor from positive and negative, N elements each.
     pub fn distances(mut self, positive: &'a mut [T], negative: &'a mut [T]) -> Self {
         self.per_triplet.distances = Some([positive, negative]);
+        self
+    }
+
+    /// Also the Euclidean distances of positive and negative, N elements, which losses that swap look
+    /// at; for others they are measured for this alone.
+    pub fn third_distances(mut self, distances: &'a mut [T]) -> Self {
+        self.per_triplet.third = Some(distances);
         self
     }
 
@@ -137,11 +144,12 @@ pub fn triplet_rows<T: Real>(
     {
         check_shape("triplet_rows", arg, grad.shape(), shape, "as anchor")?;
     }
-    let PerTriplet { distances, values, slopes } = &per_triplet;
+    let PerTriplet { distances, third, values, slopes } = &per_triplet;
     let distances = distances.iter().flatten().map(|out| ("distances", out.len()));
+    let third = third.iter().map(|out| ("third_distances", out.len()));
     let slopes = slopes.iter().flatten().map(|out| ("slopes", out.len()));
     let values = values.iter().map(|out| ("values", out.len()));
-    for (arg, len) in distances.chain(slopes).chain(values) {
+    for (arg, len) in distances.chain(third).chain(slopes).chain(values) {
         check_len("triplet_rows", arg, len, n, "the rows of anchor")?;
     }
     let sloped = grads.is_some() || per_triplet.slopes.is_some();
@@ -163,10 +171,12 @@ struct Call<'c, 'o, 't, T> {
     triplets: Triplets<'t, T>,
 }
 
-/// The parts of a task.
-type Parts<'a, T> = (Option<[RowBlocks<'a, T>; 3]>, PerTripletParts<'a, T>);
-type PerTripletParts<'a, T> =
-    (Option<[Chunks<'a, T>; 2]>, (Option<Chunks<'a, T>>, Option<[Chunks<'a, T>; 3]>));
+/// The gradients of a task, its distances d(a,p) and d(a,n), its third distances and values, and its
+/// slopes.
+type Parts<'a, T> = (
+    (Option<[RowBlocks<'a, T>; 3]>, Option<[Chunks<'a, T>; 2]>),
+    ([Option<Chunks<'a, T>>; 2], Option<[Chunks<'a, T>; 3]>),
+);
 
 impl<T: Real> Call<'_, '_, '_, T> {
     /// One pass over all triplets, cut into tasks.
@@ -178,13 +188,13 @@ impl<T: Real> Call<'_, '_, '_, T> {
         let height = task_rows(n, bytes_per_row);
         let step = step::<T>(3, cols, past_caches && grads.is_some());
         let grads = grads.map(|grads| grads.map(|grad| RowBlocks(grad, height)));
-        let PerTriplet { distances, values, slopes } = per_triplet;
+        let PerTriplet { distances, third, values, slopes } = per_triplet;
         let chunks = |out| Chunks(out, height);
-        let per_triplet = (
-            distances.map(|out| out.map(chunks)),
-            (values.map(chunks), slopes.map(|out| out.map(chunks))),
+        let output = (
+            (grads, distances.map(|out| out.map(chunks))),
+            ([third, values].map(|out| out.map(chunks)), slopes.map(|out| out.map(chunks))),
         );
-        let task = |block: usize, (grads, (distances, (values, slopes))): Parts<T>| {
+        let task = |block: usize, ((grads, distances), ([third, values], slopes)): Parts<T>| {
             let (start, end) = (block * height, ((block + 1) * height).min(n));
             let kernel = TripletRows {
                 isa: self.cx.isa,
@@ -195,6 +205,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 factor,
                 per_triplet: PerTriplet {
                     distances: distances.map(|out| out.map(|out| out.0)),
+                    third: third.map(|out| out.0),
                     values: values.map(|out| out.0),
                     slopes: slopes.map(|out| out.map(|out| out.0)),
                 },
@@ -204,7 +215,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
             };
             T::dispatch(self.cx.isa, Fenced { kernel, past_caches })
         };
-        sum_blocks(self.cx.par, n.div_ceil(height), (grads, per_triplet), task, |a, b| a + b)
+        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
 }
 

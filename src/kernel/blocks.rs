@@ -35,11 +35,16 @@ pub(crate) trait PairLayout<T: Real> {
 }
 
 /// What is written for each pair, as far as somebody asks for it.
-#[derive(Default)]
 pub(crate) struct PerPair<'a, T> {
     pub distances: Option<&'a mut [T]>,
     pub values: Option<&'a mut [T]>,
     pub slopes: Option<&'a mut [T]>,
+}
+
+impl<T> Default for PerPair<'_, T> {
+    fn default() -> Self {
+        PerPair { distances: None, values: None, slopes: None }
+    }
 }
 
 /// Values, and on request slopes and gradients, of the pairs of a layout.

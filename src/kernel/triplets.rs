@@ -18,10 +18,11 @@ use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What is written for each triplet, as far as somebody asks for it.
-#[derive(Default)]
 pub(crate) struct PerTriplet<'a, T> {
     /// d(a,p) and d(a,n).
     pub distances: Option<[&'a mut [T]; 2]>,
+    /// d(p,n).
+    pub third: Option<&'a mut [T]>,
     pub values: Option<&'a mut [T]>,
     /// Of d(a,p), d(a,n) and d(p,n).
     pub slopes: Option<[&'a mut [T]; 3]>,
@@ -100,10 +101,17 @@ impl<T: Real> TripletRows<'_, T> {
         values: &mut [T],
         cut: &mut Cut<T, 3>,
     ) {
-        self.squared_distances(s, some.clone(), swaps, [&mut *ap, &mut *an, &mut *pn]);
+        let third = swaps || self.per_triplet.third.is_some();
+        self.squared_distances(s, some.clone(), third, [&mut *ap, &mut *an, &mut *pn]);
         if let Some([p, n]) = &mut self.per_triplet.distances {
             square_roots(s, ap, &mut p[some.clone()]);
             square_roots(s, an, &mut n[some.clone()]);
+        }
+        if let Some(third) = &mut self.per_triplet.third {
+            square_roots(s, pn, &mut third[some.clone()]);
+        }
+        if !swaps {
+            pn.fill(T::ZERO);
         }
         self.loss.eval_block(self.isa, [&mut *ap, &mut *an, &mut *pn], values);
         if !swaps {
@@ -132,14 +140,14 @@ impl<T: Real> TripletRows<'_, T> {
         &self,
         s: S,
         triplets: Range<usize>,
-        swaps: bool,
+        third: bool,
         [ap, an, pn]: [&mut [T]; 3],
     ) {
         for (k, i) in triplets.enumerate() {
             let [a, p, n] = self.rows(i);
             ap[k] = squared_distance(s, a, p);
             an[k] = squared_distance(s, a, n);
-            pn[k] = if swaps { squared_distance(s, p, n) } else { T::ZERO };
+            pn[k] = if third { squared_distance(s, p, n) } else { T::ZERO };
         }
     }
 

@@ -81,6 +81,26 @@ impl<'l, T: Real> PairCheck<'l, T> {
     }
 }
 
+impl<T: Real> PairCheck<'_, T> {
+    /// Dissimilar pairs beyond the [`reach`](crate::loss::PairLoss::reach) of the loss have value 0 and
+    /// slope 0, as calls on whole batches rely on. Holds where the loss has none.
+    pub fn reach(&self) -> TestCaseResult {
+        let Some(reach) = self.loss.reach_block() else { return Ok(()) };
+        for multiple in [1.001, 1.1, 1.5, 3.0, 100.0] {
+            let d = reach * T::from_f64(multiple);
+            let (mut slope, mut value) = ([d * d], [T::from_f64(f64::NAN)]);
+            self.loss.eval_block(self.cx.isa, &mut slope, &[false], &mut value);
+            if value[0] != T::ZERO || slope[0] != T::ZERO {
+                let [value, slope] = [value[0], slope[0]];
+                let what =
+                    format!("a reach of {reach}, but value {value} and slope {slope} at {d}");
+                return Err(TestCaseError::fail(what));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<T: Real> Properties<T, 2> for PairCheck<'_, T> {}
 
 impl<T: Real> Evaluate<T, 2> for PairCheck<'_, T> {
@@ -105,7 +125,8 @@ impl<T: Real> Evaluate<T, 2> for PairCheck<'_, T> {
 
     fn own(&self, batch: &PairBatch<T>) -> TestCaseResult {
         self.swap(batch)?;
-        self.list(batch)
+        self.list(batch)?;
+        self.reach()
     }
 }
 

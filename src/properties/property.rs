@@ -33,8 +33,8 @@ pub trait Properties<T: Real, const N: usize>: Evaluate<T, N> {
     /// All that a loss of distances must have: [`gradient`](Properties::gradient),
     /// [`permutation`](Properties::permutation), [`translation`](Properties::translation),
     /// [`rotation`](Properties::rotation), [`additivity`](Properties::additivity),
-    /// [`descent`](Properties::descent), and of pairs [`swap`](super::PairCheck::swap) and
-    /// [`list`](super::PairCheck::list).
+    /// [`descent`](Properties::descent), and of pairs [`swap`](super::PairCheck::swap),
+    /// [`list`](super::PairCheck::list) and [`reach`](super::PairCheck::reach).
     fn all(&self, batch: &Batch<T, N>) -> TestCaseResult {
         self.gradient(batch)?;
         self.permutation(batch)?;
