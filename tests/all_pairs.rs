@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use common::element::{bits, same};
 use common::oracle::{self, squared_distance};
 use common::{Element, Guarded, Random, tiers};
@@ -141,9 +143,22 @@ fn agrees_with_the_oracle_at_every_shape() {
     agrees_at_every_shape::<f64>();
 }
 
-fn agrees_for_every_similar_set<T: Element>() {
+/// Eight blocks of as many rows as one has at most, the last of them of few.
+fn agrees_with_large_blocks<T: Element>() {
+    let labels = labels(900, 11);
+    let batch = Batch::<T>::random([900, 6], 12);
+    batch.check(Reduction::BalancedNonZero, Similar::Labels(&labels), 60.0);
+}
+
+#[test]
+fn agrees_with_the_oracle_where_blocks_are_largest() {
+    agrees_with_large_blocks::<f32>();
+    agrees_with_large_blocks::<f64>();
+}
+
+fn agrees_for_every_similar_set<T: Element>(d: usize) {
     let n = 140;
-    let batch = Batch::<T>::random([n, 19], 3);
+    let batch = Batch::<T>::random([n, d], 3);
     let ring: Vec<(u32, u32)> = (0..n as u32).map(|i| (i, (i * 31 + 1) % n as u32)).collect();
     let ring: Vec<_> = ring.into_iter().filter(|(i, j)| i != j).collect();
     let graph = Graph::from_pairs(n, &ring).unwrap();
@@ -173,8 +188,11 @@ fn agrees_for_every_similar_set<T: Element>() {
 
 #[test]
 fn agrees_for_labels_graphs_and_every_reduction() {
-    agrees_for_every_similar_set::<f32>();
-    agrees_for_every_similar_set::<f64>();
+    // Up to three elements a row take another course.
+    for d in [1, 2, 3, 19] {
+        agrees_for_every_similar_set::<f32>(d);
+        agrees_for_every_similar_set::<f64>(d);
+    }
 }
 
 /// The gradient of close pairs is as good as that of differences, however far they are from the
@@ -264,8 +282,8 @@ fn a_collapsed_batch_costs_the_margin_and_has_no_gradient() {
 
 /// With `poison` at one coordinate of a row every output depends on it through a dissimilar pair; the
 /// rows of a class that has only similar pairs with it depend on it in that coordinate alone.
-fn poisoned<T: Element>() {
-    let (n, d, row, k) = (70, 20, 37, 11);
+fn poisoned<T: Element>(d: usize) {
+    let (n, row, k) = (70, 37, d / 2);
     for isa in tiers() {
         let mut batch = Batch::<T>::random([n, d], 5);
         batch.z[row * d + k] = T::NAN;
@@ -312,13 +330,20 @@ fn poisoned<T: Element>() {
             };
             assert!(expected, "gradient {at} is {g} on {isa}");
         }
+        let apart: Vec<i64> = (0..n as i64).collect();
+        let (_, grad) = batch.run(&serial(isa), Reduction::Sum, Similar::Labels(&apart));
+        assert!(grad[row * d..][..d].iter().all(|&g| g == T::ZERO), "the row far away on {isa}");
+        assert!(grad.iter().all(|g| g.is_finite()), "a slope of 0 times infinity on {isa}");
     }
 }
 
 #[test]
 fn nan_and_infinity_reach_what_depends_on_them_and_nothing_else() {
-    poisoned::<f32>();
-    poisoned::<f64>();
+    // Up to three elements a row take another course, to the same end.
+    for d in [1, 2, 3, 20] {
+        poisoned::<f32>(d);
+        poisoned::<f64>(d);
+    }
 }
 
 fn independent_of_threads<T: Element>() {
@@ -486,4 +511,72 @@ where
 fn skipping_what_is_out_of_reach_changes_no_bit() {
     skipping_changes_nothing::<f32>();
     skipping_changes_nothing::<f64>();
+}
+
+/// A loss that counts the pairs it sees, and says how far it reaches where it is asked to.
+struct Counting<T> {
+    loss: Box<dyn BlockLoss<T>>,
+    bounded: bool,
+    seen: AtomicU64,
+}
+
+macro_rules! counting {
+    ($t:ident) => {
+        impl BlockLoss<$t> for Counting<$t> {
+            fn eval_block(&self, isa: Isa, d2: &mut [$t], similar: &[bool], values: &mut [$t]) {
+                self.seen.fetch_add(d2.len() as u64, Ordering::Relaxed);
+                self.loss.eval_block(isa, d2, similar, values);
+            }
+            fn reach_block(&self) -> Option<$t> {
+                self.loss.reach_block().filter(|_| self.bounded)
+            }
+        }
+    };
+}
+counting!(f32);
+counting!(f64);
+
+fn skips_by_distance<T: Element>(d: usize)
+where
+    Counting<T>: BlockLoss<T>,
+{
+    let n = 400;
+    let all = (n * (n - 1) / 2) as u64;
+    let labels = labels(n, 16);
+    let similar = Similar::Labels(&labels);
+    for (isa, gradient) in tiers().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+        let case = format!("{d} columns in {} on {isa}, gradient {gradient}", T::NAME);
+        // The classes lie on a line, each within 1e-3.
+        let seen = |apart: f64, bounded: bool| {
+            let mut random = Random::new(10);
+            let batch = Batch::<T>::new([n, d], |at| {
+                let center = if at % d == 0 { labels[at / d] as f64 * apart } else { 0.0 };
+                center + random.between::<f64>(-1e-3, 1e-3)
+            });
+            let loss = Counting { loss: T::contrastive(MARGIN), bounded, seen: AtomicU64::new(0) };
+            let objective = Objective::sum(&loss);
+            let mut grad = vec![T::NAN; n * d];
+            let to = gradient.then(|| MatMut::new(&mut grad, n, d).unwrap());
+            let mut scratch = AllPairsScratch::new();
+            let outcome = all_pairs(&serial(isa), &objective, batch.z(), similar, to, &mut scratch);
+            assert_eq!(outcome.unwrap().pairs, all, "{case}");
+            loss.seen.into_inner()
+        };
+        // What fills tiles up is seen as well.
+        let whole = seen(0.01, false);
+        assert!(whole >= all, "{case}: only {whole} of {all} pairs are seen");
+        assert_eq!(seen(0.01, true), whole, "{case}: near classes");
+        assert_eq!(seen(10.0, false), whole, "{case}: no reach is known");
+        let far = seen(10.0, true);
+        assert!(
+            far < all / 2,
+            "{case}: {far} of {all} pairs are seen, though most are out of reach"
+        );
+    }
+}
+
+#[test]
+fn pairs_out_of_reach_are_not_even_measured() {
+    skips_by_distance::<f32>(20);
+    skips_by_distance::<f64>(20);
 }

@@ -2,11 +2,12 @@
 //!
 //! `pml_contrastive` and `pml_triplet` are pytorch-metric-learning's `ContrastiveLoss()` and
 //! `TripletMarginLoss(margin=0.2)` on a batch `x` (B x D) with `labels`: all its pairs or triplets, written out
-//! here. `cosine_contrastive` is the contrastive loss of sentence-transformers on rows `a` and `b`.
+//! here; the pairs also as one call of `all_pairs`. `cosine_contrastive` is the contrastive loss of sentence-transformers on rows `a` and `b`.
 //! Each holds `value` and gradients by the rows before they are normalised.
 
 use drlim::batch::{
-    IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, indexed, rows, triplet_rows,
+    AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, all_pairs,
+    indexed, rows, triplet_rows,
 };
 use drlim::loss::{
     CosineContrastive, LinearHinge, Objective, Reduction, TripletMargin, TripletObjective,
@@ -60,7 +61,8 @@ fn contrastive<T: Element>(reference: &Reference, case: &str, cx: Cx) {
     let pairs: Vec<(u32, u32)> =
         (0..n as u32).flat_map(|i| (i + 1..n as u32).map(move |j| (i, j))).collect();
     let list = PairList::new(n, &pairs).unwrap();
-    let kinds = list.kinds(Similar::Labels(reference.integers(case, "labels"))).unwrap();
+    let similar = Similar::Labels(reference.integers(case, "labels"));
+    let kinds = list.kinds(similar).unwrap();
     let loss = LinearHinge::new(T::ZERO, T::ONE).unwrap();
     let objective = Objective::sum(&loss).reduced(Reduction::BalancedNonZero);
     let mut dz = vec![T::NAN; n * d];
@@ -68,7 +70,14 @@ fn contrastive<T: Element>(reference: &Reference, case: &str, cx: Cx) {
     let pairing = kinds.pairing();
     let outcome = indexed(&cx, &objective, z, &list, pairing, out, &mut Scratch::new()).unwrap();
     reference.compare(case, "value", &[T::from_f64(outcome.value)], &by);
-    reference.compare(case, "grad", &unit.backward(&cx, &dz), &by);
+    // The same pairs, without a list of them.
+    let mut of_all = vec![T::NAN; n * d];
+    let to = Some(MatMut::new(&mut of_all, n, d).unwrap());
+    let all = all_pairs(&cx, &objective, z, similar, to, &mut AllPairsScratch::new()).unwrap();
+    reference.compare(case, "value", &[T::from_f64(all.value)], &format!("{by}, all_pairs"));
+    for (dz, by) in [(dz, by.clone()), (of_all, format!("{by}, all_pairs"))] {
+        reference.compare(case, "grad", &unit.backward(&cx, &dz), &by);
+    }
 }
 
 fn triplet<T: Element>(reference: &Reference, case: &str, cx: Cx) {

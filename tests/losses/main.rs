@@ -1,0 +1,81 @@
+//! Every loss against its scalar formula, through calls by rows: values and slopes at the distances
+//! where a formula changes its course, all reductions, weights, pairs left out, outputs on request,
+//! and what is refused. On every tier, in both precisions, for rows of any length and stride, within
+//! the caches and past them.
+
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::formulas::PairFormula;
+use common::{Element, tiers};
+use drlim::loss::Reduction;
+use drlim::{Cx, Isa, Par};
+
+/// A test of each check in both precisions.
+macro_rules! in_both_precisions {
+    ($($check:ident)*) => {
+        $(mod $check {
+            #[test]
+            fn f32() {
+                super::$check::<f32>();
+            }
+            #[test]
+            fn f64() {
+                super::$check::<f64>();
+            }
+        })*
+    };
+}
+
+mod batch;
+mod counted;
+mod outputs;
+mod reductions;
+mod refusals;
+mod rows;
+mod triplets;
+
+/// Margins whose squares and halves are exact, so that a distance can lie exactly at one.
+const P: f64 = 0.5;
+const M: f64 = 1.25;
+
+/// Row lengths: planar kernels, less than a vector, whole and split ones.
+const COLS: [usize; 7] = [1, 2, 3, 5, 16, 33, 100];
+
+/// Every reduction, `Factors` with factors that no count gives.
+const REDUCTIONS: [Reduction; 6] = [
+    Reduction::Sum,
+    Reduction::Mean,
+    Reduction::MeanNonZero,
+    Reduction::Balanced,
+    Reduction::BalancedNonZero,
+    Reduction::Factors { similar: 0.375, dissimilar: -2.5 },
+];
+
+/// Each of these on each tier.
+fn on_tiers<X: Clone>(of: impl IntoIterator<Item = X>) -> impl Iterator<Item = (X, Isa)> {
+    of.into_iter().flat_map(|x| tiers().into_iter().map(move |isa| (x.clone(), isa)))
+}
+
+fn serial(isa: Isa) -> Cx {
+    Cx { isa, par: Par::Serial }
+}
+
+/// Each loss once, with its kinks at distances P and M.
+fn formulas() -> [PairFormula; 6] {
+    PairFormula::all(P, M).map(|formula| match formula {
+        PairFormula::SquaredHinge { .. } => PairFormula::SquaredHinge { m: M * M },
+        PairFormula::CosineContrastive { .. } => PairFormula::CosineContrastive { m: M * M / 2.0 },
+        other => other,
+    })
+}
+
+/// Compares a number with a formula's; NaN and infinities must be the formula's own.
+fn assert_near<T: Element>(got: T, expected: f64, error: f64, what: std::fmt::Arguments) {
+    let got = got.to_f64();
+    let same = got == expected || got.is_nan() && expected.is_nan();
+    let near = expected.is_finite() && (got - expected).abs() <= error;
+    assert!(same || near, "{} {what} is {got:e}, expected {expected:e} +- {error:e}", T::NAME);
+}
