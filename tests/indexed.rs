@@ -436,16 +436,27 @@ fn hard_pairs_are_those_of_the_rule<T: Element>() {
         let distances: Vec<T> = (0..n).map(|_| pick(&mut random)).collect();
         let share = [0.0, 0.3, 0.7, 1.0][round % 4];
         let similar: Vec<bool> = (0..n).map(|_| random.flag(share)).collect();
-        // A similar pair is hard that is farther than some dissimilar one, and the reverse.
-        let hard = |i: &usize| {
-            let beaten = |j: usize| match similar[*i] {
-                true => !similar[j] && distances[*i] > distances[j],
-                false => similar[j] && distances[*i] < distances[j],
+        let ignored: Vec<bool> = (0..n).map(|_| random.flag(0.2)).collect();
+        // A similar pair is hard that is farther than some dissimilar one, and the reverse, among
+        // the pairs that are not left out.
+        let hard = |i: usize, ignored: &[bool]| {
+            let beaten = |j: usize| match similar[i] {
+                _ if ignored[j] => false,
+                true => !similar[j] && distances[i] > distances[j],
+                false => similar[j] && distances[i] < distances[j],
             };
-            distances[*i].is_nan() || (0..n).any(beaten)
+            !ignored[i] && (distances[i].is_nan() || (0..n).any(beaten))
         };
-        let expected: Vec<u32> = (0..n).filter(hard).map(|i| i as u32).collect();
-        assert_eq!(hard_pairs(&distances, &similar), Ok(expected), "{distances:?}, {similar:?}");
+        for ignored in [&vec![false; n], &ignored] {
+            let all = 0..n as u32;
+            let expected: Vec<u32> = all.filter(|&i| hard(i as usize, ignored)).collect();
+            let pairing = Pairing::new(&similar).ignoring(ignored);
+            assert_eq!(
+                hard_pairs(&distances, pairing),
+                Ok(expected),
+                "{distances:?}, {similar:?}, {ignored:?}"
+            );
+        }
     }
     assert!(matches!(
         hard_pairs(&[T::ONE; 3], &[true; 2]),

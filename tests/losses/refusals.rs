@@ -92,7 +92,13 @@ fn margins_outside_of_their_domain_are_refused<T: Element>() {
         assert_eq!(DoubleMargin::new(bad, good).unwrap_err().to_string(), says);
     }
     let tiny = T::tiny();
-    assert_eq!(Exponential::new(tiny).unwrap().bound(), tiny);
+    // A bound of which twice or a quarter's inverse overflows would give NaN at distance 0.
+    for bound in [tiny, T::MAX] {
+        let error = Exponential::new(bound).unwrap_err().to_string();
+        assert!(error.contains("such that 2Q and 4/Q are finite"), "{error}");
+    }
+    let least = T::MIN_POSITIVE * T::from_f64(4.0);
+    assert_eq!(Exponential::new(least).unwrap().bound(), least);
     assert_eq!(DoubleMargin::new(good, tiny).unwrap().push(), tiny);
 }
 

@@ -49,12 +49,13 @@ fn triplets_are_those_of_the_formula<T: Element>() {
         {
             let mut grads =
                 [1, 2, 0].map(|offset| Guarded::<T>::output(offset, [n, cols], cols + gap));
-            let mut per_triplet = [const { Vec::new() }; 6].map(|_: Vec<T>| vec![T::NAN; n]);
-            let [values, dp, dn, s_ap, s_an, s_pn] = per_triplet.each_mut();
+            let mut per_triplet = [const { Vec::new() }; 7].map(|_: Vec<T>| vec![T::NAN; n]);
+            let [values, dp, dn, third, s_ap, s_an, s_pn] = per_triplet.each_mut();
             let [grad_a, grad_p, grad_n] = grads.each_mut().map(Guarded::mat_mut);
             let out = TripletsOut::grads(grad_a, grad_p, grad_n)
                 .values(values)
                 .distances(dp, dn)
+                .third_distances(third)
                 .slopes(s_ap, s_an, s_pn);
             let scale = T::from_f64(-1.5);
             let objective = TripletObjective::sum(&*loss).reduced(reduction).unwrap().scaled(scale);
@@ -86,7 +87,7 @@ fn triplets_are_those_of_the_formula<T: Element>() {
             assert!((outcome.value - factor * sum).abs() <= factor * errors, "{what}");
             for i in 0..n {
                 let d2 = squares(i);
-                for (of, d2) in per_triplet[1..3].iter().zip(d2) {
+                for (of, d2) in per_triplet[1..4].iter().zip(d2) {
                     assert_near(
                         of[i],
                         d2.sqrt(),
@@ -100,7 +101,7 @@ fn triplets_are_those_of_the_formula<T: Element>() {
                 } else {
                     formula.slopes(d2, least).map(|s| weight * s)
                 };
-                for (of, slope) in per_triplet[3..].iter().zip(slopes) {
+                for (of, slope) in per_triplet[4..].iter().zip(slopes) {
                     assert_near(
                         of[i],
                         slope,
