@@ -580,3 +580,11 @@ fn pairs_out_of_reach_are_not_even_measured() {
     skips_by_distance::<f32>(20);
     skips_by_distance::<f64>(20);
 }
+
+#[test]
+fn planar_pairs_out_of_reach_are_not_even_measured() {
+    for d in 1..=3 {
+        skips_by_distance::<f32>(d);
+        skips_by_distance::<f64>(d);
+    }
+}

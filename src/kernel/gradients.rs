@@ -284,63 +284,177 @@ fn copy<T: Real, S: Simd<T>>(s: S, from: &[T], to: &mut [T], past_caches: bool) 
 mod tests {
     use super::*;
     use crate::isa::Isa;
+    use crate::rng::Rng;
 
-    struct Block<'a, T> {
-        slopes: &'a [T],
-        inputs: [&'a [T]; 2],
-        grads: [&'a mut [T]; 2],
+    /// Three gradients of three inputs, none of them like another one.
+    #[derive(Clone, Copy)]
+    struct ThreeForces<'a, T>([&'a [T]; 3]);
+
+    impl<T: Real> Forces<T, 3, 3> for ThreeForces<'_, T> {
+        #[inline(always)]
+        fn len(&self) -> usize {
+            self.0[0].len()
+        }
+
+        #[inline(always)]
+        fn at<S: Simd<T>>(&self, s: S, [x, y, z]: [S::F; 3], at: usize, len: usize) -> [S::F; 3] {
+            let [a, b, c] = self.0;
+            let (a, b) = (s.load(&a[at..at + len]), s.load(&b[at..at + len]));
+            let c = s.load(&c[at..at + len]);
+            [x * a, y * b + x * c, z * c - y * a]
+        }
+    }
+
+    /// Rows that are written together, in a call of [`Cut::rows`] or apart from it.
+    #[derive(Clone, Copy, Debug)]
+    struct Turn {
+        rows: usize,
+        apart: bool,
+    }
+
+    /// Turns over `rows` rows.
+    fn turns(rng: &mut Rng, rows: usize, share_apart: f64) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        let mut left = rows;
+        while left > 0 {
+            let rows = (1 + rng.below(3) as usize).min(left);
+            turns.push(Turn { rows, apart: rng.uniform() < share_apart });
+            left -= rows;
+        }
+        turns
+    }
+
+    struct Block<'a, T, F, const K: usize, const N: usize> {
+        forces: F,
+        /// The forces of a row by itself.
+        of_row: &'a dyn Fn(usize) -> F,
+        cols: usize,
+        slopes: [&'a [T]; K],
+        grads: [&'a mut [T]; N],
+        turns: &'a [Turn],
         past_caches: bool,
     }
 
-    impl<T: Real> Kernel<T> for Block<'_, T> {
+    impl<T: Real, F, const K: usize, const N: usize> Kernel<T> for Block<'_, T, F, K, N>
+    where
+        F: Forces<T, K, N>,
+    {
         type Output = ();
 
         #[inline(always)]
         fn run<S: Simd<T>>(self, s: S) {
-            let Block { slopes, inputs: [a, b], grads: [grad_a, grad_b], past_caches } = self;
-            let (forces, cols) = (PairForces { a, b }, a.len() / slopes.len());
-            // One row, then two, then three at a time: ends of rows wait for the next call.
+            let Block { forces, of_row, cols, slopes, mut grads, turns, past_caches } = self;
             let (mut cut, mut first) = (Cut::start(), 0);
-            for rows in 1.. {
-                let slopes = &slopes[first..slopes.len().min(first + rows)];
-                let grads = [&mut *grad_a, &mut *grad_b];
-                cut.rows(s, forces, [first, cols], [slopes], grads, past_caches);
-                first += slopes.len();
-                if first * cols == a.len() {
-                    break;
+            for &Turn { rows, apart } in turns {
+                let end = first + rows;
+                let out = grads.each_mut().map(|grad| &mut **grad);
+                if apart {
+                    cut.flush(s, forces, first * cols, out);
+                    for row in first..end {
+                        let out = grads.each_mut().map(|grad| &mut grad[row * cols..][..cols]);
+                        one_row(s, of_row(row), at_row(slopes, row), out);
+                    }
+                    cut.resume(end * cols);
+                } else {
+                    let slopes = slopes.map(|slopes| &slopes[first..end]);
+                    cut.rows(s, forces, [first, cols], slopes, out, past_caches);
                 }
+                first = end;
             }
             s.fence();
         }
     }
 
-    fn agrees<T: Real>() {
-        let value = |i: usize| T::from_f64(((i * 37) % 101) as f64 / 8.0);
+    /// A number that no gradient has.
+    const CANARY: f64 = -999.0;
+
+    /// An output that starts `offset` elements behind a multiple of 64 bytes, between canaries.
+    struct Output<T> {
+        buffer: Vec<T>,
+        start: usize,
+        len: usize,
+    }
+
+    impl<T: Real> Output<T> {
+        fn new(offset: usize, len: usize) -> Self {
+            let buffer = vec![T::from_f64(CANARY); len + 64];
+            let start = buffer.as_ptr().align_offset(64) + offset;
+            Output { buffer, start, len }
+        }
+
+        fn room(&mut self) -> &mut [T] {
+            &mut self.buffer[self.start..][..self.len]
+        }
+
+        fn check(&self, expected: impl Fn(usize) -> T, case: &str) {
+            for (at, &got) in self.buffer.iter().enumerate() {
+                let inside = at.checked_sub(self.start).filter(|&at| at < self.len);
+                let expected = inside.map_or(T::from_f64(CANARY), &expected);
+                assert!(got == expected, "{case}: {got} at {inside:?}, expected {expected}");
+            }
+        }
+    }
+
+    /// The outputs of turns over rows are those of the formula, an output and an element at a time.
+    fn check<T: Real, F: Forces<T, K, N>, const K: usize, const N: usize>(
+        [rows, cols]: [usize; 2],
+        forces: F,
+        of_row: &dyn Fn(usize) -> F,
+        slopes: [&[T]; K],
+        expected: impl Fn(usize, usize) -> T,
+    ) {
+        let mut rng = Rng::new((rows * cols) as u64);
         for (isa, past_caches) in Isa::available().flat_map(|isa| [(isa, false), (isa, true)]) {
-            for (rows, cols) in [(1, 16), (1, 47), (3, 16), (5, 17), (4, 31), (7, 64), (2, 129)] {
-                for (offset_a, offset_b) in [(0, 0), (1, 1), (3, 9), (15, 15), (0, 5)] {
-                    let len = rows * cols;
-                    let a: Vec<T> = (0..len).map(value).collect();
-                    let b: Vec<T> = (0..len).map(|i| value(i + 50)).collect();
-                    let slopes: Vec<T> = (0..rows).map(|i| value(i + 3)).collect();
-                    let expected: Vec<T> =
-                        (0..len).map(|i| slopes[i / cols] * (a[i] - b[i])).collect();
-                    let mut out = [vec![T::ZERO; len + 32], vec![T::ZERO; len + 32]];
-                    let [grad_a, grad_b] = &mut out;
-                    let grads = [&mut grad_a[offset_a..][..len], &mut grad_b[offset_b..][..len]];
-                    let inputs = [&a[..], &b[..]];
-                    let block = Block { slopes: &slopes, inputs, grads, past_caches };
+            // Aligned alike or not.
+            for offsets in [[0; 3], [1; 3], [3; 3], [15; 3], [3, 9, 3], [0, 0, 5], [0, 5, 8]] {
+                for share_apart in [0.0, 0.3, 0.3, 0.6, 1.0] {
+                    let turns = turns(&mut rng, rows, share_apart);
+                    let mut out: [Output<T>; N] =
+                        std::array::from_fn(|n| Output::new(offsets[n], rows * cols));
+                    let grads = out.each_mut().map(Output::room);
+                    let turns = &turns[..];
+                    let block = Block { forces, of_row, cols, slopes, grads, turns, past_caches };
                     T::dispatch(isa, block);
-                    let case = format!("{rows}x{cols} at {offset_a}, {offset_b} on {isa}");
-                    assert!(out[0][offset_a..][..len] == expected, "{case}");
-                    let negated: Vec<T> = out[1][offset_b..][..len].iter().map(|&g| -g).collect();
-                    assert!(negated == expected, "{case}");
-                    let outside = |out: &[T], at: usize| {
-                        out[..at].iter().chain(&out[at + len..]).all(|&x| x == T::ZERO)
-                    };
-                    assert!(outside(&out[0], offset_a) && outside(&out[1], offset_b), "{case}");
+                    for (n, out) in out.iter().enumerate() {
+                        let case = format!(
+                            "output {n} of {rows}x{cols} at {offsets:?} on {isa}, past caches \
+                             {past_caches}, {turns:?}"
+                        );
+                        out.check(|at| expected(n, at), &case);
+                    }
                 }
             }
+        }
+    }
+
+    const SHAPES: [[usize; 2]; 9] =
+        [[1, 16], [1, 47], [3, 16], [5, 17], [4, 31], [7, 64], [2, 129], [13, 17], [11, 21]];
+
+    /// Multiples of 1/8, whose products and sums are exact.
+    fn numbers<T: Real>(count: usize, from: usize) -> Vec<T> {
+        let value = |i: usize| T::from_f64(((i * 37) % 101) as f64 / 8.0);
+        (from..from + count).map(value).collect()
+    }
+
+    fn agrees<T: Real>() {
+        for [rows, cols] in SHAPES {
+            let len = rows * cols;
+            let [a, b, c] = [0, 50, 77].map(|from| numbers::<T>(len, from));
+            let [x, y, z] = [3, 20, 61].map(|from| numbers::<T>(rows, from));
+            let row = |i: usize| i * cols..(i + 1) * cols;
+
+            let of_row = |i| PairForces { a: &a[row(i)], b: &b[row(i)] };
+            check([rows, cols], PairForces { a: &a, b: &b }, &of_row, [&x], |n, at| {
+                let g = x[at / cols] * (a[at] - b[at]);
+                if n == 0 { g } else { -g }
+            });
+
+            let of_row = |i| ThreeForces([&a[row(i)], &b[row(i)], &c[row(i)]]);
+            let forces = ThreeForces([&a, &b, &c]);
+            check([rows, cols], forces, &of_row, [&x, &y, &z], |n, at| {
+                let (x, y, z) = (x[at / cols], y[at / cols], z[at / cols]);
+                [x * a[at], y * b[at] + x * c[at], z * c[at] - y * a[at]][n]
+            });
         }
     }
 
