@@ -9,10 +9,10 @@ use crate::cx::{Cx, Par};
 use crate::error::{Result, check_len, check_shape};
 use crate::graph::{Similar, check_samples};
 use crate::kernel::all_pairs::{
-    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, CenterRows, Kinds, MOST_ROWS,
-    NO_CLASS, Radius, Rows, Spheres, SumRows, tile_cols,
+    BLOCK_OF_SLOPES, Batch, BlockOffsets, BlockOut, BlockPair, Kinds, MOST_ROWS, tile_cols,
 };
 use crate::kernel::all_pairs_planar::PlanarBlockPair;
+use crate::kernel::classes::{CenterRows, NO_CLASS, Radius, Rows, Spheres, SumRows};
 use crate::kernel::planar::WIDEST;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};

@@ -4,6 +4,7 @@
 pub(crate) mod all_pairs;
 pub(crate) mod all_pairs_planar;
 pub(crate) mod blocks;
+pub(crate) mod classes;
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod distances;
