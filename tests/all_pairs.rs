@@ -588,3 +588,28 @@ fn planar_pairs_out_of_reach_are_not_even_measured() {
         skips_by_distance::<f64>(d);
     }
 }
+
+/// A factor that is not finite turns slopes of 0 into NaN, so nothing may be skipped then.
+#[test]
+fn factors_that_are_not_finite_reach_every_pair() {
+    let (n, d) = (64, 20);
+    let batch = Batch::<f32>::new([n, d], |at| if at / d < n / 2 { 0.0 } else { 100.0 });
+    let labels: Vec<i64> = (0..n as i64).map(|i| i / (n as i64 / 2)).collect();
+    for isa in tiers() {
+        let reduction = Reduction::Factors { similar: 1.0, dissimilar: f64::NAN };
+        let (_, grad) = batch.run(&serial(isa), reduction, Similar::Labels(&labels));
+        assert!(grad.iter().all(|g| g.is_nan()), "{isa}");
+    }
+}
+
+/// Values whose sum overflows an element, but not the value of the call.
+#[test]
+fn large_values_add_up_beyond_their_type() {
+    let n = 200;
+    let batch = Batch::<f32>::new([n, 5], |at| if at / 5 % 2 == 0 { 2e18 } else { -2e18 });
+    let expected = batch.expected(Reduction::Sum, Similar::Labels(&vec![1; n])).value;
+    for isa in tiers() {
+        let (outcome, _) = batch.run(&serial(isa), Reduction::Sum, Similar::Labels(&vec![1; n]));
+        assert!((outcome.value / expected - 1.0).abs() < 1e-5, "{} on {isa}", outcome.value);
+    }
+}

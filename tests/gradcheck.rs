@@ -1,6 +1,6 @@
 //! The checker catches what it is for: wrong gradients of losses, layers and networks.
 
-use drlim::loss::{Contrastive, PairLoss};
+use drlim::loss::{Contrastive, PairLoss, TripletLoss, TripletMargin};
 use drlim::nn::{Backward, Dense, Forward, Layer, Network, ParamSpec, Shape, Tanh};
 use drlim::simd::Simd;
 use drlim::{Cx, Error, gradcheck};
@@ -139,4 +139,27 @@ fn the_worst_coordinate_is_named_and_nan_is_an_infinite_error() {
     assert!(matches!(error, Error::Value { arg: "samples", .. }), "{error}");
     let error = gradcheck::check(square, &[1.0, 2.0], &[2.0]).unwrap_err();
     assert!(matches!(error, Error::Length { arg: "analytic", got: 1, expected: 2, .. }));
+}
+
+/// k times the difference of the squared distances: smooth at any scale.
+struct Difference(f64);
+
+impl TripletLoss<f64> for Difference {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, [ap, an, _]: [S::F; 3]) -> (S::F, [S::F; 3]) {
+        let slope = s.splat(2.0 * self.0);
+        (s.splat(self.0) * (ap - an), [slope, -slope, s.splat(0.0)])
+    }
+}
+
+#[test]
+fn triplet_losses_are_checked_at_any_scale() {
+    for k in [1e-9, 1.0, 1e6, 1e100] {
+        let worst = gradcheck::check_triplet_loss(&Difference(k), 3).unwrap();
+        assert!(worst.error < 1e-6, "{k}: {worst}");
+    }
+    for loss in [TripletMargin::new(0.3).unwrap(), TripletMargin::new(0.3).unwrap().swapping()] {
+        let worst = gradcheck::check_triplet_loss(&loss, 3).unwrap();
+        assert!(worst.error < 1e-6, "{worst}");
+    }
 }

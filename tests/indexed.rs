@@ -561,3 +561,30 @@ proptest! {
         }
     }
 }
+
+/// Factors that are known late leave ignored pairs alone, whatever they are, and are multiplied with
+/// the weight first, as by rows.
+#[test]
+fn late_factors_leave_ignored_pairs_alone_and_do_not_overflow() {
+    let z = [0.0_f32, 1.0, 3.0, 1e10];
+    let z = Mat::new(&z, 4, 1).unwrap();
+    let loss = Contrastive::new(1.0).unwrap();
+    for isa in tiers() {
+        let cx = Cx { isa, par: Par::Serial };
+        let call = |scale, pairs: &[(u32, u32)], pairing: Pairing<f32>| {
+            let objective = Objective::sum(&loss).reduced(Reduction::MeanNonZero).scaled(scale);
+            let list = PairList::new(4, pairs).unwrap();
+            let mut slopes = vec![7.0; pairs.len()];
+            let (out, mut scratch) = (IndexedOut::none().slopes(&mut slopes), Scratch::new());
+            indexed(&cx, &objective, z, &list, pairing, out, &mut scratch).unwrap();
+            slopes
+        };
+        for scale in [f32::NAN, f32::INFINITY] {
+            let pairing = Pairing::new(&[true, true]).ignoring(&[true, false]);
+            let slopes = call(scale, &[(0, 1), (1, 2)], pairing);
+            assert!(slopes[0] == 0.0 && !slopes[1].is_finite(), "{slopes:?} on {isa}");
+        }
+        let pairing = Pairing::new(&[true]).weighted(&[1e30]);
+        assert_eq!(call(1e-30, &[(0, 1)], pairing), [1.0], "{isa}");
+    }
+}

@@ -179,7 +179,9 @@ impl<T: Real> Call<'_, '_, T> {
             grad,
             ..
         } = scratch;
-        let spheres = self.reach.filter(|_| !radii.is_empty()).map(|reach| {
+        // A factor that is not finite makes something of a slope of 0.
+        let skips = !radii.is_empty() && factors[1].is_finite();
+        let spheres = self.reach.filter(|_| skips).map(|reach| {
             let centers = Mat::new(centers, radii.len(), d).expect("a center for each radius");
             Spheres { centers, radii, reach }
         });

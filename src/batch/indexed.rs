@@ -66,7 +66,7 @@ impl<T: Real> Scratch<T> {
     }
 
     /// With room for so many pairs, so that no call on as many allocates.
-    pub fn with_room(pairs: usize) -> Self {
+    pub(crate) fn with_room(pairs: usize) -> Self {
         Scratch { slopes: vec![T::ZERO; pairs] }
     }
 }
@@ -137,14 +137,11 @@ pub fn indexed<'p, T: Real>(
         (None, None) => None,
     };
     let Some(slopes) = slopes else {
-        let sums = call.measure([T::ONE; 2], PerPair { distances, values, slopes: None });
+        let sums = call.measure(None, PerPair { distances, values, slopes: None });
         return Ok(Outcome::new(objective.reduction, sums));
     };
     let late = objective.reduction.needs_values();
-    let factors = match late {
-        true => [T::ONE; 2],
-        false => objective.factors(&pairing.counts(objective.reduction)),
-    };
+    let factors = (!late).then(|| objective.factors(&pairing.counts(objective.reduction)));
     let sums = call.measure(factors, PerPair { distances, values, slopes: Some(&mut *slopes) });
     if late {
         call.multiply(objective.factors(&sums), slopes);
@@ -171,7 +168,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
     }
 
     /// All that is known of each pair by itself.
-    fn measure(&self, factors: [T; 2], per_pair: PerPair<T>) -> Sums {
+    fn measure(&self, factors: Option<[T; 2]>, per_pair: PerPair<T>) -> Sums {
         let (n, height) = (self.list.len(), self.height());
         let output = per_pair::split(per_pair, height);
         let task = |block: usize, part: per_pair::Parts<T>| {
@@ -191,7 +188,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
 
     fn run<L: PairLayout<T>>(
         &self,
-        factors: [T; 2],
+        factors: Option<[T; 2]>,
         pairing: Pairing<T>,
         per_pair: PerPair<T>,
         layout: L,
@@ -201,13 +198,12 @@ impl<T: Real> Call<'_, '_, '_, T> {
         T::dispatch(isa, pairs)
     }
 
-    /// Multiplies slopes by factors that are known only now.
+    /// Multiplies slopes by factors that are known only now, and by their weights.
     fn multiply(&self, factors: [T; 2], slopes: &mut [T]) {
         let height = self.height();
         let blocks = slopes.len().div_ceil(height);
         for_blocks(self.cx.par, blocks, Chunks(slopes, height), |block, slopes: Chunks<T>| {
-            let similar = &self.pairing.similar[block * height..][..slopes.0.len()];
-            let pairing = Pairing::new(similar);
+            let pairing = self.pairing.range(block * height..block * height + slopes.0.len());
             T::dispatch(self.cx.isa, WeighSlopes { pairing, factors, slopes: slopes.0 });
         });
     }

@@ -35,8 +35,8 @@ pub struct PairList {
 impl PairList {
     /// The given pairs of a matrix of `rows` rows.
     ///
-    /// Refused where an index is not below `rows`, or `rows` or twice the number of pairs does not
-    /// fit in a `u32`.
+    /// Refused where an index is not below `rows`, `rows` or twice the number of pairs does not fit in
+    /// a `u32`, or there is no memory for it.
     pub fn new(rows: usize, pairs: &[(u32, u32)]) -> Result<Self> {
         let mut list = PairList::default();
         list.set(rows, pairs)?;
@@ -52,6 +52,11 @@ impl PairList {
             return Err(Error::Pairs { reason });
         }
         check_pairs(rows, pairs)?;
+        let overflow = |_| Error::Overflow { what: "a list of pairs" };
+        let more = |len: usize, wanted: usize| wanted.saturating_sub(len);
+        self.pairs.try_reserve(more(self.pairs.len(), pairs.len())).map_err(overflow)?;
+        self.offsets.try_reserve(more(self.offsets.len(), rows + 1)).map_err(overflow)?;
+        self.members.try_reserve(more(self.members.len(), 2 * pairs.len())).map_err(overflow)?;
         self.pairs.clear();
         self.pairs.extend_from_slice(pairs);
         self.find_members(rows);

@@ -125,11 +125,11 @@ pub fn rows<'p, T: Real>(
     let sloped = grads.is_some() || per_pair.slopes.is_some();
     let factors = if sloped && objective.reduction.needs_values() {
         let none = RowsOut::none();
-        objective.factors(&call.run([T::ONE; 2], none.grads, none.per_pair))
+        objective.factors(&call.run(None, none.grads, none.per_pair))
     } else {
         objective.factors(&pairing.counts(objective.reduction))
     };
-    let sums = call.run(factors, grads, per_pair);
+    let sums = call.run(sloped.then_some(factors), grads, per_pair);
     Ok(Outcome::new(objective.reduction, sums))
 }
 
@@ -144,7 +144,7 @@ struct Call<'c, 'o, 'p, T> {
 
 impl<T: Real> Call<'_, '_, '_, T> {
     /// One pass over all pairs, cut into tasks.
-    fn run(&self, factors: [T; 2], grads: Gradients<T>, per_pair: PerPair<T>) -> Sums {
+    fn run(&self, factors: Option<[T; 2]>, grads: Gradients<T>, per_pair: PerPair<T>) -> Sums {
         let [n, cols] = self.a.shape();
         let bytes_per_row = cols.saturating_mul(4 * size_of::<T>());
         let past_caches = n.saturating_mul(bytes_per_row) > cache::last_level_bytes();

@@ -5,6 +5,7 @@
 use super::task_rows;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
+use crate::graph::check_samples;
 use crate::kernel::rows::{Fenced, step};
 use crate::kernel::triplets::{PerTriplet, TripletRows};
 use crate::loss::{Outcome, Sums, TripletObjective};
@@ -23,10 +24,11 @@ pub struct Triplets<'a, T> {
 }
 
 impl<'a, T: Real> Triplets<'a, T> {
-    /// Refused where the shapes differ.
+    /// Refused where the shapes differ, or N does not fit in a `u32`.
     pub fn new(anchor: Mat<'a, T>, positive: Mat<'a, T>, negative: Mat<'a, T>) -> Result<Self> {
         check_shape("triplets", "positive", positive.shape(), anchor.shape(), "as anchor")?;
         check_shape("triplets", "negative", negative.shape(), anchor.shape(), "as anchor")?;
+        check_samples(anchor.rows())?;
         Ok(Triplets { inputs: [anchor, positive, negative], weights: None, ignored: None })
     }
 

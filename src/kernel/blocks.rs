@@ -52,8 +52,9 @@ pub(crate) struct PairBlocks<'a, T, L> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
     pub pairing: Pairing<'a, T>,
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
-    pub factors: [T; 2],
+    /// What slopes of similar and of dissimilar pairs are multiplied by, beside their weights; none
+    /// where they stay as the loss gives them.
+    pub factors: Option<[T; 2]>,
     pub per_pair: PerPair<'a, T>,
     pub layout: L,
     /// How many pairs are measured before their gradients are written, where these are wanted.
@@ -85,7 +86,9 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
                 }
                 let values = &mut values[some.start - start..some.end - start];
                 self.loss.eval_block(self.isa, slopes, pairing.similar, values);
-                weigh_slopes(s, pairing, self.factors, slopes);
+                if let Some(factors) = self.factors {
+                    weigh_slopes(s, pairing, factors, slopes);
+                }
                 if let Some(out) = &mut self.per_pair.slopes {
                     out[some.clone()].copy_from_slice(slopes);
                 }

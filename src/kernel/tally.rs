@@ -64,11 +64,24 @@ pub(crate) fn tally<T: Real, S: Simd<T>>(s: S, pairing: Pairing<T>, values: &mut
     // A lane past the end is a dissimilar pair of value 0.
     lanes.add(s.load(values_of.remainder()), s.mask(similar_of.remainder()));
     let mut sums = lanes.sums(values.len() as u64);
+    if !(sums.similar.sum + sums.dissimilar.sum).is_finite() {
+        // Lanes overflow where f64 does not; a value that is not finite stays what it is.
+        [sums.similar.sum, sums.dissimilar.sum] = sums_one_by_one(pairing.similar, values);
+    }
     if let Some(ignored) = pairing.ignored {
         let both = ignored.iter().zip(pairing.similar);
         let similar = both.filter(|&(&ignored, &similar)| ignored && similar).count() as u64;
         sums.similar.pairs -= similar;
         sums.dissimilar.pairs -= left_out - similar;
+    }
+    sums
+}
+
+#[cold]
+fn sums_one_by_one<T: Real>(similar: &[bool], values: &[T]) -> [f64; 2] {
+    let mut sums = [0.0; 2];
+    for (&similar, value) in similar.iter().zip(values) {
+        sums[usize::from(!similar)] += value.to_f64();
     }
     sums
 }
