@@ -99,6 +99,27 @@ pub trait Compiled {
     fn f64(arguments: Self::Arguments<'_, f64>) -> Self::Output;
 }
 
+/// A name under which a function of one argument, generic over the element type, is compiled inside
+/// this crate: see [`Compiled`].
+macro_rules! compiled {
+    ($name:ident: $function:ident($argument:ident) -> $output:ty) => {
+        struct $name;
+
+        impl $crate::real::Compiled for $name {
+            type Arguments<'a, T: $crate::Real> = $argument<'a, T>;
+            type Output = $output;
+
+            fn f32(argument: $argument<'_, f32>) -> $output {
+                $function(argument)
+            }
+            fn f64(argument: $argument<'_, f64>) -> $output {
+                $function(argument)
+            }
+        }
+    };
+}
+pub(crate) use compiled;
+
 /// 1/k! for k = 2 up to 13.
 const INVERSE_FACTORIALS: [f64; 12] = {
     let mut terms = [0.5; 12];

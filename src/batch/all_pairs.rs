@@ -17,7 +17,7 @@ use crate::kernel::planar::WIDEST;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::simd::Kernel;
 
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
@@ -201,7 +201,7 @@ impl<T: Real> Call<'_, '_, T> {
             offsets: &BlockOffsets::new(n, d),
         };
         let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
-            [task] => task.take().map_or(Sums::default(), |pair| self.pair(pair)),
+            [task] => task.take().map_or(Sums::default(), T::compiled::<Run>),
             _ => unreachable!("one pair of blocks a task"),
         };
         let mut sums = Sums::default();
@@ -224,17 +224,6 @@ impl<T: Real> Call<'_, '_, T> {
             sums = sums + sum_blocks(self.cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
         }
         sums
-    }
-
-    /// Picks the kernel of two blocks.
-    fn pair(&self, pair: BlockPair<T>) -> Sums {
-        let isa = self.cx.isa;
-        match self.z.cols() {
-            1 => T::dispatch(isa, PlanarBlockPair::<T, 1>(pair)),
-            2 => T::dispatch(isa, PlanarBlockPair::<T, 2>(pair)),
-            WIDEST => T::dispatch(isa, PlanarBlockPair::<T, WIDEST>(pair)),
-            _ => T::dispatch(isa, pair),
-        }
     }
 
     /// The rows without their mean: see [`Batch::centered`]. (Any point near the rows would do.)
@@ -330,6 +319,19 @@ impl<T: Real> Call<'_, '_, T> {
                 }
             }
         });
+    }
+}
+
+compiled!(Run: run(BlockPair) -> Sums);
+
+/// Picks the kernel of two blocks.
+fn run<T: Real>(pair: BlockPair<T>) -> Sums {
+    let Batch { isa, rows, .. } = *pair.batch;
+    match rows.z.cols() {
+        1 => T::dispatch(isa, PlanarBlockPair::<T, 1>(pair)),
+        2 => T::dispatch(isa, PlanarBlockPair::<T, 2>(pair)),
+        WIDEST => T::dispatch(isa, PlanarBlockPair::<T, WIDEST>(pair)),
+        _ => T::dispatch(isa, pair),
     }
 }
 

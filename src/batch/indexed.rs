@@ -7,14 +7,14 @@ use super::per_pair::{self, check_per_pair};
 use super::task_rows;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
-use crate::kernel::blocks::{PairBlocks, PairLayout, PerPair};
+use crate::kernel::blocks::{PairBlocks, PerPair};
 use crate::kernel::indexed::{IndexedGradient, IndexedPairs, IndexedPlanar};
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tally::WeighSlopes;
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// What [`indexed`] writes beside the outcome that it returns. Everything given is overwritten.
 pub struct IndexedOut<'a, T> {
@@ -173,29 +173,18 @@ impl<T: Real> Call<'_, '_, '_, T> {
         let output = per_pair::split(per_pair, height);
         let task = |block: usize, part: per_pair::Parts<T>| {
             let (start, end) = (block * height, ((block + 1) * height).min(n));
-            let (z, pairs) = (self.z, &self.list.pairs()[start..end]);
-            let pairing = self.pairing.range(start..end);
-            let part = per_pair::join(part);
-            match z.cols() {
-                1 => self.run(factors, pairing, part, IndexedPlanar::<T, 1> { z, pairs }),
-                2 => self.run(factors, pairing, part, IndexedPlanar::<T, 2> { z, pairs }),
-                WIDEST => self.run(factors, pairing, part, IndexedPlanar::<T, WIDEST> { z, pairs }),
-                _ => self.run(factors, pairing, part, IndexedPairs { z, pairs }),
-            }
+            let pairs = PairBlocks {
+                isa: self.cx.isa,
+                loss: self.objective.loss,
+                pairing: self.pairing.range(start..end),
+                factors,
+                per_pair: per_pair::join(part),
+                layout: IndexedPairs { z: self.z, pairs: &self.list.pairs()[start..end] },
+                step: None,
+            };
+            T::compiled::<Measure>(pairs)
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
-    }
-
-    fn run<L: PairLayout<T>>(
-        &self,
-        factors: Option<[T; 2]>,
-        pairing: Pairing<T>,
-        per_pair: PerPair<T>,
-        layout: L,
-    ) -> Sums {
-        let (isa, loss) = (self.cx.isa, self.objective.loss);
-        let pairs = PairBlocks { isa, loss, pairing, factors, per_pair, layout, step: None };
-        T::dispatch(isa, pairs)
     }
 
     /// Multiplies slopes by factors that are known only now, and by their weights.
@@ -216,6 +205,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
         let height = task_rows(rows, cols.saturating_mul(reads * size_of::<T>()));
         for_blocks(self.cx.par, rows.div_ceil(height), RowBlocks(grad, height), |block, grad| {
             let kernel = IndexedGradient {
+                isa: self.cx.isa,
                 z: self.z,
                 offsets,
                 members,
@@ -224,7 +214,32 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 first: block * height,
                 grad: grad.0,
             };
-            T::dispatch(self.cx.isa, kernel);
+            T::compiled::<AddUp>(kernel);
         });
     }
+}
+
+type Pairs<'a, T> = PairBlocks<'a, T, IndexedPairs<'a, T>>;
+
+compiled!(Measure: measure(Pairs) -> Sums);
+compiled!(AddUp: add_up(IndexedGradient) -> ());
+
+/// Picks the kernel: rows of up to three elements have their own.
+fn measure<T: Real>(pairs: Pairs<T>) -> Sums {
+    match pairs.layout.z.cols() {
+        1 => measure_planar::<T, 1>(pairs),
+        2 => measure_planar::<T, 2>(pairs),
+        WIDEST => measure_planar::<T, WIDEST>(pairs),
+        _ => T::dispatch(pairs.isa, pairs),
+    }
+}
+
+fn measure_planar<T: Real, const D: usize>(pairs: Pairs<T>) -> Sums {
+    let PairBlocks { isa, loss, pairing, factors, per_pair, layout, step } = pairs;
+    let layout = IndexedPlanar::<T, D> { z: layout.z, pairs: layout.pairs };
+    T::dispatch(isa, PairBlocks { isa, loss, pairing, factors, per_pair, layout, step })
+}
+
+fn add_up<T: Real>(kernel: IndexedGradient<T>) {
+    T::dispatch(kernel.isa, kernel);
 }

@@ -13,7 +13,7 @@ use crate::kernel::rows::{Fenced, Gradients, PairRows, step};
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{RowBlocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::simd::cache;
 
 /// What [`rows`] writes beside the outcome that it returns. Everything given is overwritten.
@@ -165,14 +165,18 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 layout: PairRows { a, b, grads, past_caches, cut: Cut::start() },
                 step,
             };
-            run(pairs)
+            T::compiled::<Run>(pairs)
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
 }
 
+type Pairs<'a, T> = PairBlocks<'a, T, PairRows<'a, T>>;
+
+compiled!(Run: run(Pairs) -> Sums);
+
 /// Picks the kernel: rows of up to three elements without gaps have their own.
-fn run<T: Real>(pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+fn run<T: Real>(pairs: Pairs<T>) -> Sums {
     match pairs.layout.a.cols() {
         1 => run_planar::<T, 1>(pairs),
         2 => run_planar::<T, 2>(pairs),
@@ -181,12 +185,12 @@ fn run<T: Real>(pairs: PairBlocks<T, PairRows<T>>) -> Sums {
     }
 }
 
-fn run_rows<T: Real>(pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+fn run_rows<T: Real>(pairs: Pairs<T>) -> Sums {
     let past_caches = pairs.layout.past_caches;
     T::dispatch(pairs.isa, Fenced { kernel: pairs, past_caches })
 }
 
-fn run_planar<T: Real, const D: usize>(mut pairs: PairBlocks<T, PairRows<T>>) -> Sums {
+fn run_planar<T: Real, const D: usize>(mut pairs: Pairs<T>) -> Sums {
     let (Some(a), Some(b)) = (pairs.layout.a.as_slice(), pairs.layout.b.as_slice()) else {
         return run_rows(pairs);
     };

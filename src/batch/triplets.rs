@@ -11,7 +11,7 @@ use crate::kernel::triplets::{PerTriplet, TripletRows};
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::simd::cache;
 
 /// N triplets: row i of an anchor, a positive and a negative matrix, each N x D; on request with a
@@ -215,10 +215,17 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 past_caches,
                 step,
             };
-            T::dispatch(self.cx.isa, Fenced { kernel, past_caches })
+            T::compiled::<Run>(kernel)
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
+}
+
+compiled!(Run: run(TripletRows) -> Sums);
+
+fn run<T: Real>(kernel: TripletRows<T>) -> Sums {
+    let (isa, past_caches) = (kernel.isa, kernel.past_caches);
+    T::dispatch(isa, Fenced { kernel, past_caches })
 }
 
 impl<T: Real> Triplets<'_, T> {

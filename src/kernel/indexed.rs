@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::blocks::{BLOCK_PAIRS, PairLayout};
 use super::planar::{self, WIDEST};
 use super::rows::squared_distance;
+use crate::isa::Isa;
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -70,6 +71,7 @@ impl<T: Real, const D: usize> PairLayout<T> for IndexedPlanar<'_, T, D> {
 
 /// grad_i = sum over the pairs p of row i of slope_p (z_i - z_other), for some of the rows.
 pub(crate) struct IndexedGradient<'a, T> {
+    pub isa: Isa,
     pub z: Mat<'a, T>,
     /// Where the members of rows start and end.
     pub offsets: &'a [u32],
