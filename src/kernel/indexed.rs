@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::blocks::{BLOCK_PAIRS, PairLayout};
-use super::planar::{self, WIDEST};
+use super::planar;
 use super::rows::squared_distance;
 use crate::isa::Isa;
 use crate::mat::{Mat, MatMut};
@@ -100,12 +100,7 @@ impl<T: Real> Kernel<T> for IndexedGradient<'_, T> {
                 slopes: self.slopes,
                 ignored: self.ignored,
             };
-            match self.z.cols() {
-                1 => sum.write_planar::<1>(self.grad.row_mut(k)),
-                2 => sum.write_planar::<2>(self.grad.row_mut(k)),
-                WIDEST => sum.write_planar::<WIDEST>(self.grad.row_mut(k)),
-                _ => sum.write(s, self.grad.row_mut(k)),
-            }
+            sum.write(s, self.grad.row_mut(k));
         }
     }
 }
@@ -121,6 +116,9 @@ struct RowSum<'a, T> {
 
 impl<T: Real> RowSum<'_, T> {
     /// Sums stay in registers, as many vectors at a time as leave room for the row's own.
+    ///
+    /// Did not help: scalar sums for rows of two elements (65536 pairs of 8192 x 2 take five times as
+    /// long as by rows either way, since slopes and rows are gathered one by one).
     #[inline(always)]
     fn write<S: Simd<T>>(&self, s: S, grad: &mut [T]) {
         let cols = grad.len();
@@ -137,25 +135,6 @@ impl<T: Real> RowSum<'_, T> {
             self.vectors::<S, 1>(s, at, grad);
             at += S::LANES;
         }
-    }
-
-    /// A row of `D` elements, too few for a vector. (65536 pairs of 8192 x 2: a fifth of the speed of
-    /// pairs by rows, which read and write one after another what is gathered here.)
-    #[inline(always)]
-    fn write_planar<const D: usize>(&self, grad: &mut [T]) {
-        let own: &[T] = &self.row[..D];
-        let mut sums = [T::ZERO; D];
-        for member in self.members {
-            if self.ignored.is_some_and(|ignored| ignored[member.pair as usize]) {
-                continue;
-            }
-            let slope = self.slopes[member.pair as usize];
-            let other = &self.z.row(member.other as usize)[..D];
-            for k in 0..D {
-                sums[k] += slope * (own[k] - other[k]);
-            }
-        }
-        grad.copy_from_slice(&sums);
     }
 
     /// `N` vectors from `at` on, of which the last may end behind the row.

@@ -10,7 +10,7 @@ use crate::simd::{Kernel, Simd};
 ///
 /// # Inlining
 /// Mark `eval` `#[inline(always)]`. Without it the function is compiled for the baseline processor,
-/// every lane operation in it becomes a call, and a whole call of `rows` takes nine times as long;
+/// every lane operation in it becomes a call, and a whole call of `rows` takes several times as long;
 /// the bench `rows/user_loss` shows it. For the same reason it is only fast in optimised builds.
 ///
 /// # Contract
