@@ -17,7 +17,7 @@ use crate::kernel::planar::WIDEST;
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
-use crate::real::{Real, compiled};
+use crate::real::Real;
 use crate::simd::Kernel;
 
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
@@ -201,7 +201,7 @@ impl<T: Real> Call<'_, '_, T> {
             offsets: &BlockOffsets::new(n, d),
         };
         let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
-            [task] => task.take().map_or(Sums::default(), T::compiled::<Run>),
+            [task] => task.take().map_or(Sums::default(), run),
             _ => unreachable!("one pair of blocks a task"),
         };
         let mut sums = Sums::default();
@@ -322,9 +322,8 @@ impl<T: Real> Call<'_, '_, T> {
     }
 }
 
-compiled!(Run: run(BlockPair) -> Sums);
-
-/// Picks the kernel of two blocks.
+/// Picks the kernel of two blocks. (Compiled where it is called, unlike the kernels of rows and lists:
+/// inside the crate it would add eight seconds to a clean build.)
 fn run<T: Real>(pair: BlockPair<T>) -> Sums {
     let Batch { isa, rows, .. } = *pair.batch;
     match rows.z.cols() {
