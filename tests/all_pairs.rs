@@ -458,6 +458,9 @@ macro_rules! unbounded {
             fn eval_block(&self, isa: Isa, d2: &mut [$t], similar: &[bool], values: &mut [$t]) {
                 self.0.eval_block(isa, d2, similar, values);
             }
+            fn pull_block(&self) -> Option<$t> {
+                self.0.pull_block()
+            }
         }
     };
 }

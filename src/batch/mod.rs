@@ -7,18 +7,23 @@
 #![forbid(unsafe_code)]
 
 mod all_pairs;
+mod cross;
 mod distances;
 mod hard;
 mod indexed;
+mod matrix;
 mod pair_list;
 mod per_pair;
 mod rows;
+pub(crate) mod sets;
 mod triplets;
 
 pub use all_pairs::{AllPairsScratch, all_pairs};
+pub use cross::{CrossOut, CrossScratch, CrossSimilar, cross};
 pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard::hard_pairs;
 pub use indexed::{IndexedOut, Scratch, indexed};
+pub use matrix::distance_matrix;
 pub(crate) use pair_list::check_pairs;
 pub use pair_list::{PairKinds, PairList};
 pub use rows::{RowsOut, rows};

@@ -4,88 +4,64 @@
 //! grad = (diag(C 1) - C) Z        C the symmetric matrix of slopes, zero on its diagonal
 //! ```
 //!
-//! A block of C exists for a moment only, in a scratch that stays in L2. Distances are formed by
-//! subtraction from the rows themselves, with the columns of a tile in lanes, so close pairs keep
-//! their relative precision. The products take rows from which the batch's mean has been taken,
-//! which changes no gradient; a pair much closer than its rows are to the mean would still cancel,
-//! so its slope is left out of C and its difference added by itself. So are the pairs of a row that
-//! is not finite, since 0 times infinity is no 0.
+//! A block of C exists for a moment only, in a scratch that stays in L2. The products take rows from
+//! which the batch's mean has been taken, which changes no gradient; a pair much closer than its rows
+//! are to the mean would still cancel, so its slope is left out of C and its difference added by
+//! itself. So are the pairs of a row that is not finite, since 0 times infinity is no 0.
 //!
-//! A tile between classes that are farther apart than the loss reaches is not even measured, and a
-//! block without an active pair is not multiplied: slopes of 0 contribute nothing either way.
+//! What is known without being measured is not: classes farther apart than the loss reaches, and
+//! classes that are pulled as one. A block without an active pair is not multiplied: slopes of 0
+//! contribute nothing either way.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
-use super::classes::{NO_CLASS, Rows, Spheres};
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::columns::{BlockOffsets, Slopes, add_difference};
+use super::kinds::{Content, Kinds};
 use super::tally::{tally, weigh_slopes};
-use crate::graph::Graph;
+use super::tile::{Points, squared_distances};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Rows of a block at most: a block of slopes takes 64 KiB in `f32`.
+/// Rows of a block at most: a block of slopes takes 72 KiB in `f32`.
 pub(crate) const MOST_ROWS: usize = 128;
 
-/// Elements of a block of slopes.
-pub(crate) const BLOCK_OF_SLOPES: usize = MOST_ROWS * MOST_ROWS;
+/// Elements from a row of slopes to the next. (A power of two would put a column of them into a few
+/// sets of the cache.)
+pub(crate) const SLOPE_STRIDE: usize = MOST_ROWS + 16;
 
-/// Columns of a tile: a function of the tier's width alone, which is why panels depend on the tier.
-pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
-    2 * isa.lanes::<T>()
-}
+/// Elements of a block of slopes.
+pub(crate) const BLOCK_OF_SLOPES: usize = MOST_ROWS * SLOPE_STRIDE;
+
+/// The most lanes of a vector.
+const MOST_LANES: usize = 16;
 
 /// A pair whose squared distance is below this share of a squared norm is too close for products.
 const CLOSE: f64 = 1e-6;
 
-/// Which pairs of the batch are similar.
+/// The rows of one side.
 #[derive(Clone, Copy)]
-pub(crate) enum Kinds<'a> {
-    /// Rows of the same class; those of class [`NO_CLASS`] are in no pair. By place, ascending.
-    Classes(&'a [u32]),
-    Graph(&'a Graph),
+pub(crate) struct Side<'a, T> {
+    pub points: Points<'a, T>,
+    /// The rows without the batch's mean, block by block in panels of columns; empty where no gradient
+    /// is asked for. Rows whose length is not finite, and rows in no pair, are 0.
+    pub centered: &'a [T],
 }
 
 /// What all blocks of a batch read.
 pub(crate) struct Batch<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
-    pub rows: Rows<'a, T>,
-    pub kinds: Kinds<'a>,
-    /// Where rows are known by classes, and the loss has a reach.
-    pub spheres: Option<Spheres<'a, T>>,
+    /// Twice the same where pairs are of one set.
+    pub sides: [Side<'a, T>; 2],
+    pub kinds: Kinds<'a, T>,
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
-    /// The rows in panels of [`tile_cols`]: element k of row c of a panel is at `k * cols + c`.
-    pub panels: &'a [T],
-    /// The rows without their mean, and their squared lengths; empty where no gradient is asked for.
-    /// Rows whose length is not finite are 0 here, of length NaN; rows in no pair are 0.
-    pub centered: &'a [T],
-    pub norms: &'a [T],
     pub offsets: &'a BlockOffsets,
-}
-
-/// Where the operands of the products lie, planned once a batch.
-pub(crate) struct BlockOffsets {
-    /// 0, 1, 2, ... and 0, MOST_ROWS, 2 MOST_ROWS, ...: along a block of slopes.
-    along: OffsetTable,
-    across: OffsetTable,
-    /// The starts of the batch's rows.
-    rows: OffsetTable,
-}
-
-impl BlockOffsets {
-    pub(crate) fn new(rows: usize, cols: usize) -> Self {
-        BlockOffsets {
-            along: OffsetTable::linear(MOST_ROWS, 1),
-            across: OffsetTable::linear(MOST_ROWS, MOST_ROWS),
-            rows: OffsetTable::linear(rows, cols),
-        }
-    }
 }
 
 /// What a block of rows gets: its part of the gradient, and sums of slopes that its own rows are
@@ -95,14 +71,15 @@ pub(crate) struct BlockOut<'a, T> {
     pub slope_sums: &'a mut [T],
 }
 
-/// All pairs of rows `i` with rows `j`, which start at a panel; or all pairs among rows `i`, where
-/// both are the same.
+/// All pairs of rows `i` of one side with rows `j` of the other, both from the start of a panel.
 pub(crate) struct BlockPair<'a, T> {
     pub batch: &'a Batch<'a, T>,
     pub i: Range<usize>,
     pub j: Range<usize>,
-    /// Of rows i, and of rows j where those are others; none where no gradient is asked for.
-    pub out: Option<(BlockOut<'a, T>, Option<BlockOut<'a, T>>)>,
+    /// Whether both are the same rows, so that each pair is met twice.
+    pub among: bool,
+    /// Of rows i and of rows j, as far as they are asked for; of rows i alone among the same rows.
+    pub out: [Option<BlockOut<'a, T>>; 2],
     /// Scratch for a block of -C: [`BLOCK_OF_SLOPES`] elements of any content, where a gradient is
     /// asked for.
     pub slopes: &'a mut [T],
@@ -113,244 +90,202 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        // Sums of a tile take half of the registers or less: each pair of vectors is loaded once
-        // and serves all rows.
-        if S::LANES * size_of::<T>() >= 64 { self.tiles::<S, 8>(s) } else { self.tiles::<S, 4>(s) }
+        if let Content::Known(sums) = self.batch.kinds.content(s, &self.i, &self.j, 8) {
+            return sums;
+        }
+        if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
     }
 }
 
-/// A tile's pairs: row r and column c at `r * cols + c`.
-pub(super) struct TilePairs<T> {
-    slopes: [T; BLOCK_PAIRS],
+/// The pairs of a few rows with a panel of columns: row r and column c at `r * cols + c`.
+pub(super) struct GroupPairs<T> {
+    pub slopes: [T; BLOCK_PAIRS],
     values: [T; BLOCK_PAIRS],
     similar: [bool; BLOCK_PAIRS],
     ignored: [bool; BLOCK_PAIRS],
     close: [bool; BLOCK_PAIRS],
+    /// What all of `similar` is, where it is known.
+    uniform: Option<bool>,
 }
 
-impl<T: Real> TilePairs<T> {
+impl<T: Real> GroupPairs<T> {
     pub(super) fn new() -> Self {
-        TilePairs {
+        GroupPairs {
             slopes: [T::ZERO; BLOCK_PAIRS],
             values: [T::ZERO; BLOCK_PAIRS],
             similar: [false; BLOCK_PAIRS],
             ignored: [false; BLOCK_PAIRS],
             close: [false; BLOCK_PAIRS],
+            uniform: Some(false),
         }
     }
+}
 
-    /// The slopes of a tile.
-    #[inline(always)]
-    pub(super) fn slopes(&self, rows: usize, cols: usize) -> &[T] {
-        &self.slopes[..rows * cols]
-    }
+/// Slopes that a block has added up on the way.
+struct SlopeSums<T> {
+    /// A vector for each row.
+    rows: [T; MOST_ROWS * MOST_LANES],
+    cols: [T; MOST_ROWS],
+    active: u32,
 }
 
 impl<T: Real> BlockPair<'_, T> {
     #[inline(always)]
-    fn tiles<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
+    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
         let cols = 2 * S::LANES;
-        let mut pairs = TilePairs::new();
+        let mut pairs = GroupPairs::new();
+        let mut slope_sums = SlopeSums {
+            rows: [T::ZERO; MOST_ROWS * MOST_LANES],
+            cols: [T::ZERO; MOST_ROWS],
+            active: 0,
+        };
         let mut sums = Sums::default();
-        let among = self.i == self.j;
-        for row in self.i.clone().step_by(ROWS) {
-            let rows = row..(row + ROWS).min(self.i.end);
-            for col in self.j.clone().step_by(cols) {
-                // Among the rows of a block, tiles below the diagonal hold the same pairs again.
-                if among && col + cols <= rows.start + 1 {
-                    continue;
-                }
-                sums = sums + self.tile::<S, ROWS>(s, rows.clone(), col, &mut pairs);
+        for col in self.j.clone().step_by(cols) {
+            for rows in self.groups(col, cols) {
+                sums = sums + self.group::<S, ROWS>(s, rows, col, &mut pairs, &mut slope_sums);
             }
         }
-        self.gradients(s, among);
+        if self.wants_gradient() {
+            self.gradients(s, &slope_sums);
+        }
         sums
     }
 
-    /// One tile, and its slopes into the block.
+    pub(super) fn wants_gradient(&self) -> bool {
+        self.out.iter().any(Option::is_some)
+    }
+
+    /// The rows that a panel of columns is measured against, as many at a time as make a block of pairs.
+    /// Among the same rows those below the panel hold the same pairs again.
     #[inline(always)]
-    fn tile<S: Simd<T>, const ROWS: usize>(
+    pub(super) fn groups(
+        &self,
+        col: usize,
+        cols: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
+        let height = BLOCK_PAIRS / cols;
+        (self.i.start..end).step_by(height).map(move |row| row..(row + height).min(end))
+    }
+
+    /// The pairs of a few rows with a panel of columns, and their slopes into the block.
+    #[inline(always)]
+    fn group<S: Simd<T>, const ROWS: usize>(
         &mut self,
         s: S,
         rows: Range<usize>,
         col: usize,
-        pairs: &mut TilePairs<T>,
+        pairs: &mut GroupPairs<T>,
+        slope_sums: &mut SlopeSums<T>,
     ) -> Sums {
-        let (cols, height) = (2 * S::LANES, rows.len());
+        let cols = 2 * S::LANES;
         let at = [rows.start - self.i.start, col - self.j.start];
-        let width = cols.min(MOST_ROWS - at[1]);
-        if let Some(sums) = self.skip(s, rows.clone(), col) {
-            if self.out.is_some() {
-                for r in 0..height {
-                    self.slopes[(at[0] + r) * MOST_ROWS + at[1]..][..width].fill(T::ZERO);
+        let content = self.content(s, &rows, col);
+        if let Content::Known(sums) = content {
+            if self.wants_gradient() {
+                for r in 0..rows.len() {
+                    let row = &mut self.slopes[(at[0] + r) * SLOPE_STRIDE + at[1]..];
+                    row[..cols].fill(T::ZERO);
                 }
             }
             return sums;
         }
-        let mut any_close = false;
-        let sums = self.evaluate::<S, ROWS>(s, rows.clone(), col, pairs, |block, pairs| {
-            let TilePairs { slopes, close, .. } = pairs;
-            any_close = block.find_close(s, rows.clone(), col, slopes, close);
-        });
-        if self.out.is_some() {
+        let [x, y] = &self.batch.sides;
+        let d2 = &mut pairs.slopes[..rows.len() * cols];
+        let sides = [&x.points, &y.points];
+        let near = squared_distances::<T, S, ROWS>(s, sides, rows.clone(), col, d2);
+        let any_close =
+            near > 0 && self.wants_gradient() && self.find_close::<S>(rows.clone(), col, pairs);
+        let sums = self.evaluate(s, rows.clone(), col, content, pairs);
+        if self.wants_gradient() {
             if any_close {
                 self.add_close(s, rows.clone(), col, pairs);
             }
-            for (r, slopes) in pairs.slopes(height, cols).chunks_exact(cols).enumerate() {
-                let start = (at[0] + r) * MOST_ROWS + at[1];
-                for (to, &slope) in self.slopes[start..start + width].iter_mut().zip(slopes) {
-                    *to = -slope;
-                }
-            }
+            self.keep_slopes(s, rows.len(), at, &pairs.slopes, slope_sums);
         }
         sums
     }
 
-    /// What a tile adds up to whose pairs are all dissimilar and out of reach: nothing but their
-    /// number. None where that is not known.
+    /// What the pairs of a few rows with a panel of columns are.
     #[inline(always)]
-    pub(super) fn skip<S: Simd<T>>(&self, s: S, rows: Range<usize>, col: usize) -> Option<Sums> {
-        /// Classes of a tile's rows or columns that are worth looking at.
-        const FEW: u32 = 4;
-        let (Some(spheres), Kinds::Classes(classes)) = (self.batch.spheres, self.batch.kinds)
-        else {
-            return None;
-        };
+    pub(super) fn content<S: Simd<T>>(&self, s: S, rows: &Range<usize>, col: usize) -> Content {
         let cols = col..self.j.end.min(col + 2 * S::LANES);
-        if self.i == self.j && cols.start < rows.end {
-            return None;
+        let ragged = cols.len() < 2 * S::LANES || (self.among && cols.start < rows.end);
+        match self.batch.kinds.content(s, rows, &cols, 4) {
+            Content::Uniform(_) if ragged => Content::Mixed,
+            content => content,
         }
-        let range = |of: &Range<usize>| (classes[of.start], classes[of.end - 1]);
-        let ((first, last), (low, high)) = (range(&rows), range(&cols));
-        let many = last - first >= FEW || high - low >= FEW;
-        if many || last == NO_CLASS || high == NO_CLASS || (first <= high && low <= last) {
-            return None;
-        }
-        for one in first..=last {
-            for other in low..=high {
-                if !spheres.apart(s, one as usize, other as usize) {
-                    return None;
-                }
-            }
-        }
-        let mut sums = Sums::default();
-        sums.dissimilar.pairs = (rows.len() * cols.len()) as u64;
-        Some(sums)
     }
 
-    /// Distances, values and, where a gradient is asked for, slopes of a tile. `look` sees the
-    /// squared distances before they become slopes.
+    /// From squared distances to values and, where a gradient is asked for, slopes.
     #[inline(always)]
-    pub(super) fn evaluate<S: Simd<T>, const ROWS: usize>(
+    pub(super) fn evaluate<S: Simd<T>>(
         &self,
         s: S,
         rows: Range<usize>,
         col: usize,
-        pairs: &mut TilePairs<T>,
-        look: impl FnOnce(&Self, &mut TilePairs<T>),
+        content: Content,
+        pairs: &mut GroupPairs<T>,
     ) -> Sums {
         let len = rows.len() * 2 * S::LANES;
-        self.squared_distances::<S, ROWS>(s, rows.clone(), col, &mut pairs.slopes[..len]);
-        if self.out.is_some() {
-            look(self, pairs);
-        }
-        let TilePairs { slopes, values, similar, ignored, .. } = pairs;
-        let (slopes, values) = (&mut slopes[..len], &mut values[..len]);
-        let (similar, ignored) = (&mut similar[..len], &mut ignored[..len]);
-        let whole = self.kinds(rows, col, similar, ignored);
+        let GroupPairs { slopes, values, similar, ignored, uniform, .. } = pairs;
+        let (slopes, values, ignored) =
+            (&mut slopes[..len], &mut values[..len], &mut ignored[..len]);
+        let whole = match content {
+            Content::Uniform(kind) => {
+                if *uniform != Some(kind) {
+                    similar.fill(kind);
+                    *uniform = Some(kind);
+                }
+                true
+            }
+            _ => {
+                *uniform = None;
+                let cols = col..self.j.end.min(col + 2 * S::LANES);
+                self.batch.kinds.fill(rows, cols, self.among, &mut similar[..len], ignored)
+            }
+        };
+        let similar = &similar[..len];
         self.batch.loss.eval_block(self.batch.isa, slopes, similar, values);
         let mut pairing = Pairing::new(similar);
         if !whole {
             pairing = pairing.ignoring(ignored);
         }
-        if self.out.is_some() {
+        if self.wants_gradient() {
             weigh_slopes(s, pairing, self.batch.factors, slopes);
         }
         tally(s, pairing, values)
     }
 
-    /// |z_i - z_j|² of a tile. A row past the block's end is its last one again.
+    /// The negative slopes of a group into the block, and into its sums.
     #[inline(always)]
-    fn squared_distances<S: Simd<T>, const ROWS: usize>(
-        &self,
+    fn keep_slopes<S: Simd<T>>(
+        &mut self,
         s: S,
-        rows: Range<usize>,
-        col: usize,
-        out: &mut [T],
+        height: usize,
+        at: [usize; 2],
+        slopes: &[T; BLOCK_PAIRS],
+        sums: &mut SlopeSums<T>,
     ) {
-        let (depth, cols) = (self.batch.rows.z.cols(), 2 * S::LANES);
-        let panel = &self.batch.panels[col / cols * depth * cols..][..depth * cols];
-        let row = |r: usize| &self.batch.rows.row((rows.start + r).min(rows.end - 1))[..depth];
-        let rows_of: [&[T]; ROWS] = std::array::from_fn(row);
-        let mut sums = [[s.splat(T::ZERO); 2]; ROWS];
-        for (k, b) in panel.chunks_exact(cols).enumerate() {
-            let b = [s.load(&b[..S::LANES]), s.load(&b[S::LANES..])];
-            for r in 0..ROWS {
-                let a = s.splat(rows_of[r][k]);
-                for v in 0..2 {
-                    let t = a - b[v];
-                    sums[r][v] = s.fma(t, t, sums[r][v]);
-                }
+        let lanes = S::LANES;
+        let of_cols = &mut sums.cols[at[1]..][..2 * lanes];
+        let mut cols = [s.load(&of_cols[..lanes]), s.load(&of_cols[lanes..])];
+        let mut active = s.first(0);
+        for r in 0..height {
+            let slopes = &slopes[r * 2 * lanes..][..2 * lanes];
+            let slopes = [s.load(&slopes[..lanes]), s.load(&slopes[lanes..])];
+            let to = &mut self.slopes[(at[0] + r) * SLOPE_STRIDE + at[1]..][..2 * lanes];
+            for v in 0..2 {
+                s.store(-slopes[v], &mut to[v * lanes..][..lanes]);
+                cols[v] = cols[v] + slopes[v];
+                active = active | s.nonzero(slopes[v]);
             }
+            let row = &mut sums.rows[(at[0] + r) * lanes..][..lanes];
+            s.store(s.load(row) + (slopes[0] + slopes[1]), row);
         }
-        for (sums, out) in sums.into_iter().zip(out.chunks_exact_mut(cols)) {
-            s.store(sums[0], &mut out[..S::LANES]);
-            s.store(sums[1], &mut out[S::LANES..]);
-        }
-    }
-
-    /// Which pairs of a tile are similar and which are none; whether all of them are pairs.
-    #[inline(always)]
-    fn kinds(
-        &self,
-        rows: Range<usize>,
-        col: usize,
-        similar: &mut [bool],
-        ignored: &mut [bool],
-    ) -> bool {
-        let cols = similar.len() / rows.len();
-        let present = cols.min(self.j.end - col);
-        let above_diagonal = self.i != self.j || col > rows.end - 1;
-        let mut whole = present == cols && above_diagonal;
-        for (r, row) in rows.clone().enumerate() {
-            let similar = &mut similar[r * cols..][..cols];
-            match self.batch.kinds {
-                Kinds::Classes(classes) => {
-                    let class = classes[row];
-                    for (similar, &other) in similar.iter_mut().zip(&classes[col..col + present]) {
-                        *similar = other == class;
-                    }
-                }
-                Kinds::Graph(graph) => {
-                    similar.fill(false);
-                    let neighbours = graph.neighbours(row);
-                    let from = neighbours.partition_point(|&j| (j as usize) < col);
-                    for &j in
-                        neighbours[from..].iter().take_while(|&&j| (j as usize) < col + present)
-                    {
-                        similar[j as usize - col] = true;
-                    }
-                }
-            }
-            similar[present..].fill(false);
-        }
-        if let Kinds::Classes(classes) = self.batch.kinds {
-            let none = |classes: &[u32]| classes.contains(&NO_CLASS);
-            whole &= !none(&classes[rows.clone()]) && !none(&classes[col..col + present]);
-        }
-        if !whole {
-            for (r, row) in rows.enumerate() {
-                for (c, ignored) in ignored[r * cols..][..cols].iter_mut().enumerate() {
-                    let none = |row: usize| match self.batch.kinds {
-                        Kinds::Classes(classes) => classes[row] == NO_CLASS,
-                        Kinds::Graph(_) => false,
-                    };
-                    let twice = self.i == self.j && col + c <= row;
-                    *ignored = c >= present || twice || none(row) || none(col + c);
-                }
-            }
-        }
-        whole
+        sums.active |= s.count(active);
+        s.store(cols[0], &mut of_cols[..lanes]);
+        s.store(cols[1], &mut of_cols[lanes..]);
     }
 
     /// Which pairs are much closer than their rows are long, or hold a row whose norm is NaN because
@@ -358,37 +293,26 @@ impl<T: Real> BlockPair<'_, T> {
     #[inline(always)]
     fn find_close<S: Simd<T>>(
         &self,
-        s: S,
         rows: Range<usize>,
         col: usize,
-        d2: &[T],
-        close: &mut [bool],
+        pairs: &mut GroupPairs<T>,
     ) -> bool {
         let cols = 2 * S::LANES;
-        let share = s.splat(T::from_f64(CLOSE));
-        let norms = &self.batch.norms[col..self.j.end.min(col + cols)];
-        let mut any = 0;
-        for (r, row) in rows.clone().enumerate() {
-            let own = s.splat(self.batch.norms[row]);
-            for (v, norms) in norms.chunks(S::LANES).enumerate() {
-                let d2 = s.load(&d2[r * cols + v * S::LANES..][..norms.len()]);
-                let limit = share * (own + s.load(norms));
-                let far = s.lt(limit, d2) | s.eq(limit, d2);
-                any += s.count(!far & s.first(norms.len()));
-            }
-        }
-        if any == 0 {
-            return false;
-        }
-        close.fill(false);
+        let [x, y] = self.batch.sides.map(|side| side.points.norms);
+        let norms = &y[col..self.j.end.min(col + cols)];
+        pairs.close.fill(false);
+        let mut any = false;
         for (r, row) in rows.enumerate() {
-            for (c, &norm) in norms.iter().enumerate() {
-                let limit = T::from_f64(CLOSE) * (self.batch.norms[row] + norm);
-                let d2 = d2[r * cols + c];
-                close[r * cols + c] = d2 < limit || d2.is_nan() || limit.is_nan();
+            let own = x[row];
+            let d2 = &pairs.slopes[r * cols..][..norms.len()];
+            let close = &mut pairs.close[r * cols..][..norms.len()];
+            for ((close, &d2), &norm) in close.iter_mut().zip(d2).zip(norms) {
+                let limit = T::from_f64(CLOSE) * (own + norm);
+                *close = d2 < limit || d2.is_nan() || limit.is_nan();
+                any |= *close;
             }
         }
-        true
+        any
     }
 
     /// Adds the gradients of close pairs by themselves, and takes their slopes out of the tile. A slope
@@ -399,110 +323,73 @@ impl<T: Real> BlockPair<'_, T> {
         s: S,
         rows: Range<usize>,
         col: usize,
-        TilePairs { slopes, close, .. }: &mut TilePairs<T>,
+        pairs: &mut GroupPairs<T>,
     ) {
-        let (depth, cols) = (self.batch.rows.z.cols(), 2 * S::LANES);
-        let Some((out_i, out_j)) = &mut self.out else { return };
+        let cols = 2 * S::LANES;
+        let [x, y] = self.batch.sides.map(|side| side.points.rows);
+        let heights = [self.i.len(), self.j.len()];
         for (r, row) in rows.enumerate() {
-            for c in (0..cols).filter(|c| close[r * cols + c]) {
-                let slope = std::mem::replace(&mut slopes[r * cols + c], T::ZERO);
+            for c in 0..cols {
+                if !pairs.close[r * cols + c] {
+                    continue;
+                }
+                let slope = std::mem::replace(&mut pairs.slopes[r * cols + c], T::ZERO);
                 if slope == T::ZERO {
                     continue;
                 }
-                let other = col + c;
-                let inputs = [self.batch.rows.row(row), self.batch.rows.row(other)];
-                let (i, j) = ((row - self.i.start) * depth, (other - self.j.start) * depth);
-                // Among the rows of a block the other row comes behind this one.
-                let (grad_i, grad_j) = match out_j {
-                    Some(out_j) => (&mut out_i.grad[i..], &mut out_j.grad[j..]),
-                    None => {
-                        let (before, from) = out_i.grad.split_at_mut(j);
-                        (&mut before[i..], from)
-                    }
-                };
-                let grads = [&mut grad_i[..depth], &mut grad_j[..depth]];
-                add_difference(s, slope, inputs, grads);
+                let (own, other) = (x.row(row), y.row(col + c));
+                let (r, c) = (row - self.i.start, col + c - self.j.start);
+                let [of_i, of_j] = &mut self.out;
+                if let Some(out) = of_i {
+                    add_difference(s, slope, [own, other], (out.grad, heights[0], r));
+                }
+                let of_j = if self.among { of_i } else { of_j };
+                if let Some(out) = of_j {
+                    add_difference(s, slope, [other, own], (out.grad, heights[1], c));
+                }
             }
         }
     }
 
     /// From the block of -C to both gradients.
     #[inline(always)]
-    fn gradients<S: Simd<T>>(&mut self, s: S, among: bool) {
-        let Some((out_i, out_j)) = &mut self.out else { return };
-        let (height, width) = (self.i.len(), self.j.len());
+    fn gradients<S: Simd<T>>(&mut self, s: S, sums: &SlopeSums<T>) {
+        if sums.active == 0 {
+            return;
+        }
+        let (height, width, among) = (self.i.len(), self.j.len(), self.among);
         if among {
             // The half that has been computed is mirrored: C is symmetric.
             for r in 0..height {
-                self.slopes[r * MOST_ROWS + r] = T::ZERO;
+                self.slopes[r * SLOPE_STRIDE + r] = T::ZERO;
                 for c in 0..r {
-                    self.slopes[r * MOST_ROWS + c] = self.slopes[c * MOST_ROWS + r];
+                    self.slopes[r * SLOPE_STRIDE + c] = self.slopes[c * SLOPE_STRIDE + r];
                 }
             }
         }
-        let zero = s.splat(T::ZERO);
-        let mut active = 0;
-        let mut column_sums = [T::ZERO; MOST_ROWS];
-        for r in 0..height {
-            let row = &self.slopes[r * MOST_ROWS..][..width];
-            let mut sum = zero;
-            for (slopes, columns) in row.chunks(S::LANES).zip(column_sums.chunks_mut(S::LANES)) {
-                let slopes = s.load(slopes);
-                sum = sum + slopes;
-                active += s.count(s.nonzero(slopes));
-                s.store(s.load(columns) + slopes, columns);
+        let Batch { isa, offsets, sides: [x, y], .. } = self.batch;
+        let depth = x.points.rows.z.cols();
+        let block = |of: &Range<usize>| of.start * depth..of.end * depth;
+        let [of_i, of_j] = &mut self.out;
+        if let Some(out) = of_i {
+            for r in 0..height {
+                let mut sum = s.sum(s.load(&sums.rows[r * S::LANES..][..S::LANES]));
+                if among {
+                    sum += sums.cols[r];
+                }
+                out.slope_sums[r] += sum;
             }
-            out_i.slope_sums[r] += -s.sum(sum);
+            let slopes = Slopes { slopes: &*self.slopes, transposed: false };
+            let others = &y.centered[block(&self.j)];
+            offsets.add_product(*isa, slopes, (others, width), (&mut *out.grad, height));
         }
-        if active == 0 {
-            return;
-        }
-        let [along, across] = [&self.batch.offsets.along, &self.batch.offsets.across];
-        let by_row = Broadcast {
-            data: &*self.slopes,
-            rows: across.range(0..height),
-            depth: along.range(0..width),
-        };
-        self.batch.add_product(by_row, self.j.clone(), out_i.grad);
-        if let Some(out_j) = out_j {
-            for (sum, column) in out_j.slope_sums.iter_mut().zip(column_sums) {
-                *sum += -column;
+        if let Some(out) = of_j {
+            for (sum, &column) in out.slope_sums.iter_mut().zip(&sums.cols) {
+                *sum += column;
             }
-            let by_column = Broadcast {
-                data: &*self.slopes,
-                rows: along.range(0..width),
-                depth: across.range(0..height),
-            };
-            self.batch.add_product(by_column, self.i.clone(), out_j.grad);
+            let slopes = Slopes { slopes: &*self.slopes, transposed: true };
+            let others = &x.centered[block(&self.i)];
+            offsets.add_product(*isa, slopes, (others, height), (&mut *out.grad, width));
         }
-    }
-}
-
-impl<T: Real> Batch<'_, T> {
-    /// grad += (-C) Z for the rows of a block.
-    #[inline(always)]
-    fn add_product(&self, slopes: Broadcast<T>, rows: Range<usize>, grad: &mut [T]) {
-        let depth = self.rows.z.cols();
-        let b = Contiguous { data: self.centered, from: self.offsets.rows.range(rows) };
-        let c = Output { data: grad, stride: depth, width: depth };
-        T::dispatch(self.isa, Product { a: slopes, b, initial: Initial::Output, c });
-    }
-}
-
-/// grad_x += slope (x - y), grad_y -= slope (x - y)
-#[inline(always)]
-fn add_difference<T: Real, S: Simd<T>>(
-    s: S,
-    slope: T,
-    [x, y]: [&[T]; 2],
-    [grad_x, grad_y]: [&mut [T]; 2],
-) {
-    let slope = s.splat(slope);
-    for at in (0..x.len()).step_by(S::LANES) {
-        let lanes = at..(at + S::LANES).min(x.len());
-        let g = slope * (s.load(&x[lanes.clone()]) - s.load(&y[lanes.clone()]));
-        let (to_x, to_y) = (&mut grad_x[lanes.clone()], &mut grad_y[lanes]);
-        s.store(s.load(to_x) + g, to_x);
-        s.store(s.load(to_y) - g, to_y);
     }
 }

@@ -7,12 +7,14 @@
 
 use std::ops::Range;
 
-use super::all_pairs::{BlockPair, MOST_ROWS, TilePairs};
+use super::all_pairs::{BlockPair, GroupPairs, MOST_ROWS};
+use super::kinds::Content;
 use crate::loss::Sums;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// As [`BlockPair`], for rows of `D` elements; without products, and without what they need.
+/// As [`BlockPair`], for rows of `D` elements; without products, and without what they need: panels hold
+/// the rows as they are.
 pub(crate) struct PlanarBlockPair<'a, T, const D: usize>(pub BlockPair<'a, T>);
 
 impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
@@ -20,17 +22,23 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if S::LANES * size_of::<T>() >= 64 { self.tiles::<S, 8>(s) } else { self.tiles::<S, 4>(s) }
+        if let Content::Known(sums) = self.0.batch.kinds.content(s, &self.0.i, &self.0.j, 8) {
+            return sums;
+        }
+        // Groups are of as many rows as make a block of pairs with the columns of a panel.
+        match S::LANES {
+            16.. => self.block::<S, 8>(s),
+            8.. => self.block::<S, 16>(s),
+            _ => self.block::<S, 32>(s),
+        }
     }
 }
 
 impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
     #[inline(always)]
-    fn tiles<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
-        let BlockPair { i, j, .. } = &self.0;
-        let (i, j, cols) = (i.clone(), j.clone(), 2 * S::LANES);
-        let among = i == j;
-        let mut pairs = TilePairs::new();
+    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
+        let (i, j, cols) = (self.0.i.clone(), self.0.j.clone(), 2 * S::LANES);
+        let mut pairs = GroupPairs::new();
         // Element k of column c at [k][c].
         let mut by_column = [[T::ZERO; MOST_ROWS]; D];
         let mut sums = Sums::default();
@@ -38,24 +46,24 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
             let rows = row..(row + ROWS).min(i.end);
             let mut by_row = [[s.splat(T::ZERO); D]; ROWS];
             for col in j.clone().step_by(cols) {
-                // Among the rows of a block, tiles below the diagonal hold the same pairs again.
-                if among && col + cols <= row + 1 {
+                // Among the same rows, groups below the diagonal hold the same pairs again.
+                if self.0.among && col + cols <= row + 1 {
                     continue;
                 }
                 let block = &self.0;
-                if let Some(skipped) = block.skip(s, rows.clone(), col) {
-                    sums = sums + skipped;
+                let content = block.content(s, &rows, col);
+                if let Content::Known(known) = content {
+                    sums = sums + known;
                     continue;
                 }
-                sums =
-                    sums + block.evaluate::<S, ROWS>(s, rows.clone(), col, &mut pairs, |_, _| {});
-                if block.out.is_some() {
-                    let slopes = pairs.slopes(rows.len(), cols);
-                    let columns = &mut by_column;
-                    add_tile(s, block, rows.clone(), col, slopes, &mut by_row, columns);
+                squared_distances::<T, S, D>(s, block, rows.clone(), col, &mut pairs.slopes);
+                sums = sums + block.evaluate(s, rows.clone(), col, content, &mut pairs);
+                if block.wants_gradient() {
+                    let (slopes, columns) = (&pairs.slopes, &mut by_column);
+                    add_group(s, block, rows.clone(), col, slopes, &mut by_row, columns);
                 }
             }
-            let Some((out, _)) = &mut self.0.out else { continue };
+            let Some(out) = &mut self.0.out[0] else { continue };
             let grads = out.grad[(row - i.start) * D..].chunks_exact_mut(D);
             for (grad, sums) in grads.zip(&by_row[..rows.len()]) {
                 for (grad, &sum) in grad.iter_mut().zip(sums) {
@@ -63,8 +71,9 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                 }
             }
         }
-        if let Some((out_i, out_j)) = &mut self.0.out {
-            let out = out_j.as_mut().unwrap_or(out_i);
+        let among = self.0.among;
+        let [of_i, of_j] = &mut self.0.out;
+        if let Some(out) = if among { of_i } else { of_j } {
             for (c, grad) in out.grad.chunks_exact_mut(D).enumerate() {
                 for (grad, column) in grad.iter_mut().zip(&by_column) {
                     *grad += column[c];
@@ -75,10 +84,41 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
     }
 }
 
-/// Adds the gradients of a tile's pairs: slope (z_i - z_j) to row i, its negative to column j. A slope
+/// |z_i - z_j|² of a few rows with a panel of columns.
+#[inline(always)]
+fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
+    s: S,
+    block: &BlockPair<T>,
+    rows: Range<usize>,
+    col: usize,
+    out: &mut [T],
+) {
+    let cols = 2 * S::LANES;
+    let [x, y] = &block.batch.sides;
+    let panel = &y.points.panels[col / cols * D * cols..][..D * cols];
+    let mut columns = [[s.splat(T::ZERO); 2]; D];
+    for k in 0..D {
+        for v in 0..2 {
+            columns[k][v] = s.load(&panel[k * cols + v * S::LANES..][..S::LANES]);
+        }
+    }
+    for (out, row) in out.chunks_exact_mut(cols).zip(rows) {
+        let row = x.points.rows.row(row);
+        for v in 0..2 {
+            let mut sum = s.splat(T::ZERO);
+            for k in 0..D {
+                let t = s.splat(row[k]) - columns[k][v];
+                sum = s.fma(t, t, sum);
+            }
+            s.store(sum, &mut out[v * S::LANES..][..S::LANES]);
+        }
+    }
+}
+
+/// Adds the gradients of a group's pairs: slope (z_i - z_j) to row i, its negative to column j. A slope
 /// of 0 contributes nothing, whatever the difference is.
 #[inline(always)]
-fn add_tile<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
+fn add_group<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
     s: S,
     block: &BlockPair<T>,
     rows: Range<usize>,
@@ -88,7 +128,8 @@ fn add_tile<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
     by_column: &mut [[T; MOST_ROWS]; D],
 ) {
     let (zero, cols) = (s.splat(T::ZERO), 2 * S::LANES);
-    let panel = &block.batch.panels[col / cols * D * cols..][..D * cols];
+    let [x, y] = &block.batch.sides;
+    let panel = &y.points.panels[col / cols * D * cols..][..D * cols];
     let at = col - block.j.start;
     for v in 0..2 {
         let lanes = at + v * S::LANES..(at + (v + 1) * S::LANES).min(MOST_ROWS);
@@ -101,7 +142,7 @@ fn add_tile<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
         for (r, row) in rows.clone().enumerate() {
             let slope = s.load(&slopes[r * cols + v * S::LANES..][..S::LANES]);
             let some = s.nonzero(slope);
-            let own = block.batch.rows.row(row);
+            let own = x.points.rows.row(row);
             for k in 0..D {
                 let g = s.select(some, slope * (s.splat(own[k]) - other[k]), zero);
                 by_row[r][k] = by_row[r][k] + g;

@@ -1,10 +1,18 @@
-//! The rows of a batch in the order of their classes: without their mean, and in spheres.
+//! The rows of a batch in the order of their classes, and what holds for a class as a whole: a sphere
+//! around its rows, and what its pairs cost where similar pairs are pulled by a constant.
+//!
+//! With a value s d²/2 and so a slope s for every similar pair, the n rows of a class need no pair:
+//!
+//! ```text
+//! sum of values = s n/2 sum |z_i - m|²        gradient of z_i = s n (z_i - m)        m their mean
+//! ```
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
 use super::rows::squared_distance;
+use crate::loss::Kind;
 use crate::mat::Mat;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -27,25 +35,27 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// Spheres that hold the rows of each class, and how far a dissimilar pair's push reaches.
+/// Spheres that hold the rows of each class.
 #[derive(Clone, Copy)]
 pub(crate) struct Spheres<'a, T> {
     pub centers: Mat<'a, T>,
     /// Not finite for a class with a row that is not.
     pub radii: &'a [T],
-    pub reach: T,
 }
 
-impl<T: Real> Spheres<'_, T> {
-    /// Whether all rows of one class are out of reach of all rows of another one, however distances
-    /// are rounded.
-    #[inline(always)]
-    pub(super) fn apart<S: Simd<T>>(&self, s: S, one: usize, other: usize) -> bool {
-        let distance = squared_distance(s, self.centers.row(one), self.centers.row(other)).sqrt();
-        let rounding = T::EPSILON * T::from_f64(4.0 * (self.centers.cols() as f64 + 8.0));
-        let size = distance + self.radii[one] + self.radii[other] + self.reach;
-        distance - self.radii[one] - self.radii[other] - self.reach > rounding * size
-    }
+/// Whether all rows of one sphere are out of `reach` of all rows of another one, however distances are
+/// rounded.
+#[inline(always)]
+pub(super) fn apart<T: Real, S: Simd<T>>(
+    s: S,
+    (one, a): (&Spheres<T>, usize),
+    (other, b): (&Spheres<T>, usize),
+    reach: T,
+) -> bool {
+    let distance = squared_distance(s, one.centers.row(a), other.centers.row(b)).sqrt();
+    let taken = one.radii[a] + other.radii[b] + reach;
+    let rounding = T::EPSILON * T::from_f64(4.0 * (one.centers.cols() as f64 + 8.0));
+    distance - taken > rounding * (distance + taken)
 }
 
 /// Adds the rows at some places that are finite to `sum`; returns how many they are.
@@ -81,69 +91,124 @@ impl<T: Real> Kernel<T> for SumRows<'_, T> {
     }
 }
 
-/// The radius of a sphere around `center` that holds the rows at some places; not finite where one of
-/// them is not.
-pub(crate) struct Radius<'a, T> {
+/// The rows of a class as one: see [`Class`].
+pub(crate) struct MeasureClass<'a, T> {
     pub rows: Rows<'a, T>,
     pub places: Range<usize>,
-    pub center: &'a [T],
+    /// To be overwritten: the mean of the rows.
+    pub center: &'a mut [T],
+    /// To be overwritten: the mean of what the rows are beyond the first of them. (A mean of rows far
+    /// from the origin is rounded by more than they may be apart.)
+    pub beyond_first: &'a mut [T],
+    /// Scratch for as many numbers as there are columns.
+    pub part: &'a mut [T],
+    /// What similar pairs are pulled by, where that is wanted and a constant.
+    pub pull: Option<T>,
+    /// Scratch for a number for each row.
+    pub radii: &'a mut Vec<(T, u32)>,
 }
 
-impl<T: Real> Kernel<T> for Radius<'_, T> {
-    type Output = T;
+/// What is known of the rows of a class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Class<T> {
+    /// Of a sphere around their mean; not finite where a row is not.
+    pub radius: T,
+    /// What its pairs add up to, where they need not be measured one by one.
+    pub pulled: Option<Kind>,
+}
+
+impl<T: Real> Kernel<T> for MeasureClass<'_, T> {
+    type Output = Class<T>;
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> T {
-        let mut largest = T::ZERO;
-        for place in self.places {
-            let d2 = squared_distance(s, self.rows.row(place), self.center);
-            if d2 > largest || d2.is_nan() {
-                largest = d2;
+    fn run<S: Simd<T>>(mut self, s: S) -> Class<T> {
+        self.find_mean(s);
+        let first = self.rows.row(self.places.start);
+        let mut spread = 0.0;
+        self.radii.clear();
+        for place in self.places.clone() {
+            let mut squares = s.splat(T::ZERO);
+            let row = self.rows.row(place).chunks(S::LANES).zip(first.chunks(S::LANES));
+            for ((x, first), mean) in row.zip(self.beyond_first.chunks(S::LANES)) {
+                let t = (s.load(x) - s.load(first)) - s.load(mean);
+                squares = s.fma(t, t, squares);
             }
-            if largest.is_nan() {
-                break;
-            }
+            let squares = s.sum(squares);
+            spread += squares.to_f64();
+            self.radii.push((squares.sqrt(), place as u32));
         }
-        largest.sqrt()
+        let largest = |radius: T, &(other, _): &(T, u32)| match other > radius || other.is_nan() {
+            true if !radius.is_nan() => other,
+            _ => radius,
+        };
+        let radius = self.radii.iter().fold(T::ZERO, largest);
+        Class { radius, pulled: self.pull.and_then(|pull| self.pulled(s, pull, radius, spread)) }
     }
 }
 
-/// Rows without a mean, and their squared lengths: see [`Batch::centered`](super::all_pairs::Batch::centered).
-pub(crate) struct CenterRows<'a, T> {
-    pub rows: Rows<'a, T>,
-    pub first: usize,
-    /// By place, or empty.
-    pub classes: &'a [u32],
-    pub mean: &'a [T],
-    pub centered: &'a mut [T],
-    pub norms: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for CenterRows<'_, T> {
-    type Output = ();
-
+impl<T: Real> MeasureClass<'_, T> {
+    /// Means, in parts of a few rows, so that long sums keep their digits.
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let out = self.centered.chunks_exact_mut(self.mean.len()).zip(self.norms);
-        for (place, (to, norm)) in (self.first..).zip(out) {
-            *norm = T::ZERO;
-            if self.classes.get(place) == Some(&NO_CLASS) {
-                to.fill(T::ZERO);
-                continue;
+    fn find_mean<S: Simd<T>>(&mut self, s: S) {
+        const PART: usize = 64;
+        let first = self.rows.row(self.places.start);
+        self.beyond_first.fill(T::ZERO);
+        for from in self.places.clone().step_by(PART) {
+            self.part.fill(T::ZERO);
+            for place in from..(from + PART).min(self.places.end) {
+                let row = self.rows.row(place).chunks(S::LANES).zip(first.chunks(S::LANES));
+                for ((x, first), part) in row.zip(self.part.chunks_mut(S::LANES)) {
+                    s.store(s.load(part) + (s.load(x) - s.load(first)), part);
+                }
             }
-            let row = self.rows.row(place);
-            let mut squares = s.splat(T::ZERO);
-            let inputs = row.chunks(S::LANES).zip(self.mean.chunks(S::LANES));
-            for (to, (x, mean)) in to.chunks_mut(S::LANES).zip(inputs) {
-                let x = s.load(x) - s.load(mean);
-                squares = s.fma(x, x, squares);
-                s.store(x, to);
-            }
-            *norm = s.sum(squares);
-            if !norm.is_finite() {
-                to.fill(T::ZERO);
-                *norm = T::from_f64(f64::NAN);
+            let parts = self.part.chunks(S::LANES);
+            for (sum, part) in self.beyond_first.chunks_mut(S::LANES).zip(parts) {
+                s.store(s.load(sum) + s.load(part), sum);
             }
         }
+        let share = s.splat(T::from_f64(1.0 / self.places.len() as f64));
+        let means = self.beyond_first.chunks_mut(S::LANES).zip(self.center.chunks_mut(S::LANES));
+        for ((mean, center), first) in means.zip(first.chunks(S::LANES)) {
+            let beyond = s.load(mean) * share;
+            s.store(beyond, mean);
+            s.store(s.load(first) + beyond, center);
+        }
+    }
+
+    /// What the pairs of the class add up to without being measured; none where overflow or underflow
+    /// is near, or where so many rows may coincide that nothing is gained.
+    #[inline(always)]
+    fn pulled<S: Simd<T>>(&mut self, s: S, pull: T, radius: T, spread: f64) -> Option<Kind> {
+        let n = self.places.len() as u64;
+        let half = T::from_f64(0.5) * pull;
+        let sum = half.to_f64() * n as f64 * spread;
+        // Rows whose distances from the mean differ by more than this do not coincide.
+        let roundings = self.center.len().div_ceil(S::LANES) + 16;
+        let gap = T::EPSILON * T::from_f64(roundings as f64) * radius;
+        let widest = T::from_f64(8.0) * radius * radius;
+        if !(half * gap * gap > T::MIN_POSITIVE
+            && widest.is_finite()
+            && (half * widest).is_finite())
+        {
+            return None;
+        }
+        self.radii
+            .sort_unstable_by(|a, b| a.0.to_f64().total_cmp(&b.0.to_f64()).then(a.1.cmp(&b.1)));
+        let (mut candidates, most) = (0, 64 * n);
+        let mut coincident = 0;
+        for (i, &(radius, place)) in self.radii.iter().enumerate() {
+            let near = self.radii[i + 1..].iter().take_while(|(other, _)| *other - radius <= gap);
+            for &(_, other) in near {
+                candidates += 1;
+                if candidates > most {
+                    return None;
+                }
+                let rows = [place, other].map(|place| self.rows.row(place as usize));
+                let d2 = squared_distance(s, rows[0], rows[1]);
+                coincident += u64::from(half * d2 == T::ZERO);
+            }
+        }
+        let pairs = n * (n - 1) / 2;
+        Some(Kind { pairs, active: pairs - coincident, sum })
     }
 }

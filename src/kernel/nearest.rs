@@ -5,10 +5,12 @@
 //! row or column of the tile. A distance has the same bits in whichever place of a tile it is
 //! measured and whichever of its ends is the query.
 
-#![allow(unsafe_code, reason = "tests of bounds are taken out of the innermost loop")]
+#![forbid(unsafe_code)]
 
 use std::array::from_fn;
 
+use super::direct::{MOST_PAIRS, squared_distances};
+use super::lists::Lists;
 use crate::mat::Mat;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -19,27 +21,13 @@ const BLOCK_BYTES: usize = 128 << 10;
 /// References of a tile.
 const REFERENCES: usize = 4;
 
-/// The most pairs of a tile.
-const MOST_PAIRS: usize = 16;
-
-/// The number of no reference: what stands in a list's places that are still empty, at distance
-/// NaN, so that everything comes before it.
-const NONE: u32 = u32::MAX;
-
-/// For each query its `k` nearest references, nearest first.
-///
-/// Ranked by squared distance, equal ones by number, NaN after everything.
+/// For each query its nearest references, by squared distance: for queries so few that it does not pay
+/// to copy the references for products, as [`SearchBlock`](super::search::SearchBlock) needs them.
 pub(crate) struct Nearest<'a, T> {
     pub queries: Mat<'a, T>,
-    /// At least `k`, one more where the queries are among them; at most [`u32::MAX`].
     pub references: Mat<'a, T>,
-    /// Where query i is reference `own + i`, which is not its own neighbour.
-    pub own: Option<usize>,
-    pub k: usize,
-    /// `k` numbers a query.
-    pub indices: &'a mut [u32],
-    /// `k` Euclidean distances a query.
-    pub distances: &'a mut [T],
+    /// Of the queries.
+    pub lists: Lists<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for Nearest<'_, T> {
@@ -59,8 +47,6 @@ impl<T: Real> Kernel<T> for Nearest<'_, T> {
 impl<T: Real> Nearest<'_, T> {
     #[inline(always)]
     fn search<S: Simd<T>, const QUERIES: usize>(&mut self, s: S) {
-        self.indices.fill(NONE);
-        self.distances.fill(T::from_f64(f64::NAN));
         let row_bytes = self.references.cols() * size_of::<T>();
         let height = (BLOCK_BYTES / row_bytes.max(1)).clamp(16, 1024).next_multiple_of(REFERENCES);
         let count = self.references.rows();
@@ -69,9 +55,6 @@ impl<T: Real> Nearest<'_, T> {
             for query in (0..self.queries.rows()).step_by(QUERIES) {
                 self.search_block::<S, QUERIES>(s, query, from, to);
             }
-        }
-        for chunk in self.distances.chunks_mut(S::LANES) {
-            s.store(s.sqrt(s.load(chunk)), chunk);
         }
     }
 
@@ -113,7 +96,7 @@ impl<T: Real> Nearest<'_, T> {
         let last = self.queries.rows() - 1;
         from_fn(|pair| {
             let query = (first + pair / REFERENCES).min(last);
-            self.distances[(query + 1) * self.k - 1]
+            self.lists.worst(query)
         })
     }
 
@@ -128,106 +111,9 @@ impl<T: Real> Nearest<'_, T> {
         d2: &[T; MOST_PAIRS],
     ) {
         for q in 0..queries {
-            let list = (first + q) * self.k..(first + q + 1) * self.k;
-            let (indices, distances) = (&mut self.indices[list.clone()], &mut self.distances[list]);
             for r in 0..references {
-                if self.own.is_none_or(|own| own + first + q != tile + r) {
-                    offer(indices, distances, d2[q * REFERENCES + r], (tile + r) as u32);
-                }
+                self.lists.offer(first + q, d2[q * REFERENCES + r], (tile + r) as u32);
             }
         }
     }
-}
-
-/// Puts a reference into a list where it belongs, if it does; the last of the list drops out.
-///
-/// References are offered in ascending order, so among equal distances the new one comes last.
-fn offer<T: Real>(indices: &mut [u32], distances: &mut [T], d2: T, index: u32) {
-    let before = |at: usize| match distances[at].partial_cmp(&d2) {
-        Some(order) => order.is_le(),
-        // One of the two is NaN: the one that is not comes first, then the lower number.
-        None if d2.is_nan() => !distances[at].is_nan() || indices[at] < index,
-        None => false,
-    };
-    let last = indices.len() - 1;
-    if before(last) {
-        return;
-    }
-    let (mut at, mut end) = (0, last);
-    while at < end {
-        let middle = at + (end - at) / 2;
-        if before(middle) { at = middle + 1 } else { end = middle }
-    }
-    indices.copy_within(at..last, at + 1);
-    distances.copy_within(at..last, at + 1);
-    indices[at] = index;
-    distances[at] = d2;
-}
-
-/// |q - r|² of every query with every reference of a tile: pair (q, r) is lane `q * R + r`, counted
-/// through the vectors.
-#[inline(always)]
-fn squared_distances<T: Real, S: Simd<T>, const Q: usize, const R: usize>(
-    s: S,
-    queries: &[&[T]; Q],
-    references: &[&[T]; R],
-) -> [S::F; MOST_PAIRS] {
-    let cols = queries[0].len();
-    assert!(queries.iter().chain(references).all(|row| row.len() == cols));
-    let mut sums = [s.splat(T::ZERO); MOST_PAIRS];
-    for v in 0..cols / S::LANES {
-        // SAFETY: all rows hold `cols` elements, so `v` counts vectors that all of them hold.
-        let q = from_fn::<_, Q, _>(|i| unsafe { vector(s, queries[i], v) });
-        for j in 0..R {
-            // SAFETY: as above.
-            let r = unsafe { vector(s, references[j], v) };
-            for i in 0..Q {
-                let t = q[i] - r;
-                sums[i * R + j] = s.fma(t, t, sums[i * R + j]);
-            }
-        }
-    }
-    let rest = cols - cols % S::LANES;
-    if rest < cols {
-        let q = from_fn::<_, Q, _>(|i| s.load(&queries[i][rest..]));
-        for j in 0..R {
-            let r = s.load(&references[j][rest..]);
-            for i in 0..Q {
-                let t = q[i] - r;
-                sums[i * R + j] = s.fma(t, t, sums[i * R + j]);
-            }
-        }
-    }
-    sum_lanes(s, sums, Q * R)
-}
-
-/// Vector `v` of a row. Without a test of bounds, since that of eight rows takes a tenth of the time
-/// of the loop.
-///
-/// # Safety
-/// The row holds `v + 1` whole vectors.
-#[inline(always)]
-unsafe fn vector<T: Real, S: Simd<T>>(s: S, row: &[T], v: usize) -> S::F {
-    // SAFETY: what the caller promises.
-    s.load(unsafe { row.get_unchecked(v * S::LANES..(v + 1) * S::LANES) })
-}
-
-/// The first `count` vectors, each summed up: vector i into lane i, counted through the vectors.
-///
-/// A round of sums of neighbouring lanes halves the lanes that belong to one vector.
-#[inline(always)]
-fn sum_lanes<T: Real, S: Simd<T>>(
-    s: S,
-    mut sums: [S::F; MOST_PAIRS],
-    mut count: usize,
-) -> [S::F; MOST_PAIRS] {
-    let mut lanes = S::LANES;
-    while lanes > 1 {
-        count /= 2;
-        for i in 0..count {
-            sums[i] = s.pair_sums([sums[2 * i], sums[2 * i + 1]]);
-        }
-        lanes /= 2;
-    }
-    sums
 }

@@ -44,4 +44,4 @@ impl<T: Real> Contrastive<T> {
     }
 }
 
-compiled_here!(Contrastive, |loss| Some(loss.margin));
+compiled_here!(Contrastive, |loss| Some(loss.margin), |_| Some(T::ONE));

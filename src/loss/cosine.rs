@@ -45,4 +45,4 @@ impl<T: Real> CosineContrastive<T> {
     }
 }
 
-compiled_here!(CosineContrastive, |loss| Some((loss.margin + loss.margin).sqrt()));
+compiled_here!(CosineContrastive, |loss| Some((loss.margin + loss.margin).sqrt()), |_| None);

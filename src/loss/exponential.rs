@@ -52,4 +52,4 @@ impl<T: Real> Exponential<T> {
     }
 }
 
-compiled_here!(Exponential, |_| None);
+compiled_here!(Exponential, |_| None, |loss| Some(T::from_f64(4.0) / loss.bound));

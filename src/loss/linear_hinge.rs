@@ -50,4 +50,4 @@ impl<T: Real> LinearHinge<T> {
     }
 }
 
-compiled_here!(LinearHinge, |loss| Some(loss.push));
+compiled_here!(LinearHinge, |loss| Some(loss.push), |_| None);

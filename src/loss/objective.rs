@@ -169,6 +169,13 @@ impl<'l, T: Real> Objective<'l, T> {
     pub(crate) fn factors(&self, sums: &Sums) -> [T; 2] {
         self.reduction.factors(sums).map(|factor| T::from_f64(self.scale.to_f64() * factor))
     }
+
+    /// Whether a slope of 0 stays 0, whatever it is multiplied by.
+    pub(crate) fn is_finite(&self) -> bool {
+        // Other reductions divide by a number of pairs, or by nothing.
+        self.factors(&Sums::default()).iter().all(|factor| factor.is_finite())
+            && self.scale.is_finite()
+    }
 }
 
 /// A triplet loss with its way of being added up.

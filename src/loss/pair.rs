@@ -49,6 +49,12 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
+    /// The slope s of similar pairs, where it is a constant and their value is s d²/2: calls on whole
+    /// batches add up such pairs of a class by its mean, without measuring them.
+    fn pull(&self) -> Option<T> {
+        None
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -78,6 +84,11 @@ pub trait BlockLoss<T: Real>: Sync {
     fn reach_block(&self) -> Option<T> {
         None
     }
+
+    /// As [`PairLoss::pull`].
+    fn pull_block(&self) -> Option<T> {
+        None
+    }
 }
 
 impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
@@ -89,6 +100,10 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
 
     fn reach_block(&self) -> Option<T> {
         self.reach()
+    }
+
+    fn pull_block(&self) -> Option<T> {
+        self.pull()
     }
 }
 
@@ -133,10 +148,10 @@ fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s.store(value, values);
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula` and a reach, such that its block
-/// function is compiled in this crate. The loss of no element type stands for the family.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula`, a reach and a pull, such that its
+/// block function is compiled in this crate. The loss of no element type stands for the family.
 macro_rules! compiled_here {
-    ($loss:ident, $reach:expr) => {
+    ($loss:ident, $reach:expr, $pull:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
             fn eval<S: $crate::simd::Simd<T>>(
@@ -151,6 +166,11 @@ macro_rules! compiled_here {
             fn reach(&self) -> Option<T> {
                 let reach: fn(&Self) -> Option<T> = $reach;
                 reach(self)
+            }
+
+            fn pull(&self) -> Option<T> {
+                let pull: fn(&Self) -> Option<T> = $pull;
+                pull(self)
             }
 
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {

@@ -41,4 +41,4 @@ impl<T: Real> SquaredHinge<T> {
     }
 }
 
-compiled_here!(SquaredHinge, |loss| Some(loss.margin.sqrt()));
+compiled_here!(SquaredHinge, |loss| Some(loss.margin.sqrt()), |_| Some(T::ONE));

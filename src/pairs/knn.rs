@@ -2,21 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::search::{Found, against, among};
 use crate::cx::Cx;
-use crate::error::{Error, Result, check_shape};
-use crate::graph::{Graph, check_samples};
-use crate::kernel::nearest::Nearest;
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::graph::{Graph, Similar, check_samples};
 use crate::mat::Mat;
-use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
-/// The most tasks that a search is cut into.
-const MOST_TASKS: usize = 64;
-
-/// Differences of elements that are worth handing to another thread.
-const TASK_ELEMENTS: usize = 1 << 18;
-
-/// The k nearest references of each query, nearest first.
+/// The k rows found for each query, best first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbours<T> {
     k: usize,
@@ -25,6 +18,10 @@ pub struct Neighbours<T> {
 }
 
 impl<T: Real> Neighbours<T> {
+    fn new(k: usize, Found { indices, distances }: Found<T>) -> Self {
+        Neighbours { k, indices, distances }
+    }
+
     /// The number of queries.
     pub fn rows(&self) -> usize {
         self.indices.len() / self.k
@@ -35,27 +32,32 @@ impl<T: Real> Neighbours<T> {
         self.k
     }
 
-    /// The neighbours of query `i`, and their Euclidean distances from it.
+    /// The neighbours of query `i`, and their Euclidean distances from it. They are `k`, or as many as
+    /// there are where [`hardest`] finds fewer.
     ///
     /// # Panics
     /// Where `i` is not below the number of queries.
     pub fn row(&self, i: usize) -> (&[u32], &[T]) {
         assert!(i < self.rows(), "query {i} of {}", self.rows());
         let row = i * self.k..(i + 1) * self.k;
+        let found = self.indices[row.clone()].iter().position(|&index| index == u32::MAX);
+        let row = row.start..found.map_or(row.end, |found| row.start + found);
         (&self.indices[row.clone()], &self.distances[row])
     }
 
-    /// The neighbours of all queries: `rows` x `k`, row after row.
+    /// The neighbours of all queries: `rows` x `k`, row after row; [`u32::MAX`] where there are none.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
     /// Each query with each of its neighbours, query after query.
     pub fn pairs(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.indices.iter().enumerate().map(|(at, &j)| ((at / self.k) as u32, j))
+        let all = self.indices.iter().enumerate().map(|(at, &j)| ((at / self.k) as u32, j));
+        all.filter(|&(_, j)| j != u32::MAX)
     }
 
-    /// The Euclidean distances of all queries from their neighbours: `rows` x `k`, row after row.
+    /// The Euclidean distances of all queries from their neighbours: `rows` x `k`, row after row; NaN
+    /// where there are none.
     pub fn distances(&self) -> &[T] {
         &self.distances
     }
@@ -63,9 +65,10 @@ impl<T: Real> Neighbours<T> {
 
 /// The `k` nearest of the rows of `references`, M x D, for each row of `queries`, N x D.
 ///
-/// Exact: every distance is measured, from differences, so that close rows keep their relative
-/// precision and equal rows have distance 0. Ranked by squared distance, equal ones by lowest
-/// index; a distance that is NaN comes after all others.
+/// Exact: products of rows only tell which rows cannot be among them, with room for their rounding;
+/// what is left is measured by differences, so that close rows keep their relative precision and equal
+/// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
+/// comes after all others. Takes three times the memory of both sets, or none where queries are few.
 ///
 /// Refused where the columns differ, `k` is 0 or above M, or M does not fit in a `u32`.
 ///
@@ -89,16 +92,50 @@ pub fn nearest<T: Real>(
     let expected = [queries.rows(), references.cols()];
     check_shape("nearest", "queries", queries.shape(), expected, "the columns of references")?;
     check_k(k, references.rows(), "from 1 to the number of references")?;
-    search(cx, queries, references, false, k)
+    check_samples(references.rows())?;
+    Ok(Neighbours::new(k, against(cx, queries, references, k)?))
 }
 
 /// The `k` nearest of the other rows for each row of `set`, N x D: as [`nearest`], without the row
-/// itself.
+/// itself. Each pair is looked at once.
 ///
 /// Refused where `k` is 0 or N or more, or N does not fit in a `u32`.
 pub fn nearest_others<T: Real>(cx: &Cx, set: Mat<T>, k: usize) -> Result<Neighbours<T>> {
     check_k(k, set.rows().saturating_sub(1), "from 1 to the number of samples less one")?;
-    search(cx, set, set, true, k)
+    check_samples(set.rows())?;
+    Ok(Neighbours::new(k, among(cx, set, k, None)?))
+}
+
+/// The hardest pairs of each row of a labelled batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hardest<T> {
+    /// The similar rows that are farthest, farthest first.
+    pub similar: Neighbours<T>,
+    /// The dissimilar rows that are nearest, nearest first.
+    pub dissimilar: Neighbours<T>,
+}
+
+/// For each row of `set`, N x D, the `k` similar rows that are farthest from it and the `k` dissimilar
+/// ones that are nearest: the pairs that a loss has most to say about. Exact, and ranked, as by
+/// [`nearest`]; a row that has fewer than `k` of a kind gets as many as it has.
+///
+/// Refused where `k` is 0 or N or more, `similar` is not of N samples, or N does not fit in a `u32`.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::{Cx, Mat, Similar, pairs};
+/// let set = [0.0_f32, 1.0, 3.0, 4.0];
+/// let found = pairs::hardest(&Cx::default(), Mat::new(&set, 4, 1)?, Similar::Labels(&[7, 7, 7, 8]), 2)?;
+/// assert_eq!(found.similar.row(0), ([2, 1].as_slice(), [3.0, 1.0].as_slice()));
+/// assert_eq!(found.dissimilar.row(0).0, [3]);
+/// # Ok(()) }
+/// ```
+pub fn hardest<T: Real>(cx: &Cx, set: Mat<T>, similar: Similar, k: usize) -> Result<Hardest<T>> {
+    check_len("hardest", "similar", similar.samples(), set.rows(), "the rows of set")?;
+    check_k(k, set.rows().saturating_sub(1), "from 1 to the number of samples less one")?;
+    check_samples(set.rows())?;
+    let find = |kind| Ok(Neighbours::new(k, among(cx, set, k, Some((similar, kind)))?));
+    Ok(Hardest { similar: find(true)?, dissimilar: find(false)? })
 }
 
 /// The graph in which two rows of `data`, N x D, are similar if either is among the `k` nearest of
@@ -135,36 +172,4 @@ fn check_k(k: usize, most: usize, expected: &'static str) -> Result<()> {
     } else {
         Err(Error::Value { arg: "k", got: k as f64, expected })
     }
-}
-
-/// Cuts the queries into tasks: each streams all references through its cache once.
-fn search<T: Real>(
-    cx: &Cx,
-    queries: Mat<T>,
-    references: Mat<T>,
-    others: bool,
-    k: usize,
-) -> Result<Neighbours<T>> {
-    check_samples(references.rows())?;
-    let n = queries.rows();
-    let len = n.checked_mul(k).filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
-    let len = len.ok_or(Error::Overflow { what: "a list of neighbours" })?;
-    let (mut indices, mut distances) = (vec![0; len], vec![T::ZERO; len]);
-    let elements_per_row = references.rows().saturating_mul(references.cols()).max(1);
-    let height = (TASK_ELEMENTS / elements_per_row).max(n.div_ceil(MOST_TASKS));
-    let height = height.min(n.max(1)).next_multiple_of(16);
-    let output = (Chunks(&mut indices, height * k), Chunks(&mut distances, height * k));
-    for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, distances)| {
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
-        let kernel = Nearest {
-            queries: queries.rows_range(start, end),
-            references,
-            own: others.then_some(start),
-            k,
-            indices: indices.0,
-            distances: distances.0,
-        };
-        T::dispatch(cx.isa, kernel);
-    });
-    Ok(Neighbours { k, indices, distances })
 }

@@ -4,6 +4,7 @@
 
 mod knn;
 mod sampler;
+mod search;
 
-pub use knn::{Neighbours, nearest, nearest_others, neighbour_graph};
+pub use knn::{Hardest, Neighbours, hardest, nearest, nearest_others, neighbour_graph};
 pub use sampler::{Sampler, SamplerState};

@@ -1,0 +1,261 @@
+//! Blocks of rows in panels of columns: how the products of slopes and rows read and write them.
+//!
+//! A block of h rows holds its first `width` columns of all rows, row after row, then the next ones; the
+//! last panel is as wide as what is left. So what a register tile of a product reads lies together,
+//! where rows of a power of two would fall into the same few sets of the cache.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::classes::{NO_CLASS, Rows};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use crate::isa::Isa;
+use crate::mat::MatMut;
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// The panels of rows of `depth` elements.
+#[inline(always)]
+fn panels(depth: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..depth).step_by(width).map(move |from| from..(from + width).min(depth))
+}
+
+/// Where a vector of row `r` from column `at` is, in a block of so many rows.
+#[inline(always)]
+fn place(height: usize, depth: usize, width: usize, r: usize, at: usize) -> usize {
+    let from = at - at % width;
+    height * from + r * width.min(depth - from) + (at - from)
+}
+
+/// Rows less a mean, as tiles and products read them: see [`Points`](super::tile::Points).
+pub(crate) struct CenterRows<'a, T> {
+    pub rows: Rows<'a, T>,
+    /// Of a block that starts at a panel.
+    pub places: Range<usize>,
+    /// By place, or empty.
+    pub classes: &'a [u32],
+    /// None where rows are taken as they are, also those that are not finite.
+    pub mean: Option<&'a [T]>,
+    /// Filled up with zeros after the last row.
+    pub panels: &'a mut [T],
+    /// A block in panels of columns, or empty where no products with it are wanted.
+    pub centered: &'a mut [T],
+    pub norms: &'a mut [T],
+    /// Scratch for [`AT_ONCE`] rows.
+    pub scratch: &'a mut [T],
+}
+
+/// Rows that go into a panel together: what is written of a cache line at once.
+pub(crate) const AT_ONCE: usize = 8;
+
+impl<T: Real> Kernel<T> for CenterRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let (depth, width, height) = (self.rows.z.cols(), 2 * S::LANES, self.places.len());
+        let rows = self.scratch;
+        for first in (0..height).step_by(AT_ONCE) {
+            let count = AT_ONCE.min(height - first);
+            let norms = &mut self.norms[first..first + count];
+            for (r, (row, norm)) in rows.chunks_exact_mut(depth).zip(norms).enumerate() {
+                let place = self.places.start + first + r;
+                *norm = T::ZERO;
+                if self.classes.get(place) == Some(&NO_CLASS) {
+                    row.fill(T::ZERO);
+                    continue;
+                }
+                let Some(mean) = self.mean else {
+                    row.copy_from_slice(self.rows.row(place));
+                    continue;
+                };
+                *norm = less_mean(s, self.rows.row(place), mean, row);
+                if !norm.is_finite() {
+                    row.fill(T::ZERO);
+                    *norm = T::from_f64(f64::NAN);
+                }
+            }
+            let (panel, c) = (first / width, first % width);
+            let panel = &mut self.panels[panel * width * depth..][..width * depth];
+            for (k, to) in panel.chunks_exact_mut(width).enumerate() {
+                for (to, r) in to[c..c + count].iter_mut().zip(0..) {
+                    *to = rows[r * depth + k];
+                }
+            }
+            if !self.centered.is_empty() {
+                for (r, row) in rows.chunks_exact(depth).take(count).enumerate() {
+                    for columns in panels(depth, width) {
+                        let to = place(height, depth, width, first + r, columns.start);
+                        self.centered[to..to + columns.len()].copy_from_slice(&row[columns]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// x - mean; returns its squared length.
+#[inline(always)]
+fn less_mean<T: Real, S: Simd<T>>(s: S, x: &[T], mean: &[T], to: &mut [T]) -> T {
+    let mut squares = s.splat(T::ZERO);
+    let inputs = x.chunks(S::LANES).zip(mean.chunks(S::LANES));
+    for (to, (x, mean)) in to.chunks_mut(S::LANES).zip(inputs) {
+        let x = s.load(x) - s.load(mean);
+        squares = s.fma(x, x, squares);
+        s.store(x, to);
+    }
+    s.sum(squares)
+}
+
+/// Where the operands of products of slopes and rows lie, planned once a batch.
+pub(crate) struct BlockOffsets {
+    /// 0, 1, 2, ... and 0, stride, 2 stride, ...: along a block of slopes.
+    along: OffsetTable,
+    across: OffsetTable,
+    /// The rows of a panel, and of the last one where that is narrower.
+    rows: [OffsetTable; 2],
+    depth: usize,
+    width: usize,
+}
+
+/// A block of slopes: row i and column j at `i * stride + j`, or the other way round where it is read
+/// `transposed`.
+pub(super) struct Slopes<'a, T> {
+    pub slopes: &'a [T],
+    pub transposed: bool,
+}
+
+impl BlockOffsets {
+    /// For blocks of at most `most` rows of `depth` elements, and slopes in rows of `stride`.
+    pub(crate) fn new<T>(isa: Isa, most: usize, stride: usize, depth: usize) -> Self {
+        let width = 2 * isa.lanes::<T>();
+        let rows = |width| OffsetTable::linear(most, width);
+        BlockOffsets {
+            along: OffsetTable::linear(most, 1),
+            across: OffsetTable::linear(most, stride),
+            rows: [rows(width), rows(depth % width)],
+            depth,
+            width,
+        }
+    }
+
+    /// out += C rows, where C has a row for each of `height` rows of `out` and a column for each of
+    /// `others` rows of `rows`.
+    #[inline(always)]
+    pub(super) fn add_product<T: Real>(
+        &self,
+        isa: Isa,
+        slopes: Slopes<T>,
+        (rows, others): (&[T], usize),
+        (out, height): (&mut [T], usize),
+    ) {
+        let (of_rows, of_depth) = match slopes.transposed {
+            false => (&self.across, &self.along),
+            true => (&self.along, &self.across),
+        };
+        let a = Broadcast {
+            data: slopes.slopes,
+            rows: of_rows.range(0..height),
+            depth: of_depth.range(0..others),
+        };
+        for columns in panels(self.depth, self.width) {
+            let width = columns.len();
+            let from = self.rows[usize::from(width < self.width)].range(0..others);
+            let b = Contiguous { data: &rows[others * columns.start..][..others * width], from };
+            let data = &mut out[height * columns.start..][..height * width];
+            let c = Output { data, stride: width, width };
+            T::dispatch(isa, Product { a, b, initial: Initial::Output, c });
+        }
+    }
+}
+
+/// Adds `slope (x - y)` to row `r` of a block of gradients, times `sign`.
+#[inline(always)]
+pub(super) fn add_difference<T: Real, S: Simd<T>>(
+    s: S,
+    slope: T,
+    [x, y]: [&[T]; 2],
+    (grad, height, r): (&mut [T], usize, usize),
+) {
+    let (depth, width, slope) = (x.len(), 2 * S::LANES, s.splat(slope));
+    for at in (0..depth).step_by(S::LANES) {
+        let end = (at + S::LANES).min(depth);
+        let g = slope * (s.load(&x[at..end]) - s.load(&y[at..end]));
+        let to = place(height, depth, width, r, at);
+        let to = &mut grad[to..to + end - at];
+        s.store(s.load(to) + g, to);
+    }
+}
+
+/// What a block of gradients starts from: 0, or the pull of whole classes.
+pub(crate) struct StartGradient<'a, T> {
+    pub rows: Rows<'a, T>,
+    pub places: Range<usize>,
+    /// Of each place: by how much it is pulled, the place of the first row of its class, and the mean of
+    /// what the rows of the class are beyond that.
+    pub pulled: &'a dyn Fn(usize) -> Option<(T, usize, &'a [T])>,
+    pub grad: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for StartGradient<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let (depth, width, height) = (self.rows.z.cols(), 2 * S::LANES, self.places.len());
+        self.grad.fill(T::ZERO);
+        for (r, at) in self.places.enumerate() {
+            let Some((pull, first, beyond)) = (self.pulled)(at) else { continue };
+            let (row, first, pull) = (self.rows.row(at), self.rows.row(first), s.splat(pull));
+            for at in (0..depth).step_by(S::LANES) {
+                let end = (at + S::LANES).min(depth);
+                let lanes = at..end;
+                let beyond_first = s.load(&row[lanes.clone()]) - s.load(&first[lanes.clone()]);
+                let to = place(height, depth, width, r, at);
+                s.store(
+                    pull * (beyond_first - s.load(&beyond[lanes])),
+                    &mut self.grad[to..to + end - at],
+                );
+            }
+        }
+    }
+}
+
+/// The gradients of some rows from their sums: `grad = sum + slopes z`, z without the mean.
+pub(crate) struct FinishGradient<'a, T> {
+    /// For each row of `grad` its place.
+    pub places: &'a [u32],
+    /// Rows of a block, and of all.
+    pub block: usize,
+    pub count: usize,
+    pub slope_sums: &'a [T],
+    pub sums: &'a [T],
+    /// Empty where the sums are all.
+    pub centered: &'a [T],
+    pub grad: MatMut<'a, T>,
+}
+
+impl<T: Real> Kernel<T> for FinishGradient<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) {
+        let (depth, width) = (self.grad.cols(), 2 * S::LANES);
+        for (i, &at) in self.places.iter().enumerate() {
+            let (block, r) = (at as usize / self.block, at as usize % self.block);
+            let first = block * self.block;
+            let height = self.block.min(self.count - first);
+            let to = self.grad.row_mut(i);
+            let slopes = s.splat(self.slope_sums[at as usize]);
+            for (to, from) in to.chunks_mut(S::LANES).zip((0..depth).step_by(S::LANES)) {
+                let at = first * depth + place(height, depth, width, r, from);
+                let mut sum = s.load(&self.sums[at..at + to.len()]);
+                if !self.centered.is_empty() {
+                    sum = s.fma(slopes, s.load(&self.centered[at..at + to.len()]), sum);
+                }
+                s.store(sum, to);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The nearest or farthest rows of each row of a block among those of another one.
+//!
+//! Products of a register tile tell which pairs cannot enter a list, by how far they may be off; what is
+//! left is few, and is measured by subtraction and ranked by that. So lists are exact.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::all_pairs::MOST_ROWS;
+use super::blocks::BLOCK_PAIRS;
+use super::kinds::{Content, Kinds};
+use super::lists::Lists;
+use super::rows::squared_distance;
+use super::tile::{Points, Trust, by_products};
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// What is searched for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a, T> {
+    /// The farthest rows rather than the nearest.
+    pub farthest: bool,
+    /// Where only similar pairs, or only dissimilar ones, are looked at.
+    pub kind: Option<(Kinds<'a, T>, bool)>,
+}
+
+/// All pairs of rows `i` of one side with rows `j` of the other, both from the start of a panel.
+pub(crate) struct SearchBlock<'a, T> {
+    pub sides: [Points<'a, T>; 2],
+    pub i: Range<usize>,
+    /// At most [`MOST_ROWS`] where they have lists.
+    pub j: Range<usize>,
+    /// Whether both are the same rows: a row and itself are no pair then.
+    pub among: bool,
+    /// Of rows i, and of rows j where they are others and have lists: of keys, which are squared
+    /// distances, negative where the farthest are wanted.
+    pub lists: [Option<Lists<'a, T>>; 2],
+    pub wanted: Wanted<'a, T>,
+}
+
+/// The pairs of a few rows with a panel of columns.
+struct Group<T> {
+    keys: [T; BLOCK_PAIRS],
+    similar: [bool; BLOCK_PAIRS],
+    ignored: [bool; BLOCK_PAIRS],
+    /// The last keys of the lists of columns.
+    worst: [T; MOST_ROWS],
+}
+
+impl<T: Real> Kernel<T> for SearchBlock<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) {
+        if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
+    }
+}
+
+impl<T: Real> SearchBlock<'_, T> {
+    #[inline(always)]
+    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) {
+        let cols = 2 * S::LANES;
+        let height = BLOCK_PAIRS / cols;
+        let mut group = Group {
+            keys: [T::ZERO; BLOCK_PAIRS],
+            similar: [false; BLOCK_PAIRS],
+            ignored: [false; BLOCK_PAIRS],
+            worst: [T::ZERO; MOST_ROWS],
+        };
+        for col in self.j.clone().step_by(cols) {
+            // Among the same rows those below the panel hold the same pairs again.
+            let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
+            for row in (self.i.start..end).step_by(height) {
+                let rows = row..(row + height).min(end);
+                if self.fill(s, &rows, col, &mut group) {
+                    let (sides, keys) = ([&self.sides[0], &self.sides[1]], &mut group.keys);
+                    by_products::<T, S, ROWS, false>(s, sides, rows.clone(), col, keys);
+                    self.offer_group(s, rows, col, &mut group);
+                }
+            }
+        }
+    }
+
+    /// Finds out which of the pairs are looked at; whether there may be any.
+    #[inline(always)]
+    fn fill<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &Range<usize>,
+        col: usize,
+        group: &mut Group<T>,
+    ) -> bool {
+        let Some((kinds, similar)) = &self.wanted.kind else { return true };
+        let cols = col..self.j.end.min(col + 2 * S::LANES);
+        match kinds.content(s, rows, &cols, 4) {
+            Content::Known(_) => return false,
+            Content::Uniform(kind) if kind != *similar => return false,
+            _ => {}
+        }
+        let len = rows.len() * 2 * S::LANES;
+        let (to, ignored) = (&mut group.similar[..len], &mut group.ignored[..len]);
+        kinds.fill(rows.clone(), cols, self.among, to, ignored);
+        true
+    }
+
+    /// Offers what may enter a list to it.
+    #[inline(always)]
+    fn offer_group<S: Simd<T>>(
+        &mut self,
+        s: S,
+        rows: Range<usize>,
+        col: usize,
+        group: &mut Group<T>,
+    ) {
+        let cols = 2 * S::LANES;
+        let present = col..self.j.end.min(col + cols);
+        let trust = Trust::<T>::new(self.sides[0].rows.z.cols(), S::LANES);
+        let sign = if self.wanted.farthest { T::from_f64(-1.0) } else { T::ONE };
+        let (sign, error) = (s.splat(sign), s.splat(T::ZERO - trust.error));
+        let least = s.splat(trust.least);
+        let norms = &self.sides[1].norms[present.clone()];
+        let norms = [s.load(norms), s.load(&norms[norms.len().min(S::LANES)..])];
+        let valid = [s.first(present.len()), s.first(present.len().saturating_sub(S::LANES))];
+        let both = self.among || self.lists[1].is_some();
+        self.find_worst(&present, group);
+        let mut worst = [s.load(&group.worst), s.load(&group.worst[S::LANES..])];
+        for (r, row) in rows.enumerate() {
+            let Some(lists) = &self.lists[0] else { return };
+            let own_worst = s.splat(lists.worst(row - self.i.start));
+            let own = s.splat(self.sides[0].norms[row]);
+            let keys = &mut group.keys[r * cols..][..cols];
+            let mut candidates = 0;
+            for v in 0..2 {
+                let key = &mut keys[v * S::LANES..][..S::LANES];
+                let lowest = s.fma(error, own + norms[v], sign * s.load(key)) - least;
+                let mut enters = !s.lt(own_worst, lowest);
+                if both {
+                    enters = enters | !s.lt(worst[v], lowest);
+                }
+                candidates += s.count(enters & valid[v]);
+                s.store(lowest, key);
+            }
+            if candidates > 0 {
+                self.offer_row(s, r, row, present.clone(), group);
+                self.find_worst(&present, group);
+                worst = [s.load(&group.worst), s.load(&group.worst[S::LANES..])];
+            }
+        }
+    }
+
+    /// The last keys of the lists of a panel's columns, where these have lists.
+    #[inline(always)]
+    fn find_worst(&self, cols: &Range<usize>, group: &mut Group<T>) {
+        let lists = if self.among { &self.lists[0] } else { &self.lists[1] };
+        if let Some(lists) = lists {
+            for (worst, col) in group.worst.iter_mut().zip(cols.clone()) {
+                *worst = lists.worst(col - self.j.start);
+            }
+        }
+    }
+
+    /// Measures the candidates of a row.
+    #[inline(always)]
+    fn offer_row<S: Simd<T>>(
+        &mut self,
+        s: S,
+        r: usize,
+        row: usize,
+        cols: Range<usize>,
+        group: &Group<T>,
+    ) {
+        let [x, y] = self.sides.map(|side| side.rows);
+        let at = r * 2 * S::LANES;
+        for (c, col) in cols.enumerate() {
+            let wanted = match &self.wanted.kind {
+                Some((_, similar)) => group.similar[at + c] == *similar && !group.ignored[at + c],
+                None => true,
+            };
+            if !wanted || (self.among && col <= row) {
+                continue;
+            }
+            let lowest = group.keys[at + c];
+            let (own, other) = (row - self.i.start, col - self.j.start);
+            let enters = |lists: &Option<Lists<T>>, list: usize| {
+                let worst = lists.as_ref().map(|lists| lists.worst(list));
+                worst.is_some_and(|worst| !(worst < lowest))
+            };
+            let of_j = usize::from(!self.among);
+            if !enters(&self.lists[0], own) && !enters(&self.lists[of_j], other) {
+                continue;
+            }
+            let d2 = squared_distance(s, x.row(row), y.row(col));
+            let key = if self.wanted.farthest { T::ZERO - d2 } else { d2 };
+            if let Some(lists) = &mut self.lists[0] {
+                lists.offer(own, key, y.order[col]);
+            }
+            if let Some(lists) = &mut self.lists[of_j] {
+                lists.offer(other, key, x.order[row]);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Squared distances of a few rows with a panel of rows: what every pair of two sets is measured by.
+//!
+//! ```text
+//! |x - y|² = |x|² + |y|² - 2 x·y
+//! ```
+//!
+//! A register tile of products costs one instruction an element where a difference costs two. But it
+//! is off by roundings of the *norms*, so it is taken only where the distance that comes out is large
+//! enough beside them; closer pairs are measured by subtraction. Both read rows from which the mean
+//! of the set has been taken, the one as it reads them best: products in panels, with columns in
+//! lanes; differences from the rows themselves, untouched.
+
+#![allow(unsafe_code, reason = "panels are checked once a tile, not once an element")]
+
+use std::array::from_fn;
+use std::ops::Range;
+
+use super::classes::Rows;
+use super::direct;
+use crate::isa::Isa;
+use crate::real::Real;
+use crate::simd::Simd;
+
+/// Columns of a tile: a function of the tier's width alone, which is why panels depend on the tier.
+pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
+    2 * isa.lanes::<T>()
+}
+
+/// A set of rows, as tiles read them.
+#[derive(Clone, Copy)]
+pub(crate) struct Points<'a, T> {
+    pub rows: Rows<'a, T>,
+    /// The rows less some point, in panels of [`tile_cols`]: element k of row c of a panel is at
+    /// `k * cols + c`. The last panel is filled up with zeros. Rows whose length is not finite are 0.
+    pub panels: &'a [T],
+    /// The squared lengths of the rows in panels; NaN where that is not finite.
+    pub norms: &'a [T],
+}
+
+/// Products that are added up before their sum is added to those of other elements: fewer roundings
+/// than in one long sum, and a panel of so many elements stays in L1.
+const CHUNK: usize = 128;
+
+/// Which products are exact enough: those from which a squared distance of more than `share` of the
+/// squared norms comes out.
+#[derive(Clone, Copy)]
+pub(super) struct Trust<T> {
+    share: T,
+    pub least: T,
+    /// How far, of the squared norms, a squared distance from a product and one from differences may lie
+    /// apart; but for `least`.
+    pub error: T,
+}
+
+impl<T: Real> Trust<T> {
+    /// A squared distance may be off by 2e-4 of itself in `f32`, that is 3355 roundings of 2^-24, and
+    /// by as many in `f64`: half of it in the distance. The roundings of a product, of the norms'
+    /// sums (in lanes) and of taking away the mean are at most so many of the norms' sum. What
+    /// underflows in a product is far below `least`.
+    pub(super) fn new(depth: usize, lanes: usize) -> Self {
+        const ALLOWED: f64 = 3355.0;
+        let product = depth.min(CHUNK) + depth.div_ceil(CHUNK);
+        let roundings = product + depth.div_ceil(lanes) + 16;
+        Trust {
+            share: T::from_f64(roundings as f64 / ALLOWED),
+            least: T::from_f64(T::MIN_POSITIVE.to_f64() / (T::EPSILON.to_f64()).powi(2)),
+            error: T::from_f64(roundings as f64 * T::EPSILON.to_f64()),
+        }
+    }
+
+    fn limit(&self, norms: T) -> T {
+        self.share * norms + self.least
+    }
+}
+
+/// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns how many of
+/// them had to be measured by subtraction, and so may be close or not finite.
+///
+/// `rows` start at a multiple of `ROWS`, which divides the columns of a panel; `out` has a row for each
+/// of them. Columns past the last row of `y` hold anything. What a pair gets depends on that pair alone,
+/// and not on which of its rows comes first.
+#[inline(always)]
+pub(super) fn squared_distances<T: Real, S: Simd<T>, const ROWS: usize>(
+    s: S,
+    sides: [&Points<T>; 2],
+    rows: Range<usize>,
+    col: usize,
+    out: &mut [T],
+) -> u32 {
+    let near = by_products::<T, S, ROWS, true>(s, sides, rows.clone(), col, out);
+    if near > 0 {
+        let cols = col..sides[1].norms.len().min(col + 2 * S::LANES);
+        if ROWS >= 8 {
+            subtract::<T, S, 4>(s, sides, rows, cols, out);
+        } else {
+            subtract::<T, S, 2>(s, sides, rows, cols, out);
+        }
+    }
+    near
+}
+
+/// As [`squared_distances`], whether products are exact enough or not; how many are not is counted where
+/// that is asked for.
+#[inline(always)]
+pub(super) fn by_products<T: Real, S: Simd<T>, const ROWS: usize, const COUNTED: bool>(
+    s: S,
+    [x, y]: [&Points<T>; 2],
+    rows: Range<usize>,
+    col: usize,
+    out: &mut [T],
+) -> u32 {
+    let (depth, cols) = (x.rows.z.cols(), 2 * S::LANES);
+    let trust = Trust::<T>::new(depth, S::LANES);
+    let (share, least) = (s.splat(trust.share), s.splat(trust.least));
+    let panel = &y.panels[col / cols * depth * cols..][..depth * cols];
+    let norms = &y.norms[col..y.norms.len().min(col + cols)];
+    let present = norms.len();
+    let norms = [s.load(norms), s.load(&norms[present.min(S::LANES)..])];
+    let valid = [s.first(present), s.first(present.saturating_sub(S::LANES))];
+    let two = s.splat(T::from_f64(-2.0));
+    let mut near = 0;
+    for row in rows.clone().step_by(ROWS) {
+        let out = &mut out[(row - rows.start) * cols..];
+        let height = (rows.end - row).min(ROWS);
+        let from = &x.panels[row / cols * depth * cols..][..depth * cols];
+        let mut sums = [[s.splat(T::ZERO); 2]; ROWS];
+        let mut done = 0;
+        loop {
+            let chunk = done..(done + CHUNK).min(depth);
+            // SAFETY: both panels hold `depth` rows of `cols` elements, and the tile's rows lie within
+            // one panel.
+            let part = unsafe { products::<T, S, ROWS>(s, from, row % cols, panel, chunk.clone()) };
+            for r in 0..ROWS {
+                for v in 0..2 {
+                    sums[r][v] = if done == 0 { part[r][v] } else { sums[r][v] + part[r][v] };
+                }
+            }
+            done = chunk.end;
+            if done == depth {
+                break;
+            }
+        }
+        for r in 0..height {
+            let own = s.splat(x.norms[row + r]);
+            for v in 0..2 {
+                let both = own + norms[v];
+                let d2 = s.fma(two, sums[r][v], both);
+                if COUNTED {
+                    let far = s.lt(s.fma(share, both, least), d2);
+                    near += s.count(!far & valid[v]);
+                }
+                s.store(d2, &mut out[r * cols + v * S::LANES..][..S::LANES]);
+            }
+        }
+    }
+    near
+}
+
+/// Sums over some k of x_rk y_ck for `ROWS` rows from `start` of one panel and all columns of another.
+///
+/// # Safety
+/// Each panel holds `2 * LANES` elements for each k below the end of `depth`; `start + ROWS` is at most
+/// as many.
+#[inline(always)]
+unsafe fn products<T: Real, S: Simd<T>, const ROWS: usize>(
+    s: S,
+    x: &[T],
+    start: usize,
+    y: &[T],
+    depth: Range<usize>,
+) -> [[S::F; 2]; ROWS] {
+    let cols = 2 * S::LANES;
+    let mut sums = [[s.splat(T::ZERO); 2]; ROWS];
+    for k in depth {
+        // SAFETY: what the caller promises.
+        unsafe {
+            let y = y.get_unchecked(k * cols..(k + 1) * cols);
+            let x = x.get_unchecked(k * cols + start..k * cols + start + ROWS);
+            let y = [s.load(y.get_unchecked(..S::LANES)), s.load(y.get_unchecked(S::LANES..))];
+            for r in 0..ROWS {
+                let x = s.splat(*x.get_unchecked(r));
+                for v in 0..2 {
+                    sums[r][v] = s.fma(x, y[v], sums[r][v]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Measures by subtraction what products are not trusted with, a few rows and columns at a time.
+#[inline(always)]
+fn subtract<T: Real, S: Simd<T>, const Q: usize>(
+    s: S,
+    [x, y]: [&Points<T>; 2],
+    rows: Range<usize>,
+    cols: Range<usize>,
+    out: &mut [T],
+) {
+    const R: usize = 4;
+    let stride = 2 * S::LANES;
+    let trust = Trust::<T>::new(x.rows.z.cols(), S::LANES);
+    for row in rows.clone().step_by(Q) {
+        for col in cols.clone().step_by(R) {
+            let (height, width) = ((rows.end - row).min(Q), (cols.end - col).min(R));
+            let tile = &mut out[(row - rows.start) * stride + (col - cols.start)..];
+            let mut near = [false; direct::MOST_PAIRS];
+            for r in 0..height {
+                for c in 0..width {
+                    let norms = x.norms[row + r] + y.norms[col + c];
+                    let far = trust.limit(norms) < tile[r * stride + c];
+                    near[r * R + c] = !far;
+                }
+            }
+            if !near.contains(&true) {
+                continue;
+            }
+            let xs = from_fn::<_, Q, _>(|r| x.rows.row(row + r.min(height - 1)));
+            let ys = from_fn::<_, R, _>(|c| y.rows.row(col + c.min(width - 1)));
+            let sums = direct::squared_distances(s, &xs, &ys);
+            let mut d2 = [T::ZERO; direct::MOST_PAIRS];
+            for (v, sum) in sums.into_iter().enumerate().take(Q * R / S::LANES) {
+                s.store(sum, &mut d2[v * S::LANES..][..S::LANES]);
+            }
+            for r in 0..height {
+                let to = &mut tile[r * stride..][..width];
+                for ((to, &d2), &near) in to.iter_mut().zip(&d2[r * R..]).zip(&near[r * R..]) {
+                    *to = if near { d2 } else { *to };
+                }
+            }
+        }
+    }
+}

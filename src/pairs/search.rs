@@ -1,0 +1,147 @@
+//! How a search for the nearest or farthest rows is cut into blocks.
+
+#![forbid(unsafe_code)]
+
+use crate::batch::sets::{Set, block_rows, labels_of, mean, number_classes, rounds, small};
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::graph::Similar;
+use crate::kernel::kinds::{Classes, Kinds};
+use crate::kernel::lists::{Lists, NONE};
+use crate::kernel::nearest::Nearest;
+use crate::kernel::search::{SearchBlock, Wanted};
+use crate::mat::Mat;
+use crate::par::{Chunks, for_blocks};
+use crate::real::Real;
+
+/// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
+pub(super) struct Found<T> {
+    pub indices: Vec<u32>,
+    pub distances: Vec<T>,
+}
+
+impl<T: Real> Found<T> {
+    /// Empty lists.
+    fn new(queries: usize, k: usize) -> Result<Self> {
+        let len =
+            queries.checked_mul(k).filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
+        let len = len.ok_or(Error::Overflow { what: "a list of neighbours" })?;
+        Ok(Found { indices: vec![NONE; len], distances: vec![T::from_f64(f64::NAN); len] })
+    }
+
+    /// From keys to distances.
+    fn finish(mut self) -> Self {
+        self.distances.iter_mut().for_each(|key| *key = key.abs().sqrt());
+        self
+    }
+}
+
+/// The `k` nearest references of each query.
+pub(super) fn against<T: Real>(
+    cx: &Cx,
+    queries: Mat<T>,
+    references: Mat<T>,
+    k: usize,
+) -> Result<Found<T>> {
+    /// Queries from which on it is worth it to copy the references for products.
+    const MANY: usize = 48;
+    let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
+    let mut found = Found::new(n, k)?;
+    let cx = &small(cx, n.saturating_mul(m), d);
+    let height = block_rows(n);
+    let output = (Chunks(&mut found.indices, height * k), Chunks(&mut found.distances, height * k));
+    let rows = |block: usize| block * height..((block + 1) * height).min(n);
+    if n < MANY {
+        // A few at a time, so that several threads have some.
+        const AT_ONCE: usize = 4;
+        let output = (Chunks(output.0.0, AT_ONCE * k), Chunks(output.1.0, AT_ONCE * k));
+        for_blocks(cx.par, n.div_ceil(AT_ONCE), output, |block, (indices, keys)| {
+            let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
+            let queries = queries.rows_range(block * AT_ONCE, n.min((block + 1) * AT_ONCE));
+            let lists = Lists { k, indices: indices.0, keys: keys.0 };
+            T::dispatch(cx.isa, Nearest { queries, references, lists });
+        });
+        return Ok(found.finish());
+    }
+    let mut sets = [Set::default(), Set::default()];
+    let both = [queries, references];
+    sets.iter_mut().zip(both).for_each(|(set, z)| set.keep_order(z.rows()));
+    let mean = mean(cx, [(&sets[0], queries), (&sets[1], references)]);
+    sets.iter_mut().zip(both).for_each(|(set, z)| set.prepare_products(cx, z, &mean));
+    let sides = [sets[0].side(queries).points, sets[1].side(references).points];
+    for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
+        let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
+        let lists = [Some(Lists { k, indices: indices.0, keys: keys.0 }), None];
+        let wanted = Wanted { farthest: false, kind: None };
+        let (i, j) = (rows(block), 0..m);
+        T::dispatch(cx.isa, SearchBlock { sides, i, j, among: false, lists, wanted });
+    });
+    Ok(found.finish())
+}
+
+/// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
+/// nearest dissimilar ones.
+pub(super) fn among<T: Real>(
+    cx: &Cx,
+    z: Mat<T>,
+    k: usize,
+    kind: Option<(Similar, bool)>,
+) -> Result<Found<T>> {
+    let [n, d] = z.shape();
+    let mut found = Found::new(n, k)?;
+    let cx = &small(cx, n.saturating_mul(n), d);
+    let mut set = Set::default();
+    match kind.and_then(|(similar, _)| labels_of(&similar)) {
+        Some((labels, ignored)) => {
+            set.order_by_label(labels, ignored);
+            number_classes([&mut set], [labels], ignored);
+        }
+        None => set.keep_order(n),
+    }
+    let mean = mean(cx, [(&set, z)]);
+    set.prepare_products(cx, z, &mean);
+    let classes = Classes { of: [&set.classes; 2], spheres: None, pulled: &[], own: None };
+    let kind = kind.map(|(of, similar)| match of {
+        Similar::Graph(graph) => (Kinds::Graph { graph, first: [0; 2] }, similar),
+        _ => (Kinds::Classes(classes), similar),
+    });
+    let wanted = Wanted { farthest: kind.is_some_and(|(_, similar)| similar), kind };
+    let sides = [set.side(z).points; 2];
+    let height = block_rows(n);
+    let blocks = n.div_ceil(height);
+    for pairs in rounds(true, [blocks; 2]) {
+        let lists =
+            found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
+        let mut lists: Vec<_> =
+            lists.map(|(indices, keys)| Some(Lists { k, indices, keys })).collect();
+        let rows = |block: usize| block * height..((block + 1) * height).min(n);
+        let task = |(i, j): (usize, usize)| {
+            let lists = [lists[i].take(), lists[j].take()];
+            let among = i == j;
+            Some(SearchBlock { sides, i: rows(i), j: rows(j), among, lists, wanted })
+        };
+        let mut tasks: Vec<Option<SearchBlock<T>>> = pairs.into_iter().map(task).collect();
+        let count = tasks.len();
+        for_blocks(
+            cx.par,
+            count,
+            Chunks(&mut tasks, 1),
+            |_, task: Chunks<Option<SearchBlock<T>>>| {
+                if let Some(block) = task.0[0].take() {
+                    T::dispatch(cx.isa, block);
+                }
+            },
+        );
+    }
+    if set.classes.is_empty() {
+        return Ok(found.finish());
+    }
+    // Lists are by place.
+    let mut by_row = Found::new(n, k)?;
+    for (place, &row) in set.order.iter().enumerate() {
+        let (to, from) = (row as usize * k, place * k);
+        by_row.indices[to..to + k].copy_from_slice(&found.indices[from..from + k]);
+        by_row.distances[to..to + k].copy_from_slice(&found.distances[from..from + k]);
+    }
+    Ok(by_row.finish())
+}
