@@ -115,7 +115,7 @@ pub fn all_pairs<T: Real>(
     let factors = objective.factors(&counted);
     call.start(factors, scratch);
     let sums = call.run(factors, true, scratch);
-    scratch.gradient.finish(cx, &mut scratch.set, grad);
+    scratch.gradient.finish(cx, &mut scratch.set, block_rows(z.rows()), T::ONE, grad);
     Ok(Outcome::new(reduction, sums))
 }
 

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::sets::{ClassSet, Gradient, Set, mean, number_classes, offsets, run_blocks, small};
+use super::sets::{
+    ClassSet, Gradient, Set, block_rows, mean, number_classes, offsets, run_blocks, small,
+};
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Graph, check_samples};
@@ -162,7 +164,7 @@ pub fn cross<T: Real>(
         sets.iter_mut().zip(gradients).zip([out.grad_queries, out.grad_keys])
     {
         if let Some(grad) = grad.filter(|_| d > 0) {
-            gradient.finish(cx, set, grad);
+            gradient.finish(cx, set, block_rows(grad.rows()), T::ONE, grad);
         }
     }
     Ok(Outcome::new(reduction, sums))

@@ -46,13 +46,13 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
     let mut sets = [Set::default(), Set::default()];
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.keep_order(z.rows()));
     let mean = mean(cx, [(&sets[0], a), (&sets[1], b)]);
-    sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.prepare_products(cx, z, &mean));
+    sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));
     let sides = [sets[0].side(a).points, sets[1].side(b).points];
     let height = block_rows(n);
     let distances = RowBlocks(distances, height);
     for_blocks(cx.par, n.div_ceil(height), distances, |block, distances: RowBlocks<T>| {
         let rows = block * height..((block + 1) * height).min(n);
-        T::dispatch(cx.isa, MatrixBlock { sides, rows, distances: distances.0 });
+        T::dispatch(cx.isa, MatrixBlock { sides, rows, squared: false, distances: distances.0 });
     });
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(crate) struct Set<T> {
     panels: Vec<T>,
     centered: Vec<T>,
     norms: Vec<T>,
+    /// Rows of a block of `centered`.
+    block: usize,
 }
 
 /// The mean of all rows of some sets that are finite and in some pair.
@@ -110,18 +112,27 @@ impl<T: Real> Set<T> {
     /// the rows would do as a mean.)
     pub(crate) fn prepare_pairs(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], gradient: bool) {
         let few = z.cols() <= WIDEST;
+        self.block = block_rows(z.rows());
         self.prepare(cx, z, (!few).then_some(mean), gradient && !few);
     }
 
     /// For distances by products: fills panels and norms.
-    pub(crate) fn prepare_products(&mut self, cx: &Cx, z: Mat<T>, mean: &[T]) {
+    pub(crate) fn prepare_distances(&mut self, cx: &Cx, z: Mat<T>, mean: &[T]) {
+        self.block = block_rows(z.rows());
         self.prepare(cx, z, Some(mean), false);
+    }
+
+    /// For distances and gradients by products: fills also rows without the mean, in blocks of so many, a
+    /// multiple of 32.
+    pub(crate) fn prepare_products(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], block: usize) {
+        self.block = block;
+        self.prepare(cx, z, Some(mean), true);
     }
 
     fn prepare(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool) {
         let Set { order, classes, panels, centered, norms, .. } = self;
         let ([n, d], cols) = (z.shape(), tile_cols::<T>(cx.isa));
-        let (rows, height) = (Rows { z, order }, block_rows(n));
+        let (rows, height) = (Rows { z, order }, self.block);
         resize_to_zero(panels, n.next_multiple_of(cols) * d);
         resize_to_zero(centered, if centers { n * d } else { 0 });
         resize_to_zero(norms, n);
@@ -168,20 +179,29 @@ impl<T: Real> Gradient<T> {
         Some((&mut self.sums, &mut self.slopes))
     }
 
-    /// grad_i = sum_i + slopes_i z_i, z without its mean, each row to its place.
-    pub(crate) fn finish(&self, cx: &Cx, set: &mut Set<T>, grad: MatMut<T>) {
+    /// grad_i = scale (sum_i + slopes_i z_i), z without its mean, each row to its place. Sums are in blocks
+    /// of `block` rows.
+    pub(crate) fn finish(
+        &self,
+        cx: &Cx,
+        set: &mut Set<T>,
+        block: usize,
+        scale: T,
+        grad: MatMut<T>,
+    ) {
         set.find_places();
-        let Set { places, centered, .. } = set;
+        let Set { places, centered, block: set_block, .. } = set;
         let [n, d] = grad.shape();
         let height = task_rows(n, d.saturating_mul(3 * size_of::<T>()));
         let grad = RowBlocks(grad, height);
-        for_blocks(cx.par, n.div_ceil(height), grad, |block, grad: RowBlocks<T>| {
-            let first = block * height;
+        for_blocks(cx.par, n.div_ceil(height), grad, |task, grad: RowBlocks<T>| {
+            let first = task * height;
             T::dispatch(
                 cx.isa,
                 FinishGradient {
                     places: &places[first..first + grad.0.rows()],
-                    block: block_rows(n),
+                    blocks: [block, *set_block],
+                    scale,
                     count: n,
                     slope_sums: &self.slopes,
                     sums: &self.sums,

@@ -41,7 +41,7 @@ pub(crate) const BLOCK_OF_SLOPES: usize = MOST_ROWS * SLOPE_STRIDE;
 const MOST_LANES: usize = 16;
 
 /// A pair whose squared distance is below this share of a squared norm is too close for products.
-const CLOSE: f64 = 1e-6;
+pub(super) const CLOSE: f64 = 1e-6;
 
 /// The rows of one side.
 #[derive(Clone, Copy)]

@@ -222,13 +222,14 @@ impl<T: Real> Kernel<T> for StartGradient<'_, T> {
     }
 }
 
-/// The gradients of some rows from their sums: `grad = sum + slopes z`, z without the mean.
+/// The gradients of some rows from their sums: `grad = scale (sum + slopes z)`, z without the mean.
 pub(crate) struct FinishGradient<'a, T> {
     /// For each row of `grad` its place.
     pub places: &'a [u32],
-    /// Rows of a block, and of all.
-    pub block: usize,
+    /// Rows of a block of sums and of a block of z, and of all.
+    pub blocks: [usize; 2],
     pub count: usize,
+    pub scale: T,
     pub slope_sums: &'a [T],
     pub sums: &'a [T],
     /// Empty where the sums are all.
@@ -241,20 +242,24 @@ impl<T: Real> Kernel<T> for FinishGradient<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
-        let (depth, width) = (self.grad.cols(), 2 * S::LANES);
+        let (depth, width, scale) = (self.grad.cols(), 2 * S::LANES, s.splat(self.scale));
         for (i, &at) in self.places.iter().enumerate() {
-            let (block, r) = (at as usize / self.block, at as usize % self.block);
-            let first = block * self.block;
-            let height = self.block.min(self.count - first);
+            let at = at as usize;
+            let slopes = s.splat(self.slope_sums[at]);
+            // Where a vector of this row is.
+            let [sums, centered] = self.blocks.map(|block| {
+                let first = at - at % block;
+                (first * depth, block.min(self.count - first), at - first)
+            });
+            let find = |(start, height, r), from| start + place(height, depth, width, r, from);
             let to = self.grad.row_mut(i);
-            let slopes = s.splat(self.slope_sums[at as usize]);
             for (to, from) in to.chunks_mut(S::LANES).zip((0..depth).step_by(S::LANES)) {
-                let at = first * depth + place(height, depth, width, r, from);
-                let mut sum = s.load(&self.sums[at..at + to.len()]);
+                let mut sum = s.load(&self.sums[find(sums, from)..][..to.len()]);
                 if !self.centered.is_empty() {
-                    sum = s.fma(slopes, s.load(&self.centered[at..at + to.len()]), sum);
+                    let z = s.load(&self.centered[find(centered, from)..][..to.len()]);
+                    sum = s.fma(slopes, z, sum);
                 }
-                s.store(sum, to);
+                s.store(scale * sum, to);
             }
         }
     }

@@ -14,6 +14,8 @@ use crate::simd::{Kernel, Simd};
 pub(crate) struct MatrixBlock<'a, T> {
     pub sides: [Points<'a, T>; 2],
     pub rows: Range<usize>,
+    /// Whether squares of distances are wanted.
+    pub squared: bool,
     /// To be overwritten.
     pub distances: MatMut<'a, T>,
 }
@@ -42,6 +44,10 @@ impl<T: Real> MatrixBlock<'_, T> {
                 squared_distances::<T, S, ROWS>(s, sides, rows.clone(), col, &mut d2);
                 for (d2, row) in d2.chunks_exact(cols).zip(rows) {
                     let to = &mut self.distances.row_mut(row - self.rows.start)[col..col + present];
+                    if self.squared {
+                        to.copy_from_slice(&d2[..present]);
+                        continue;
+                    }
                     for (to, d2) in to.chunks_mut(S::LANES).zip(d2.chunks_exact(S::LANES)) {
                         s.store(s.sqrt(s.load(d2)), to);
                     }

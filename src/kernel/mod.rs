@@ -3,6 +3,7 @@
 
 pub(crate) mod all_pairs;
 pub(crate) mod all_pairs_planar;
+pub(crate) mod anchors;
 pub(crate) mod blocks;
 pub(crate) mod classes;
 pub(crate) mod columns;
@@ -17,6 +18,7 @@ pub(crate) mod kinds;
 pub(crate) mod large;
 pub(crate) mod lists;
 pub(crate) mod matrix;
+pub(crate) mod mined;
 pub(crate) mod nearest;
 pub(crate) mod normalize;
 pub(crate) mod planar;
@@ -24,6 +26,7 @@ pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod search;
+pub(crate) mod strip;
 pub(crate) mod tally;
 pub(crate) mod tile;
 pub(crate) mod transpose;

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::search::{Found, against, among};
+use crate::batch::search::{Found, against, among};
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Graph, Similar, check_samples};

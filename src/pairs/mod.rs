@@ -4,7 +4,6 @@
 
 mod knn;
 mod sampler;
-mod search;
 
 pub use knn::{Hardest, Neighbours, hardest, nearest, nearest_others, neighbour_graph};
 pub use sampler::{Sampler, SamplerState};

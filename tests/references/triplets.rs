@@ -2,10 +2,14 @@
 //!
 //! A case holds `anchor`, `positive` and `negative` (N x D) and `margin`, and what comes out:
 //! `per_triplet` (N), `sum`, and the three gradients of the sum.
+//!
+//! Cases `batch_all` and `batch_hard` hold a batch `x` (B x D) with `labels` and `margin`, and `sum` and `grad`
+//! of the Euclidean loss over all its triplets or the hardest; and how many triplets there are and how
+//! many are `active`, or the value `per_anchor` (B).
 
-use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
 use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::{Cx, Mat, MatMut, Par, Similar};
 
 use crate::common::{Element, Reference, tiers};
 
@@ -46,10 +50,41 @@ fn compare_rows<T: Element>(
     }
 }
 
+fn compare_batches<T: Element>(reference: &Reference, family: &str, mining: Mining) {
+    for case in reference.cases(&format!("{family}/")) {
+        let loss = TripletMargin::new(reference.real::<T>(case, "margin")).unwrap();
+        let objective = TripletObjective::sum(&loss);
+        let &[n, d] = reference.shape(case, "x") else { panic!("{case}/x is no matrix") };
+        let x = reference.reals::<T>(case, "x");
+        let labels = Similar::Labels(reference.integers(case, "labels"));
+        for isa in tiers() {
+            let by = isa.to_string();
+            let cx = Cx { isa, par: Par::Rayon };
+            let mut grad = vec![T::NAN; n * d];
+            let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+            let scratch = &mut MinedScratch::new();
+            let x = Mat::new(&x, n, d).unwrap();
+            let outcome = triplets(&cx, &objective, x, labels, mining, to, scratch).unwrap();
+            reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
+            reference.compare(case, "grad", &grad, &by);
+            if mining == Mining::All {
+                assert_eq!(outcome.pairs, reference.size(case, "triplets") as u64, "{case}");
+                assert_eq!(outcome.active, reference.size(case, "active") as u64, "{case}");
+            } else {
+                let active = reference.reals::<f64>(case, "per_anchor");
+                let active = active.iter().filter(|&&value| value != 0.0).count();
+                assert_eq!(outcome.active, active as u64, "{case}");
+            }
+        }
+    }
+}
+
 fn compare_all<T: Element>(reference: &Reference) {
     compare(reference, "euclidean", |m: T| TripletMargin::new(m).unwrap());
     compare(reference, "swap", |m: T| TripletMargin::new(m).unwrap().swapping());
     compare(reference, "squared", |m: T| SquaredTriplet::new(m).unwrap());
+    compare_batches::<T>(reference, "batch_all", Mining::All);
+    compare_batches::<T>(reference, "batch_hard", Mining::Hardest);
 }
 
 #[test]

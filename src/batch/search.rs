@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::batch::sets::{Set, block_rows, labels_of, mean, number_classes, rounds, small};
+use super::sets::{Set, block_rows, labels_of, mean, number_classes, rounds, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::graph::Similar;
@@ -15,7 +15,7 @@ use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
 /// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
-pub(super) struct Found<T> {
+pub(crate) struct Found<T> {
     pub indices: Vec<u32>,
     pub distances: Vec<T>,
 }
@@ -37,7 +37,7 @@ impl<T: Real> Found<T> {
 }
 
 /// The `k` nearest references of each query.
-pub(super) fn against<T: Real>(
+pub(crate) fn against<T: Real>(
     cx: &Cx,
     queries: Mat<T>,
     references: Mat<T>,
@@ -67,7 +67,7 @@ pub(super) fn against<T: Real>(
     let both = [queries, references];
     sets.iter_mut().zip(both).for_each(|(set, z)| set.keep_order(z.rows()));
     let mean = mean(cx, [(&sets[0], queries), (&sets[1], references)]);
-    sets.iter_mut().zip(both).for_each(|(set, z)| set.prepare_products(cx, z, &mean));
+    sets.iter_mut().zip(both).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));
     let sides = [sets[0].side(queries).points, sets[1].side(references).points];
     for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
         let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
@@ -81,7 +81,7 @@ pub(super) fn against<T: Real>(
 
 /// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
 /// nearest dissimilar ones.
-pub(super) fn among<T: Real>(
+pub(crate) fn among<T: Real>(
     cx: &Cx,
     z: Mat<T>,
     k: usize,
@@ -99,7 +99,7 @@ pub(super) fn among<T: Real>(
         None => set.keep_order(n),
     }
     let mean = mean(cx, [(&set, z)]);
-    set.prepare_products(cx, z, &mean);
+    set.prepare_distances(cx, z, &mean);
     let classes = Classes { of: [&set.classes; 2], spheres: None, pulled: &[], own: None };
     let kind = kind.map(|(of, similar)| match of {
         Similar::Graph(graph) => (Kinds::Graph { graph, first: [0; 2] }, similar),

@@ -1,0 +1,351 @@
+//! The triplets of each anchor of a strip of rows, from its distances to all rows of the batch.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::blocks::BLOCK_PAIRS;
+use super::classes::{NO_CLASS, Rows};
+use super::rows::squared_distance;
+use super::tally::tally;
+use crate::graph::Graph;
+use crate::isa::Isa;
+use crate::loss::{BlockTripletLoss, Pairing, Sums};
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// Which rows are an anchor's positives; all others but itself are its negatives.
+#[derive(Clone, Copy)]
+pub(crate) enum Positives<'a> {
+    /// Rows of the same class, by place, ascending; those of class [`NO_CLASS`] are in no triplet.
+    Classes(&'a [u32]),
+    /// Neighbours.
+    Graph(&'a Graph),
+}
+
+/// The rows that an anchor is compared with.
+#[derive(Clone, Debug, Default)]
+struct Others {
+    positives: Vec<u32>,
+    /// Runs of places.
+    negatives: Vec<Range<usize>>,
+}
+
+impl Positives<'_> {
+    /// Finds those of an anchor; there are none of one that is left out.
+    fn find(&self, anchor: usize, rows: usize, others: &mut Others) {
+        let Others { positives, negatives } = others;
+        positives.clear();
+        negatives.clear();
+        match self {
+            Positives::Classes(classes) => {
+                let class = classes[anchor];
+                if class == NO_CLASS {
+                    return;
+                }
+                let before = |end: u32| classes.partition_point(|&class| class < end);
+                let (own, known) = (before(class)..before(class + 1), before(NO_CLASS));
+                positives.extend(own.clone().filter(|&p| p != anchor).map(|p| p as u32));
+                negatives.extend([0..own.start, own.end..known]);
+            }
+            Positives::Graph(graph) => {
+                positives.extend_from_slice(graph.neighbours(anchor));
+                // The anchor itself is no negative either.
+                let mut from = 0;
+                let own = positives.partition_point(|&p| (p as usize) < anchor);
+                let (before, after) = positives.split_at(own);
+                for p in before.iter().map(|&p| p as usize).chain([anchor]) {
+                    negatives.push(from..p);
+                    from = p + 1;
+                }
+                for p in after.iter().map(|&p| p as usize) {
+                    negatives.push(from..p);
+                    from = p + 1;
+                }
+                negatives.push(from..rows);
+            }
+        }
+        negatives.retain(|run| !run.is_empty());
+    }
+}
+
+impl Others {
+    fn negatives(&self) -> impl Iterator<Item = usize> {
+        self.negatives.iter().cloned().flatten()
+    }
+
+    /// The elements of a row that belong to negatives, one after another.
+    fn gather<T: Real>(&self, row: &[T], to: &mut Vec<T>) {
+        to.clear();
+        self.negatives.iter().for_each(|run| to.extend_from_slice(&row[run.clone()]));
+    }
+
+    /// Adds what belongs to negatives to a row.
+    fn scatter<T: Real>(&self, mut from: &[T], row: &mut [T]) {
+        for run in &self.negatives {
+            let (some, rest) = from.split_at(run.len());
+            row[run.clone()].iter_mut().zip(some).for_each(|(to, &x)| *to += x);
+            from = rest;
+        }
+    }
+}
+
+/// A slope of two rows that lies outside of an anchor's own row of slopes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extra<T> {
+    pub rows: [u32; 2],
+    pub slope: T,
+}
+
+/// What anchors add up to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AnchorSums<T> {
+    pub sums: Sums,
+    pub extras: Vec<Extra<T>>,
+}
+
+/// The triplets of some anchors of a strip.
+pub(crate) struct Anchors<'a, T> {
+    pub isa: Isa,
+    pub loss: &'a dyn BlockTripletLoss<T>,
+    pub rows: Rows<'a, T>,
+    pub positives: Positives<'a>,
+    /// All triplets; otherwise the semi-hard ones: each positive with the nearest negative that is farther.
+    pub all: bool,
+    pub anchors: Range<usize>,
+    /// The first row of the strip.
+    pub first: usize,
+    /// Squared distances of all rows of the strip, in rows of `stride`.
+    pub d2: &'a [T],
+    pub stride: usize,
+    /// Slopes of these anchors, in rows of `stride`, to be overwritten.
+    pub slopes: Option<&'a mut [T]>,
+}
+
+/// Triplets on their way through the loss.
+struct Buffers<T> {
+    /// d²(a,p), d²(a,n), d²(p,n), then their slopes.
+    three: [[T; BLOCK_PAIRS]; 3],
+    values: [T; BLOCK_PAIRS],
+    of_anchor: Vec<T>,
+    of_positive: Vec<T>,
+    slopes: Vec<T>,
+    chosen: Vec<[u32; 2]>,
+}
+
+impl<T: Real> Kernel<T> for Anchors<'_, T> {
+    type Output = AnchorSums<T>;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) -> AnchorSums<T> {
+        let mut buffers = Buffers {
+            three: [[T::ZERO; BLOCK_PAIRS]; 3],
+            values: [T::ZERO; BLOCK_PAIRS],
+            of_anchor: Vec::new(),
+            of_positive: Vec::new(),
+            slopes: Vec::new(),
+            chosen: Vec::new(),
+        };
+        let (mut others, mut out) = (Others::default(), AnchorSums::default());
+        for anchor in self.anchors.clone() {
+            let mut row = self.slopes.take();
+            let at = (anchor - self.anchors.start) * self.stride;
+            if let Some(row) = &mut row {
+                row[at..at + self.stride].fill(T::ZERO);
+            }
+            self.positives.find(anchor, self.rows.order.len(), &mut others);
+            let to = row.as_mut().map(|row| &mut row[at..at + self.stride]);
+            if self.all {
+                out.sums = out.sums + self.all_of(s, anchor, &others, &mut buffers, to);
+            } else {
+                self.choose(s, anchor, &others, &mut buffers);
+                self.semi_hard(s, anchor, &mut buffers, to, &mut out);
+            }
+            self.slopes = row;
+        }
+        out
+    }
+}
+
+impl<T: Real> Anchors<'_, T> {
+    fn row(&self, place: usize) -> &[T] {
+        &self.d2[(place - self.first) * self.stride..][..self.stride]
+    }
+
+    /// Every positive with every negative.
+    #[inline(always)]
+    fn all_of<S: Simd<T>>(
+        &self,
+        s: S,
+        anchor: usize,
+        others: &Others,
+        buffers: &mut Buffers<T>,
+        mut slopes: Option<&mut [T]>,
+    ) -> Sums {
+        let swaps = self.loss.swaps_block();
+        let mut sums = Sums::default();
+        others.gather(self.row(anchor), &mut buffers.of_anchor);
+        let count = buffers.of_anchor.len();
+        buffers.slopes.clear();
+        buffers.slopes.resize(count, T::ZERO);
+        for &positive in &others.positives {
+            if swaps {
+                others.gather(self.row(positive as usize), &mut buffers.of_positive);
+            }
+            let ap = self.row(anchor)[positive as usize];
+            let mut slope = T::ZERO;
+            for from in (0..count).step_by(BLOCK_PAIRS) {
+                let some = from..(from + BLOCK_PAIRS).min(count);
+                sums = sums + self.eval(s, ap, some.clone(), buffers);
+                if slopes.is_some() {
+                    slope += sum(s, &buffers.three[0][..some.len()]);
+                    add(s, &buffers.three[1][..some.len()], &mut buffers.slopes[some]);
+                }
+            }
+            if let Some(slopes) = &mut slopes {
+                slopes[positive as usize] += slope;
+            }
+        }
+        let Some(slopes) = slopes else { return sums };
+        others.scatter(&buffers.slopes, slopes);
+        if swaps {
+            self.swapped(s, anchor, others, buffers, slopes);
+        }
+        sums
+    }
+
+    /// What is left of the slopes of d²(p,n): those of triplets in which this row is the positive. They
+    /// are found again, since the row that they belong to is that of p.
+    #[inline(always)]
+    fn swapped<S: Simd<T>>(
+        &self,
+        s: S,
+        positive: usize,
+        of_positive: &Others,
+        buffers: &mut Buffers<T>,
+        slopes: &mut [T],
+    ) {
+        let mut others = Others::default();
+        for &anchor in &of_positive.positives {
+            let anchor = anchor as usize;
+            self.positives.find(anchor, self.rows.order.len(), &mut others);
+            others.gather(self.row(anchor), &mut buffers.of_anchor);
+            others.gather(self.row(positive), &mut buffers.of_positive);
+            let count = buffers.of_anchor.len();
+            buffers.slopes.clear();
+            buffers.slopes.resize(count, T::ZERO);
+            let ap = self.row(anchor)[positive];
+            for from in (0..count).step_by(BLOCK_PAIRS) {
+                let some = from..(from + BLOCK_PAIRS).min(count);
+                self.eval(s, ap, some.clone(), buffers);
+                add(s, &buffers.three[2][..some.len()], &mut buffers.slopes[some]);
+            }
+            others.scatter(&buffers.slopes, slopes);
+        }
+    }
+
+    /// One positive with some of the negatives.
+    #[inline(always)]
+    fn eval<S: Simd<T>>(&self, s: S, ap: T, some: Range<usize>, buffers: &mut Buffers<T>) -> Sums {
+        let len = some.len();
+        buffers.three[0][..len].fill(ap);
+        buffers.three[1][..len].copy_from_slice(&buffers.of_anchor[some.clone()]);
+        if self.loss.swaps_block() {
+            buffers.three[2][..len].copy_from_slice(&buffers.of_positive[some]);
+        } else {
+            buffers.three[2][..len].fill(T::ZERO);
+        }
+        self.eval_three(s, len, buffers)
+    }
+
+    #[inline(always)]
+    fn eval_three<S: Simd<T>>(&self, s: S, len: usize, buffers: &mut Buffers<T>) -> Sums {
+        let [ap, an, pn] = &mut buffers.three;
+        let values = &mut buffers.values[..len];
+        self.loss.eval_block(self.isa, [&mut ap[..len], &mut an[..len], &mut pn[..len]], values);
+        tally(s, Pairing::new(&[false; BLOCK_PAIRS][..len]), values)
+    }
+
+    /// For each positive the nearest negative that is farther from the anchor, of equal ones that of the
+    /// lowest index. A distance that is NaN is farther than any, so that it is not lost.
+    #[inline(always)]
+    fn choose<S: Simd<T>>(&self, s: S, anchor: usize, others: &Others, buffers: &mut Buffers<T>) {
+        let Buffers { of_anchor, chosen, .. } = buffers;
+        others.gather(self.row(anchor), of_anchor);
+        chosen.clear();
+        let infinity = s.splat(T::INFINITY);
+        for &positive in &others.positives {
+            let ap = self.row(anchor)[positive as usize];
+            let (low, mut nearest) = (s.splat(ap), infinity);
+            for d2 in of_anchor.chunks(S::LANES) {
+                let v = s.select(s.first(d2.len()), s.load(d2), infinity);
+                let nearer = s.lt(low, v) & s.lt(v, nearest);
+                nearest = s.select(nearer, v, nearest);
+            }
+            let mut lanes = [T::INFINITY; 16];
+            s.store(nearest, &mut lanes);
+            let nearest = lanes.into_iter().fold(T::INFINITY, |a, b| if b < a { b } else { a });
+            let is_it = |d2: T| match ap.is_nan() {
+                true => true,
+                false => d2 == nearest && ap < d2 || d2.is_nan(),
+            };
+            let all = others.negatives().zip(of_anchor.iter());
+            let rows = all.filter(|&(_, &d2)| is_it(d2)).map(|(place, _)| place as u32);
+            if let Some(negative) = rows.min_by_key(|&place| self.rows.order[place as usize]) {
+                chosen.push([positive, negative]);
+            }
+        }
+    }
+
+    /// The triplets that have been chosen.
+    #[inline(always)]
+    fn semi_hard<S: Simd<T>>(
+        &self,
+        s: S,
+        anchor: usize,
+        buffers: &mut Buffers<T>,
+        mut slopes: Option<&mut [T]>,
+        out: &mut AnchorSums<T>,
+    ) {
+        let swaps = self.loss.swaps_block();
+        let chosen = std::mem::take(&mut buffers.chosen);
+        for some in chosen.chunks(BLOCK_PAIRS) {
+            for (i, &[positive, negative]) in some.iter().enumerate() {
+                let [p, n] = [positive, negative].map(|place| place as usize);
+                buffers.three[0][i] = self.row(anchor)[p];
+                buffers.three[1][i] = self.row(anchor)[n];
+                buffers.three[2][i] = match swaps {
+                    true => squared_distance(s, self.rows.row(p), self.rows.row(n)),
+                    false => T::ZERO,
+                };
+            }
+            out.sums = out.sums + self.eval_three(s, some.len(), buffers);
+            let Some(slopes) = &mut slopes else { continue };
+            for (i, &rows) in some.iter().enumerate() {
+                let [ap, an, pn] = [0, 1, 2].map(|k| buffers.three[k][i]);
+                slopes[rows[0] as usize] += ap;
+                slopes[rows[1] as usize] += an;
+                if swaps && pn != T::ZERO {
+                    out.extras.push(Extra { rows, slope: pn });
+                }
+            }
+        }
+        buffers.chosen = chosen;
+    }
+}
+
+#[inline(always)]
+fn sum<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
+    let mut sum = s.splat(T::ZERO);
+    for of in of.chunks(S::LANES) {
+        sum = sum + s.load(of);
+    }
+    s.sum(sum)
+}
+
+#[inline(always)]
+fn add<T: Real, S: Simd<T>>(s: S, of: &[T], to: &mut [T]) {
+    for (of, to) in of.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
+        s.store(s.load(to) + s.load(of), to);
+    }
+}

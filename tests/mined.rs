@@ -1,0 +1,337 @@
+//! `batch::triplets` against plain loops over all triplets in scalar f64: which of them are looked at, what
+//! they add up to, and their gradient; every tier, both precisions.
+
+#![forbid(unsafe_code)]
+
+mod common;
+
+use common::element::{bits, wide};
+use common::formulas::TripletFormula;
+use common::oracle::squared_distance;
+use common::{Element, Random, tiers};
+use drlim::batch::{MinedScratch, Mining, triplets};
+use drlim::loss::{BlockTripletLoss, Outcome, Reduction, TripletMargin, TripletObjective};
+use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
+
+const MININGS: [Mining; 3] = [Mining::All, Mining::Hardest, Mining::SemiHard];
+
+fn serial(isa: Isa) -> Cx {
+    Cx { isa, par: Par::Serial }
+}
+
+/// Points around the origin, or around a far one.
+fn points<T: Element>([n, d]: [usize; 2], offset: f64, seed: u64) -> Vec<T> {
+    let mut random = Random::new(seed);
+    let size = (2.0 / d.max(1) as f64).sqrt();
+    (0..n * d).map(|_| T::from_f64(offset + random.between::<f64>(-size, size))).collect()
+}
+
+fn labels(n: usize, classes: usize) -> Vec<i64> {
+    (0..n).map(|i| (i * 7919 % classes) as i64 - 2).collect()
+}
+
+fn run<T: Element>(
+    cx: &Cx,
+    objective: &TripletObjective<T>,
+    (z, [n, d]): (&[T], [usize; 2]),
+    similar: Similar,
+    mining: Mining,
+) -> (Outcome, Vec<T>) {
+    let mut grad = vec![T::NAN; n * d];
+    let z = Mat::new(z, n, d).unwrap();
+    let mut scratch = MinedScratch::new();
+    let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+    let outcome = triplets(cx, objective, z, similar, mining, to, &mut scratch).unwrap();
+    let alone = triplets(cx, objective, z, similar, mining, None, &mut scratch).unwrap();
+    assert_eq!(alone.value.to_bits(), outcome.value.to_bits(), "value alone");
+    (outcome, grad)
+}
+
+/// The triplets of a batch, by rows.
+fn expected(rows: &[Vec<f64>], similar: Similar, mining: Mining) -> Vec<[usize; 3]> {
+    let n = rows.len();
+    let d2 = |i: usize, j: usize| squared_distance(&rows[i], &rows[j]);
+    let mut found = Vec::new();
+    for a in 0..n {
+        let of = |kind| (0..n).filter(move |&j| j != a && similar.of(a, j) == Some(kind));
+        let (positives, negatives) = (of(true).collect::<Vec<_>>(), of(false).collect::<Vec<_>>());
+        let nearest = |from: f64| {
+            let farther = negatives.iter().copied().filter(|&q| d2(a, q) > from);
+            farther.min_by(|&p, &q| d2(a, p).total_cmp(&d2(a, q)))
+        };
+        match mining {
+            Mining::All => {
+                let both =
+                    positives.iter().flat_map(|&p| negatives.iter().map(move |&q| [a, p, q]));
+                found.extend(both);
+            }
+            Mining::Hardest => {
+                // The first of equal ones.
+                let farthest =
+                    positives.iter().rev().copied().max_by(|&p, &q| d2(a, p).total_cmp(&d2(a, q)));
+                found.extend(farthest.zip(nearest(-1.0)).map(|(p, q)| [a, p, q]));
+            }
+            Mining::SemiHard => {
+                found.extend(positives.iter().filter_map(|&p| Some([a, p, nearest(d2(a, p))?])));
+            }
+        }
+    }
+    found
+}
+
+/// Compares with the formula: the number of triplets to the digit, the value and each element of the
+/// gradient within `rounding` roundings of the terms they are sums of.
+fn check<T: Element>(
+    formula: TripletFormula,
+    z: &[T],
+    shape: [usize; 2],
+    similar: Similar,
+    reduction: Reduction,
+) {
+    let [n, d] = shape;
+    let rows: Vec<Vec<f64>> = (0..n).map(|i| wide(&z[i * d..][..d])).collect();
+    let rounded = formula.rounded::<T>();
+    let loss = formula.loss::<T>();
+    let objective =
+        TripletObjective::sum(&*loss).reduced(reduction).unwrap().scaled(T::from_f64(-1.5));
+    for mining in MININGS {
+        let all = expected(&rows, similar, mining);
+        let (mut sum, mut active, mut size) = (0.0, 0, 0.0_f64);
+        let mut grad = vec![0.0; n * d];
+        let mut terms = vec![0.0; n * d];
+        for &[a, p, q] in &all {
+            let d2 = [[a, p], [a, q], [p, q]].map(|[i, j]| squared_distance(&rows[i], &rows[j]));
+            let value = rounded.value(d2);
+            sum += value;
+            size += d2.iter().fold(0.0_f64, |x, &y| x.max(y)).sqrt() + formula.margin();
+            active += u64::from(value != 0.0);
+            let slopes = rounded.slopes(d2, T::MIN_POSITIVE.to_f64());
+            for ([i, j], slope) in [[a, p], [a, q], [p, q]].into_iter().zip(slopes) {
+                for k in 0..d {
+                    let term = slope * (rows[i][k] - rows[j][k]);
+                    grad[i * d + k] += term;
+                    grad[j * d + k] -= term;
+                    terms[i * d + k] += term.abs();
+                    terms[j * d + k] += term.abs();
+                }
+            }
+        }
+        let divisor = match reduction {
+            Reduction::Mean => all.len() as f64,
+            Reduction::MeanNonZero => active as f64,
+            _ => 1.0,
+        }
+        .max(1.0);
+        let largest = terms.iter().fold(0.0_f64, |max, &x| max.max(x)) / divisor * 1.5;
+        let epsilon = T::EPSILON.to_f64();
+        for isa in tiers() {
+            let (outcome, got) = run(&serial(isa), &objective, (z, shape), similar, mining);
+            let case = format!("{formula:?}, {mining:?}, {n}x{d} {} on {isa}", T::NAME);
+            assert_eq!(outcome.pairs, all.len() as u64, "{case}");
+            assert_eq!(outcome.active, active, "{case}");
+            let error = (outcome.value - sum / divisor).abs();
+            assert!(error <= 60.0 * epsilon * size / divisor, "{case}: {error:e} off");
+            for (at, (&got, &expected)) in got.iter().zip(&grad).enumerate() {
+                let error = (got.to_f64() + 1.5 * expected / divisor).abs();
+                let allowed = 100.0 * epsilon * largest;
+                assert!(error <= allowed, "{case}: gradient {at} is {got}, {error:e} off");
+            }
+        }
+    }
+}
+
+fn agrees<T: Element>() {
+    for formula in TripletFormula::all(0.4) {
+        for n in [0, 1, 2, 3, 33, 70] {
+            let labels = labels(n, 5);
+            let z = points::<T>([n, 6], 0.0, 1);
+            check(formula, &z, [n, 6], Similar::Labels(&labels), Reduction::Sum);
+        }
+        for d in [1, 2, 3, 16, 33, 130] {
+            let labels = labels(40, 4);
+            let z = points::<T>([40, d], 0.0, 2);
+            check(formula, &z, [40, d], Similar::Labels(&labels), Reduction::MeanNonZero);
+        }
+        let n = 150;
+        let z = points::<T>([n, 20], 3.0, 3);
+        let ring: Vec<_> = (0..n as u32).map(|i| (i, (i * 31 + 1) % n as u32)).collect();
+        let ring: Vec<_> = ring.into_iter().filter(|(i, j)| i != j).collect();
+        let graph = Graph::from_pairs(n, &ring).unwrap();
+        let (few, one, none) = (labels(n, 7), vec![3; n], (0..n as i64).collect::<Vec<_>>());
+        for similar in [
+            Similar::Labels(&few),
+            Similar::Labels(&one),
+            Similar::Labels(&none),
+            Similar::LabelsIgnoring { labels: &few, ignored: -2 },
+            Similar::Graph(&graph),
+        ] {
+            check(formula, &z, [n, 20], similar, Reduction::Mean);
+        }
+    }
+}
+
+#[test]
+fn triplets_of_a_batch_are_those_of_the_formula() {
+    agrees::<f32>();
+    agrees::<f64>();
+}
+
+fn close<T: Element>() {
+    // Clusters far from each other and from the origin, whose members are close.
+    let (n, d) = (60, 12);
+    let labels = labels(n, 6);
+    for spread in [1e-1, 1e-3, 1e-5] {
+        let mut random = Random::new(5);
+        let z: Vec<T> = (0..n * d)
+            .map(|at| {
+                let center = ((labels[at / d] * 13 + (at % d) as i64 * 7) % 5) as f64 * 0.3 + 2.0;
+                T::from_f64(center + spread * random.between::<f64>(-1.0, 1.0))
+            })
+            .collect();
+        let rows: Vec<Vec<f64>> = (0..n).map(|i| wide(&z[i * d..][..d])).collect();
+        let loss = TripletMargin::new(T::from_f64(4.0)).unwrap();
+        let objective = TripletObjective::sum(&loss);
+        let all = expected(&rows, Similar::Labels(&labels), Mining::All);
+        let mut grad = vec![0.0; n * d];
+        let mut terms = vec![0.0; n * d];
+        for &[a, p, q] in &all {
+            let d2 = [[a, p], [a, q], [p, q]].map(|[i, j]| squared_distance(&rows[i], &rows[j]));
+            let formula = TripletFormula::all(4.0)[0];
+            let slopes = formula.slopes(d2, T::MIN_POSITIVE.to_f64());
+            for ([i, j], slope) in [[a, p], [a, q], [p, q]].into_iter().zip(slopes) {
+                for k in 0..d {
+                    let term = slope * (rows[i][k] - rows[j][k]);
+                    grad[i * d + k] += term;
+                    grad[j * d + k] -= term;
+                    terms[i * d + k] += term.abs();
+                    terms[j * d + k] += term.abs();
+                }
+            }
+        }
+        let largest = terms.iter().fold(0.0_f64, |max, &x| max.max(x));
+        for isa in tiers() {
+            let similar = Similar::Labels(&labels);
+            let (_, got) = run(&serial(isa), &objective, (&z, [n, d]), similar, Mining::All);
+            // Products take rows up to a thousand times as long as their differences, some ten times.
+            let allowed = 1e4 * T::EPSILON.to_f64() * largest;
+            for (&got, &expected) in got.iter().zip(&grad) {
+                let error = (got.to_f64() - expected).abs();
+                assert!(error <= allowed, "spread {spread} on {isa}: {error:e} off");
+            }
+        }
+    }
+}
+
+#[test]
+fn close_positives_keep_the_precision_of_their_gradient() {
+    close::<f32>();
+    close::<f64>();
+}
+
+fn special<T: Element>() {
+    let shape @ [n, d] = [50, 9];
+    let labels = labels(n, 4);
+    let loss = TripletMargin::new(T::from_f64(0.4)).unwrap();
+    let objective = TripletObjective::sum(&loss);
+    for (mining, isa) in
+        MININGS.into_iter().flat_map(|mining| tiers().into_iter().map(move |isa| (mining, isa)))
+    {
+        let mut z = points::<T>(shape, 0.0, 7);
+        z[20 * d + 3] = T::NAN;
+        let call = |z: &[T], similar| run(&serial(isa), &objective, (z, shape), similar, mining);
+        let (outcome, grad) = call(&z, Similar::Labels(&labels));
+        let case = format!("{mining:?} on {isa}");
+        assert!(outcome.value.is_nan(), "{case}: {outcome:?}");
+        assert!(grad[20 * d..][..d].iter().all(|g| g.is_nan()), "{case}");
+        // Left out, it leaves nothing behind.
+        let mut left_out = labels.clone();
+        left_out[20] = 77;
+        let similar = Similar::LabelsIgnoring { labels: &left_out, ignored: 77 };
+        let (outcome, grad) = call(&z, similar);
+        assert!(outcome.value.is_finite(), "{case}");
+        assert!(grad.iter().all(|g| g.is_finite()), "{case}");
+        z[20 * d + 3] = T::ZERO;
+        assert_eq!(call(&z, similar).0, outcome, "{case}");
+        // Coincident rows have distance 0, and no direction to be moved in.
+        let same = vec![T::from_f64(0.3); n * d];
+        let (outcome, grad) = call(&same, Similar::Labels(&labels));
+        let expected = if mining == Mining::SemiHard { 0.0 } else { 0.4 * outcome.pairs as f64 };
+        assert!((outcome.value - expected).abs() <= 1e-6 * expected, "{case}: {outcome:?}");
+        assert!(grad.iter().all(|&g| g == T::ZERO), "{case}");
+    }
+}
+
+#[test]
+fn nan_is_found_and_coincident_rows_have_no_gradient() {
+    special::<f32>();
+    special::<f64>();
+}
+
+#[test]
+fn of_equally_distant_rows_the_first_is_the_hardest() {
+    // From the middle both positives, and both negatives, are equally far.
+    let z = [0.0_f32, 1.0, -1.0, 2.0, -2.0];
+    let labels = [5, 5, 5, 1, 2];
+    let loss = TripletMargin::new(10.0_f32).unwrap();
+    let objective = TripletObjective::sum(&loss);
+    for isa in tiers() {
+        let mut grad = [0.0; 5];
+        let (z, to) = (Mat::new(&z, 5, 1).unwrap(), MatMut::new(&mut grad, 5, 1).unwrap());
+        let (similar, scratch) = (Similar::Labels(&labels), &mut MinedScratch::new());
+        triplets(&serial(isa), &objective, z, similar, Mining::Hardest, Some(to), scratch).unwrap();
+        // (0, 1, 3), (1, 2, 3) and (2, 1, 4): row 3 is the negative of two anchors.
+        assert_eq!(grad[3..], [-2.0, 1.0], "on {isa}");
+    }
+}
+
+fn shared<T: Element>() {
+    let shape = [450, 40];
+    let z = points::<T>(shape, 0.5, 9);
+    let labels = labels(450, 9);
+    let loss = TripletMargin::new(T::from_f64(0.3)).unwrap().swapping();
+    let objective = TripletObjective::sum(&loss).reduced(Reduction::MeanNonZero).unwrap();
+    for (mining, isa) in
+        MININGS.into_iter().flat_map(|mining| tiers().into_iter().map(move |isa| (mining, isa)))
+    {
+        // The portable tier takes long over ten million triplets.
+        if mining == Mining::All && isa != Isa::best() {
+            continue;
+        }
+        let similar = Similar::Labels(&labels);
+        let serial = run(&serial(isa), &objective, (&z, shape), similar, mining);
+        for threads in [1, 2, 3, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let cx = Cx { isa, par: Par::Rayon };
+            let shared = pool.install(|| run(&cx, &objective, (&z, shape), similar, mining));
+            assert_eq!(serial.0.value.to_bits(), shared.0.value.to_bits());
+            assert_eq!(bits(&serial.1), bits(&shared.1), "{threads} threads, {mining:?} on {isa}");
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    shared::<f32>();
+}
+
+#[test]
+fn what_does_not_match_is_refused_and_nothing_is_written() {
+    let z = vec![0.0_f64; 1025 * 2];
+    let loss = TripletMargin::new(1.0).unwrap();
+    let objective = TripletObjective::sum(&loss as &dyn BlockTripletLoss<f64>);
+    let labels = vec![0; 1025];
+    let mut grad = vec![7.0; 1025 * 2];
+    let mut call = |n: usize, labels: &[i64], rows: usize, mining| {
+        let z = Mat::new(&z[..2 * n], n, 2).unwrap();
+        let to = MatMut::new(&mut grad[..2 * rows], rows, 2).unwrap();
+        let scratch = &mut MinedScratch::new();
+        triplets(&Cx::default(), &objective, z, Similar::Labels(labels), mining, Some(to), scratch)
+    };
+    for mining in MININGS {
+        assert!(matches!(call(5, &labels[..4], 5, mining), Err(Error::Length { .. })));
+        assert!(matches!(call(5, &labels[..5], 4, mining), Err(Error::Shape { .. })));
+    }
+    let error = call(1025, &labels, 1025, Mining::All).unwrap_err();
+    assert!(error.to_string().contains("1025"), "{error}");
+    assert!(grad.iter().all(|&g| g == 7.0));
+}
