@@ -1,9 +1,10 @@
-//! `cargo bench --bench triplets`: triplets by rows, by loss, tier and size, in bytes moved a second.
+//! `cargo bench --bench triplets`: triplets by rows, by loss, tier and size, in bytes moved a second; and
+//! those of a labelled batch, in anchors a second.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
 use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
-use drlim::{Cx, Isa, Mat, MatMut, Par, Rng};
+use drlim::{Cx, Isa, Mat, MatMut, Par, Rng, Similar};
 
 fn by_loss_tier_and_size(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("triplets/f32");
@@ -39,12 +40,46 @@ fn by_loss_tier_and_size(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn of_a_batch(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("triplets/batch");
+    let loss = TripletMargin::new(0.2_f32).expect("a margin");
+    let objective = TripletObjective::mean(&loss);
+    for (n, d, mining) in [
+        (256, 128, Mining::All),
+        (256, 128, Mining::Hardest),
+        (256, 128, Mining::SemiHard),
+        (4096, 128, Mining::Hardest),
+        (4096, 128, Mining::SemiHard),
+    ] {
+        let mut rng = Rng::new(1);
+        let z: Vec<f32> = (0..n * d).map(|_| rng.uniform() as f32).collect();
+        let labels: Vec<i64> = (0..n as i64).map(|i| i % (n as i64 / 8)).collect();
+        let (mut grad, mut scratch) = (vec![0.0; n * d], MinedScratch::new());
+        group.throughput(Throughput::Elements(n as u64));
+        // The portable tier takes long over so many pairs.
+        for isa in Isa::available().skip(1) {
+            let cx = Cx { isa, par: Par::Rayon };
+            let id = BenchmarkId::new(format!("{mining:?}/{isa}"), format!("{n}x{d}"));
+            group.bench_function(id, |b| {
+                let z = Mat::new(&z, n, d).expect("n x d");
+                b.iter(|| {
+                    let to = Some(MatMut::new(&mut grad, n, d).expect("n x d"));
+                    let similar = Similar::Labels(&labels);
+                    triplets(&cx, &objective, z, similar, mining, to, &mut scratch)
+                        .expect("triplets")
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1))
         .sample_size(20);
-    targets = by_loss_tier_and_size
+    targets = by_loss_tier_and_size, of_a_batch
 }
 criterion_main!(benches);

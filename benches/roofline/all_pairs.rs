@@ -23,29 +23,40 @@ const LABELS: [((usize, usize), Option<f64>); 5] = [
     ((16384, 128), Some(1.05)),
 ];
 
-/// Classes of the batch whose centres are far apart: no dissimilar pair is active. The share is
-/// counted as before, so its inverse over that of the dense batch is the part of its time.
-const SPARSE: [((usize, usize), Option<f64>); 1] = [((4096, 128), None)];
-const SPARSE_CLASSES: usize = 100;
+/// Batches of many close-knit classes, in random order.
+const CLUSTERS: [(usize, usize); 1] = [(4096, 128)];
+const CLASSES: usize = 100;
+
+/// What they may take at most of the time of a batch without classes close together, every pair of which
+/// is active: where their centres are within the margin, so that all their pairs are active too and those
+/// of a class are close; and where they are so far apart that no dissimilar pair is active.
+const CLUSTERED: f64 = 1.25;
+const SPARSE: f64 = 0.15;
 
 /// The paper's similar set, in its dimensions; 3 D + 10 flops a pair.
 const GRAPH: [((usize, usize), Option<f64>); 1] = [((6000, 2), Some(0.12))];
 
 pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
     let mut rng = Rng::new(1);
+    let margin = |d: usize| (d as f32).sqrt();
     if runner.wants("all_pairs_labels") {
         for (n, d) in runner.shapes(&LABELS.map(|(shape, _)| shape)) {
-            let z = random::<f32>(&mut rng, n * d);
-            let labels: Vec<i64> = (0..n as i64).map(|i| i % 8).collect();
-            let margin = (d as f32).sqrt();
-            let case = Case { kernel: "all_pairs_labels", shape: [n, d], z: &z, margin };
-            case.measure(runner, peaks, report, Similar::Labels(&labels), &LABELS);
+            let batch = Dense::new(&mut rng, n, d);
+            let case =
+                Case { kernel: "all_pairs_labels", shape: [n, d], z: &batch.z, margin: margin(d) };
+            let goal =
+                LABELS.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);
+            case.measure(runner, peaks, report, Similar::Labels(&batch.labels), Goal::of(goal));
         }
     }
-    if runner.wants("all_pairs_sparse") {
-        for (n, d) in runner.shapes(&SPARSE.map(|(shape, _)| shape)) {
-            let centers = random::<f32>(&mut rng, SPARSE_CLASSES * d);
-            let mut labels: Vec<u32> = (0..n as u32).map(|i| i % SPARSE_CLASSES as u32).collect();
+    for (kernel, part) in [("all_pairs_clustered", CLUSTERED), ("all_pairs_sparse", SPARSE)] {
+        if !runner.wants(kernel) {
+            continue;
+        }
+        for (n, d) in runner.shapes(&CLUSTERS) {
+            let dense = Dense::new(&mut rng, n, d);
+            let centers = random::<f32>(&mut rng, CLASSES * d);
+            let mut labels: Vec<i64> = (0..n as i64).map(|i| i % CLASSES as i64).collect();
             rng.shuffle(&mut labels);
             let mut z = random::<f32>(&mut rng, n * d);
             for (row, &label) in z.chunks_exact_mut(d).zip(&labels) {
@@ -53,9 +64,11 @@ pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
                     *x = 0.01 * *x + center;
                 }
             }
-            let labels: Vec<i64> = labels.into_iter().map(i64::from).collect();
-            let case = Case { kernel: "all_pairs_sparse", shape: [n, d], z: &z, margin: 1.0 };
-            case.measure(runner, peaks, report, Similar::Labels(&labels), &SPARSE);
+            // Centres are about 0.4 sqrt(d) apart.
+            let margin = if kernel == "all_pairs_sparse" { 1.0 } else { margin(d) };
+            let case = Case { kernel, shape: [n, d], z: &z, margin };
+            let goal = (CLUSTERS.contains(&(n, d))).then_some((&dense, part));
+            case.measure(runner, peaks, report, Similar::Labels(&labels), Goal::PartOf(goal));
         }
     }
     if runner.wants("all_pairs_graph") {
@@ -64,8 +77,36 @@ pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
             let graph: Graph =
                 pairs::neighbour_graph(&Cx::default(), view(&z, n, d), 5).expect("neighbours");
             let case = Case { kernel: "all_pairs_graph", shape: [n, d], z: &z, margin: 1.0 };
-            case.measure(runner, peaks, report, Similar::Graph(&graph), &GRAPH);
+            let goal = GRAPH.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);
+            case.measure(runner, peaks, report, Similar::Graph(&graph), Goal::of(goal));
         }
+    }
+}
+
+/// A batch of eight classes whose rows lie anywhere, every pair of it active.
+struct Dense {
+    z: Vec<f32>,
+    labels: Vec<i64>,
+}
+
+impl Dense {
+    fn new(rng: &mut Rng, n: usize, d: usize) -> Self {
+        let labels = (0..n as i64).map(|i| i % 8).collect();
+        Dense { z: random::<f32>(rng, n * d), labels }
+    }
+}
+
+/// What a measurement is held against.
+enum Goal<'a> {
+    /// A share of the peak, if any.
+    Share(Option<f64>),
+    /// At most so much of the time that a dense batch of the same shape takes in the same run.
+    PartOf(Option<(&'a Dense, f64)>),
+}
+
+impl Goal<'_> {
+    fn of(share: Option<f64>) -> Self {
+        Goal::Share(share)
     }
 }
 
@@ -83,14 +124,13 @@ impl Case<'_> {
         peaks: &Peaks,
         report: &mut Report,
         similar: Similar,
-        goals: &[((usize, usize), Option<f64>)],
+        goal: Goal,
     ) {
         let [n, d] = self.shape;
         let loss = Contrastive::new(self.margin).expect("a margin");
         let objective = Objective::sum(&loss);
         let mut scratch = AllPairsScratch::new();
         let mut grad = vec![0.0; n * d];
-        let goal = goals.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);
         let pairs = (n * (n - 1) / 2) as f64;
         let flops = match self.kernel {
             "all_pairs_graph" => pairs * (3 * d + 10) as f64,
@@ -109,10 +149,31 @@ impl Case<'_> {
                     .expect("all pairs")
             };
             run();
-            let times = runner.time(|| {
-                black_box(run());
-            });
+            let mut dense_scratch = AllPairsScratch::new();
+            let mut dense_grad = vec![0.0; n * d];
+            let [dense, times] = runner.time_in_turn(
+                || {
+                    if let Goal::PartOf(Some((dense, _))) = &goal {
+                        let loss = Contrastive::new((d as f32).sqrt()).expect("a margin");
+                        let to = Some(view_mut(&mut dense_grad, n, d));
+                        let (z, similar) = (view(&dense.z, n, d), Similar::Labels(&dense.labels));
+                        let scratch = &mut dense_scratch;
+                        all_pairs(&cx, &Objective::sum(&loss), z, similar, to, scratch)
+                            .expect("all pairs");
+                    }
+                },
+                || {
+                    black_box(run());
+                },
+            );
             self.check(similar, &grad);
+            let peak = peaks.of("f32", cx, threads);
+            let share = |seconds: f64| flops / seconds / peak;
+            let goal = match &goal {
+                Goal::Share(goal) => *goal,
+                // Such a share that the time is the part of the dense time that is allowed.
+                Goal::PartOf(goal) => goal.map(|(_, part)| share(dense.best) / part),
+            };
             lines.push(Line {
                 kernel: self.kernel,
                 shape: format!("{n}x{d}"),
@@ -123,7 +184,7 @@ impl Case<'_> {
                 median_ms: times.median * 1e3,
                 rate: flops / times.best / 1e9,
                 unit: "GFLOP/s",
-                share: flops / times.best / peaks.of("f32", cx, threads),
+                share: share(times.best),
                 goal: goal.filter(|_| runner.counts::<f32>(cx, threads)),
             });
         });

@@ -30,13 +30,14 @@ use drlim::{Cx, Isa, Par, Real};
 use report::Report;
 
 /// What `--only` can name.
-const KERNELS: [&str; 13] = [
+const KERNELS: [&str; 14] = [
     "fma_peak",
     "stream",
     "rows",
     "triplet_rows",
     "indexed",
     "all_pairs_labels",
+    "all_pairs_clustered",
     "all_pairs_sparse",
     "all_pairs_graph",
     "nearest",

@@ -12,7 +12,7 @@ use crate::kernel::all_pairs::{
     BLOCK_OF_SLOPES, Batch, BlockOut, BlockPair, MOST_ROWS, SLOPE_STRIDE, Side,
 };
 use crate::kernel::all_pairs_planar::PlanarBlockPair;
-use crate::kernel::classes::{Class, MeasureClass, NO_CLASS, Rows, Spheres, SumRows};
+use crate::kernel::classes::{MeasureClass, NO_CLASS, Rows, Spheres, SumRows};
 use crate::kernel::columns::{AT_ONCE, BlockOffsets, CenterRows, FinishGradient};
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tile::{Points, tile_cols};
@@ -213,6 +213,9 @@ impl<T: Real> Gradient<T> {
     }
 }
 
+/// Centers, means beyond the first row, radii, and whether they are pulled, of some classes.
+type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, bool>));
+
 /// Memory of a call for the classes of one set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClassSet<T> {
@@ -256,20 +259,22 @@ impl<T: Real> ClassSet<T> {
         let means = (Chunks(centers, at_once * d), Chunks(beyond_first, at_once * d));
         let known = (Chunks(radii, at_once), Chunks(pulled, at_once));
         let blocks = count.div_ceil(at_once);
-        let measure =
-            |block: usize, (means, known): ((Chunks<T>, Chunks<T>), (Chunks<T>, Chunks<bool>))| {
-                let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
-                let mut sums = Sums::default();
-                let means = means.0.0.chunks_exact_mut(d).zip(means.1.0.chunks_exact_mut(d));
-                let known = known.0.0.iter_mut().zip(known.1.0);
-                for (class, ((center, beyond_first), (radius, pulled))) in
-                    (block * at_once..).zip(means.zip(known))
-                {
-                    let places = places_of(classes, class);
-                    if places.is_empty() {
-                        continue;
-                    }
-                    let kernel = MeasureClass {
+        let measure = |block: usize, (means, known): Parts<T>| {
+            let ((centers, beyond_first), (radii, pulled)) = (means, known);
+            let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
+            let means = centers.0.chunks_exact_mut(d).zip(beyond_first.0.chunks_exact_mut(d));
+            let known = radii.0.iter_mut().zip(pulled.0);
+            let mut sums = Sums::default();
+            for (class, ((center, beyond_first), (radius, pulled))) in
+                (block * at_once..).zip(means.zip(known))
+            {
+                let places = places_of(classes, class);
+                if places.is_empty() {
+                    continue;
+                }
+                let found = T::dispatch(
+                    cx.isa,
+                    MeasureClass {
                         rows,
                         places,
                         center,
@@ -277,15 +282,15 @@ impl<T: Real> ClassSet<T> {
                         part: &mut part,
                         pull,
                         radii: &mut scratch,
-                    };
-                    let Class { radius: found, pulled: kind } = T::dispatch(cx.isa, kernel);
-                    *radius = found;
-                    *pulled = kind.is_some();
-                    let similar = kind.unwrap_or_default();
-                    sums = sums + Sums { similar, dissimilar: Kind::default() };
-                }
-                sums
-            };
+                    },
+                );
+                *radius = found.radius;
+                *pulled = found.pulled.is_some();
+                let similar = found.pulled.unwrap_or_default();
+                sums = sums + Sums { similar, dissimilar: Kind::default() };
+            }
+            sums
+        };
         sum_blocks(cx.par, blocks, (means, known), measure, Sums::add)
     }
 

@@ -183,8 +183,9 @@ impl<T: Real> SearchBlock<'_, T> {
             let lowest = group.keys[at + c];
             let (own, other) = (row - self.i.start, col - self.j.start);
             let enters = |lists: &Option<Lists<T>>, list: usize| {
-                let worst = lists.as_ref().map(|lists| lists.worst(list));
-                worst.is_some_and(|worst| !(worst < lowest))
+                // What is not a number may always enter: the list itself knows better.
+                let beaten = |lists: &Lists<T>| lists.worst(list) < lowest;
+                lists.as_ref().is_some_and(|lists| !beaten(lists))
             };
             let of_j = usize::from(!self.among);
             if !enters(&self.lists[0], own) && !enters(&self.lists[of_j], other) {
