@@ -24,7 +24,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-use contest::{Contest, Entrant};
+use contest::Contest;
 use work::{AllPairs, Distances, Nearest, PairRows};
 
 /// What `--only` can name.
@@ -81,9 +81,9 @@ fn main() {
     }
     for (n, d) in args.shapes("distances", &[(4096, 128)]) {
         let work = Distances::random(n, d);
-        let mut entrants = vec![with_gemm::distances(&work), with_ndarray::distances(&work)];
+        let entrants = vec![with_gemm::distances(&work), with_ndarray::distances(&work)];
         #[cfg(feature = "numkong")]
-        entrants.extend(with_numkong::distances(&work));
+        let entrants = entrants.into_iter().chain(with_numkong::distances(&work)).collect();
         contest.hold(&work, entrants);
     }
     for (n, d) in args.shapes("rows", &[(65536, 128)]) {
@@ -92,10 +92,9 @@ fn main() {
     }
     for (n, d) in args.shapes("nearest", &[(6000, 784)]) {
         let work = Nearest::random(n, d);
-        let mut entrants: Vec<Box<dyn Entrant + '_>> =
-            vec![with_drlim::nearest(&work), with_gemm::nearest(&work)];
+        let entrants = vec![with_drlim::nearest(&work), with_gemm::nearest(&work)];
         #[cfg(feature = "numkong")]
-        entrants.push(with_numkong::nearest(&work));
+        let entrants = entrants.into_iter().chain([with_numkong::nearest(&work)]).collect();
         contest.hold(&work, entrants);
     }
     contest.print();
