@@ -326,9 +326,10 @@ def torch_distances(work, torch, optimise):
 
 def torch_nearest(work, torch, optimise):
     z = torch.from_numpy(work.z)
+    own = torch.eye(len(z), dtype=torch.bool)
 
     def search(z):
-        distances = torch.cdist(z, z).fill_diagonal_(math.inf)
+        distances = torch.cdist(z, z).masked_fill(own, math.inf)
         return torch.topk(distances, NEIGHBOURS, largest=False)
 
     search = optimise(search)
@@ -559,7 +560,7 @@ def take_turns(calls):
     return seconds
 
 
-def build(function, work):
+def start(function, work):
     """What is timed and its first answer, or why there is none."""
     try:
         call = function(work)
@@ -567,6 +568,7 @@ def build(function, work):
     except Unavailable as reason:
         return None, None, str(reason)
     except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return None, None, f"fails: {type(error).__name__}"
 
 
@@ -576,7 +578,7 @@ def measure(kernel):
     reasons = {}
     for library, way, function in ways:
         work = make(*small)
-        call, answer, reasons[library, way] = build(function, work)
+        call, answer, reasons[library, way] = start(function, work)
         if call:
             check(f"{kernel}, {library} {way}", work, answer)
             reasons[library, way] = "agrees"
@@ -589,7 +591,7 @@ def measure(kernel):
         work, calls, outcome = make(*shape), {}, dict(reasons)
         for library, way, function in ways:
             if reasons[library, way] == "agrees":
-                call, _, outcome[library, way] = build(function, work)
+                call, _, outcome[library, way] = start(function, work)
                 if call:
                     calls[library, way] = call
         outcome |= take_turns(calls)
