@@ -47,6 +47,8 @@ ARGS = arguments()
 # Before the libraries are loaded, which read them then.
 for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]:
     os.environ[variable] = str(ARGS.threads)
+for variable in ["KEOPS_VERBOSE", "PYKEOPS_VERBOSE"]:
+    os.environ.setdefault(variable, "0")
 
 import numpy as np  # noqa: E402
 
@@ -113,7 +115,7 @@ class TripletRows:
 
 
 class AllPairs:
-    """Loss and gradient of every pair of a batch, summed; `similar(z)` is a matrix."""
+    """Loss and gradient of every pair of a batch, summed; `similar()` is a matrix."""
 
     def __init__(self, z, margin):
         self.z, self.margin = z, margin
@@ -420,7 +422,7 @@ def metric_learning_all_pairs(work):
 
 def keops_all_pairs_labels(work):
     if work.z.size > 4096 * 128:
-        raise Unavailable("takes minutes a call")
+        raise Unavailable("too slow")
     need_compiler()
     torch, lazy = load("torch"), load("pykeops.torch").LazyTensor
     labels = torch.from_numpy(work.labels.astype(np.float32))[:, None]
@@ -543,7 +545,7 @@ def check(name, work, answer):
 
 
 def take_turns(calls):
-    """Seconds of each call, in bursts of a tenth of a second: threads and caches settle in them."""
+    """Seconds of each call, in bursts of a tenth of a second, within which threads and caches settle."""
     seconds = {way: [] for way in calls}
     start, rounds = time.perf_counter(), 0
     while time.perf_counter() - start < ARGS.seconds * len(calls) or rounds < 2:

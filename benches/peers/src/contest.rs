@@ -100,7 +100,8 @@ impl Contest {
             check(work.name(), &**entrant, &rows, &expected);
         }
         let Some(budget) = self.budget else {
-            let libraries: Vec<&str> = entrants.iter().map(|entrant| entrant.library()).collect();
+            let mut libraries: Vec<&str> = entrants.iter().map(|one| one.library()).collect();
+            libraries.dedup();
             println!("{}: {} agree with f64", work.name(), libraries.join(", "));
             return;
         };

@@ -81,7 +81,11 @@ fn main() {
     }
     for (n, d) in args.shapes("distances", &[(4096, 128)]) {
         let work = Distances::random(n, d);
-        let entrants = vec![with_gemm::distances(&work), with_ndarray::distances(&work)];
+        let entrants = vec![
+            with_drlim::distances(&work),
+            with_gemm::distances(&work),
+            with_ndarray::distances(&work),
+        ];
         #[cfg(feature = "numkong")]
         let entrants = entrants.into_iter().chain(with_numkong::distances(&work)).collect();
         contest.hold(&work, entrants);

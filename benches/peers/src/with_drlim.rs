@@ -5,7 +5,7 @@ use drlim::loss::{Contrastive, Objective};
 use drlim::{Cx, Mat, MatMut, Similar, batch, pairs};
 
 use crate::contest::{Entrant, entrant};
-use crate::work::{AllPairs, K, LossAndGrads, Nearest, PairRows};
+use crate::work::{AllPairs, DistanceMatrix, Distances, K, LossAndGrads, Nearest, PairRows};
 
 fn view(elements: &[f32], [n, d]: [usize; 2]) -> Mat<'_, f32> {
     Mat::new(elements, n, d).expect("n x d elements")
@@ -26,6 +26,14 @@ pub fn all_pairs(work: &AllPairs) -> Box<dyn Entrant + '_> {
         let similar = Similar::Labels(&work.labels);
         let outcome = batch::all_pairs(&cx, &objective, z, similar, grad, &mut scratch);
         out.value = outcome.expect("all pairs").value;
+    })
+}
+
+pub fn distances(work: &Distances) -> Box<dyn Entrant + '_> {
+    let n = work.shape[0];
+    entrant("drlim", "", DistanceMatrix::new(n), move |out| {
+        let (z, to) = (view(&work.z, work.shape), view_mut(&mut out.elements, [n, n]));
+        batch::distance_matrix(&Cx::default(), z, z, to).expect("distances");
     })
 }
 
