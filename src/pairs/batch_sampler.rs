@@ -205,22 +205,14 @@ impl<'a> BatchSampler<'a> {
     pub fn next_batch(&mut self, samples: &mut Vec<u32>) {
         let BatchSampler { companions, groups, batch, passes, taken, around, .. } = self;
         samples.clear();
-        let mut take = |sample: u32| {
-            if samples.len() < *batch && !taken[sample as usize] {
-                taken[sample as usize] = true;
-                samples.push(sample);
-            }
-            samples.len() < *batch
-        };
-        loop {
+        while samples.len() < *batch {
             let seed = passes.next(|rng, order| groups.arrange(rng, order));
-            let mut room = take(seed);
             companions.draw(seed, &mut passes.rng, around);
-            for &companion in &*around {
-                room = take(companion);
-            }
-            if !room {
-                break;
+            for &sample in std::iter::once(&seed).chain(&*around) {
+                if samples.len() < *batch && !taken[sample as usize] {
+                    taken[sample as usize] = true;
+                    samples.push(sample);
+                }
             }
         }
         for &sample in &*samples {
