@@ -2,7 +2,8 @@
 //!
 //! The two copies of G_W in the paper share their weights, so here they are one network that sees
 //! all samples of a batch of pairs in one pass, each of them once, and the gradient is the sum over
-//! both by itself.
+//! both by itself. So the pairs may as well be all those of the batch: they cost little beside the
+//! network.
 
 #![forbid(unsafe_code)]
 
