@@ -12,9 +12,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Similar, check_samples};
 use crate::rng::Rng;
 
-/// Samples of a class that come together where nothing else is asked for: each has as many partners
-/// in a batch, at least, as half of the neighbours in Hadsell, Chopra and LeCun (2006), and a batch of
-/// any size holds many classes.
+/// Samples of a class that come together where nothing else is asked for. With three partners each,
+/// samples are seldom without a useful one, and of many classes a batch still holds many.
 const OF_A_CLASS: usize = 4;
 
 /// An endless sequence of batches of different samples, the same for the same seed on every machine,
@@ -75,13 +74,7 @@ impl<'a> BatchSampler<'a> {
     /// a batch has, or a batch has fewer than 3, or so few that it could hold lone samples alone; and
     /// where samples do not fit in a `u32`.
     pub fn new(similar: Similar<'a>, batch: usize, seed: u64) -> Result<Self> {
-        match similar {
-            Similar::Graph(graph) => {
-                let companions = Companions::Neighbours { graph, most: usize::MAX };
-                BatchSampler::around(similar, companions, batch, seed)
-            }
-            _ => BatchSampler::by_class(similar, OF_A_CLASS, batch, seed),
-        }
+        BatchSampler::of_set(similar, usize::MAX, OF_A_CLASS, batch, seed)
     }
 
     /// A sampler of groups of a given size: by labels so many of a class (of P x K batches K), or a
@@ -94,13 +87,7 @@ impl<'a> BatchSampler<'a> {
             let reason = format!("groups of {group}, expected 2 or more, up to a batch of {batch}");
             return Err(Error::Pairs { reason });
         }
-        match similar {
-            Similar::Graph(graph) => {
-                let companions = Companions::Neighbours { graph, most: group - 1 };
-                BatchSampler::around(similar, companions, batch, seed)
-            }
-            _ => BatchSampler::by_class(similar, group, batch, seed),
-        }
+        BatchSampler::of_set(similar, group - 1, group, batch, seed)
     }
 
     /// A sampler by a graph whose seeds come with those samples that they are listed with: i with all
@@ -116,33 +103,25 @@ impl<'a> BatchSampler<'a> {
         check_samples(graph.samples())?;
         check_listed(graph, pairs)?;
         let companions = Companions::listed(graph.samples(), pairs);
-        BatchSampler::around(Similar::Graph(graph), companions, batch, seed)
+        BatchSampler::around(graph, companions, batch, seed)
     }
 
-    /// Batches of seeds and those whom they bring along.
-    fn around(
+    /// Seeds with up to `most` of their neighbours, or groups of a class.
+    fn of_set(
         similar: Similar<'a>,
-        companions: Companions<'a>,
+        most: usize,
+        group: usize,
         batch: usize,
         seed: u64,
     ) -> Result<Self> {
-        let samples = similar.samples();
-        check_samples(samples)?;
-        let sizes = || (0..samples).map(|i| 1 + companions.len_of(i)).map(|size| size.min(batch));
-        let groups = Groups::of_seeds(sizes().map(|size| size == 1));
-        let offered = sizes().fold(0, usize::saturating_add);
-        let all = samples.saturating_mul(samples.saturating_sub(1)) / 2;
-        let dissimilar = matches!(similar, Similar::Graph(graph) if graph.edges() < all);
-        BatchSampler::start(similar, companions, groups, offered, dissimilar, batch, seed)
-    }
-
-    /// Batches of groups of a class.
-    fn by_class(similar: Similar<'a>, group: usize, batch: usize, seed: u64) -> Result<Self> {
         check_samples(similar.samples())?;
         let classes = match similar {
+            Similar::Graph(graph) => {
+                let companions = Companions::Neighbours { graph, most };
+                return BatchSampler::around(graph, companions, batch, seed);
+            }
             Similar::Labels(labels) => Classes::new(labels, None),
             Similar::LabelsIgnoring { labels, ignored } => Classes::new(labels, Some(ignored)),
-            Similar::Graph(_) => Classes::new(&[], None),
         };
         let dissimilar = classes.before.last() > Some(&0);
         let offered = classes.members.len();
@@ -151,6 +130,25 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::start(similar, none, groups, offered, dissimilar, batch, seed)
     }
 
+    /// Seeds and those whom they bring along.
+    fn around(
+        graph: &'a Graph,
+        companions: Companions<'a>,
+        batch: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let samples = graph.samples();
+        let sizes = || (0..samples).map(|i| 1 + companions.len_of(i)).map(|size| size.min(batch));
+        let groups = Groups::of_seeds((0..samples).map(|i| companions.len_of(i) == 0));
+        let offered = sizes().fold(0, usize::saturating_add);
+        let all = samples.saturating_mul(samples.saturating_sub(1)) / 2;
+        let dissimilar = graph.edges() < all;
+        let similar = Similar::Graph(graph);
+        BatchSampler::start(similar, companions, groups, offered, dissimilar, batch, seed)
+    }
+
+    /// Draws the first pass. Samples that are `offered` in a pass are counted with those whom they
+    /// bring along.
     fn start(
         similar: Similar<'a>,
         companions: Companions<'a>,
