@@ -6,7 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod subset;
+
 use crate::error::{Error, Result};
+
+pub(crate) use subset::Subset;
 
 /// A symmetric set of similar pairs of samples; no sample is paired with itself.
 ///
@@ -29,6 +33,13 @@ pub struct Graph {
     /// The neighbours of sample i are `neighbours[offsets[i]..offsets[i + 1]]`.
     offsets: Vec<usize>,
     neighbours: Vec<u32>,
+}
+
+/// Of no samples.
+impl Default for Graph {
+    fn default() -> Self {
+        Graph { offsets: vec![0], neighbours: Vec::new() }
+    }
 }
 
 impl Graph {
@@ -92,6 +103,25 @@ impl Graph {
             let above = neighbours.partition_point(|&j| (j as usize) < i);
             neighbours[above..].iter().map(move |&j| (i as u32, j))
         })
+    }
+
+    /// The graph among some of the samples, such as those of a batch: sample p of it is `samples[p]`.
+    ///
+    /// Takes time in proportion to the neighbours of the samples, or to the square of their number
+    /// where that is less, times a logarithm.
+    ///
+    /// ```
+    /// # fn main() -> drlim::Result<()> {
+    /// use drlim::Graph;
+    /// let graph = Graph::from_pairs(5, &[(0, 1), (1, 2), (2, 3), (3, 4)])?;
+    /// let part = graph.induced(&[3, 1, 2])?;
+    /// assert_eq!(part.pairs().collect::<Vec<_>>(), [(0, 2), (1, 2)]); // 3 with 2, 1 with 2
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Refused where an index is not below the number of samples, or comes twice.
+    pub fn induced(&self, samples: &[u32]) -> Result<Self> {
+        Subset::of_graph(self, samples)
     }
 
     /// Drops repeated neighbours; rows are sorted, so they stand side by side.

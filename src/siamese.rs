@@ -2,21 +2,24 @@
 //!
 //! The two copies of G_W in the paper share their weights, so here they are one network that sees
 //! all samples of a batch of pairs in one pass, each of them once, and the gradient is the sum over
-//! both by itself.
+//! both by itself. So the pairs may as well be all those of the batch: they cost little beside the
+//! network.
 
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow;
 
-use crate::batch::{IndexedOut, PairList, RowsOut, Scratch, check_pairs, indexed, rows};
+use crate::batch::{
+    AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, all_pairs, check_pairs, indexed, rows,
+};
 use crate::cx::Cx;
-use crate::error::{Error, Result, check_shape};
-use crate::graph::check_samples;
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::graph::{Similar, Subset, check_samples};
 use crate::loss::{Objective, Outcome, Pairing, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
-use crate::pairs::Sampler;
+use crate::pairs::{BatchSampler, Sampler};
 use crate::real::Real;
 
 /// A network, its optimizer, and the memory of a training step.
@@ -58,6 +61,8 @@ pub struct Siamese<T, O> {
     gradient: Vec<T>,
     batch: Batch,
     scratch: Scratch<T>,
+    subset: Subset,
+    all_pairs: AllPairsScratch<T>,
 }
 
 /// The samples of a batch of pairs, each of them once.
@@ -116,12 +121,50 @@ pub struct Progress {
     pub loss: f64,
     /// The learning rate of the last step.
     pub rate: f64,
+    /// What the pairs add up to, of the step or of the epoch: from it the value under any reduction,
+    /// such as [`Reduction::Balanced`].
+    pub sums: Sums,
     /// Whether the epoch has ended. The last step is told by itself before.
     pub epoch_ended: bool,
 }
 
+/// The loop of training: `step` does one at the given rate.
+fn run(
+    steps: usize,
+    fit: Fit,
+    mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
+    mut step: impl FnMut(f64) -> Result<Outcome>,
+) -> Result<Vec<f64>> {
+    let mut losses = Vec::new();
+    let mut done = 0;
+    for epoch in 0..fit.epochs {
+        let mut total = Sums::default();
+        let mut flow = ControlFlow::Continue(());
+        let mut rate = 0.0;
+        let tell = |step, sums: Sums, rate, epoch_ended| {
+            let loss = Reduction::Mean.value(&sums);
+            Progress { epoch, step, steps, loss, rate, sums, epoch_ended }
+        };
+        for at in 1..=steps {
+            rate = (fit.rate)(done);
+            done += 1;
+            let outcome = step(rate)?;
+            total = total + outcome.sums;
+            flow = observe(&tell(at, outcome.sums, rate, false));
+            if flow.is_break() {
+                break;
+            }
+        }
+        losses.push(Reduction::Mean.value(&total));
+        if flow.is_break() || observe(&tell(steps, total, rate, true)).is_break() {
+            break;
+        }
+    }
+    Ok(losses)
+}
+
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
-    /// For batches of up to `max_pairs` pairs.
+    /// For batches of up to `max_pairs` pairs, or of twice as many samples.
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
         let samples =
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
@@ -130,7 +173,19 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let dz = vec![T::ZERO; samples * net.output().len()];
         let gradient = vec![T::ZERO; net.params().len()];
         let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::with_room(max_pairs));
-        Ok(Siamese { net, optimizer, max_pairs, workspace, dz, gradient, batch, scratch })
+        let (subset, all_pairs) = (Subset::with_room(samples), AllPairsScratch::new());
+        Ok(Siamese {
+            net,
+            optimizer,
+            max_pairs,
+            workspace,
+            dz,
+            gradient,
+            batch,
+            scratch,
+            subset,
+            all_pairs,
+        })
     }
 
     /// The network.
@@ -221,6 +276,37 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(outcome)
     }
 
+    /// One step on all B (B - 1) / 2 pairs of B rows of `data`, given by index. Each of them goes
+    /// through the network once.
+    ///
+    /// `samples` has at most `2 max_pairs` elements, all different, and `similar` says of all rows of
+    /// `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
+    /// outnumber the similar ones by far, so the objective will mostly be
+    /// [`Balanced`](Reduction::Balanced). `data` has the width of the network's input. Where an
+    /// argument is refused, no parameter has changed.
+    pub fn step_batch(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        rate: f64,
+        data: Mat<T>,
+        samples: &[u32],
+        similar: Similar,
+    ) -> Result<Outcome> {
+        let expected = [data.rows(), self.net.input().len()];
+        check_shape("step_batch", "data", data.shape(), expected, "the network's input")?;
+        check_len("step_batch", "similar", similar.samples(), data.rows(), "the rows of data")?;
+        let n = samples.len();
+        self.net.check_workspace("step_batch", &self.workspace, n)?;
+        let similar = self.subset.choose(similar, samples)?;
+        self.workspace.fill_input(samples.iter().map(|&i| data.row(i as usize)));
+        let z = self.net.forward_input(cx, n, &mut self.workspace)?;
+        let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
+        let outcome = all_pairs(cx, objective, z, similar, Some(dz), &mut self.all_pairs)?;
+        self.descend(cx, rate, n)?;
+        Ok(outcome)
+    }
+
     /// Refuses more pairs than there is room for.
     fn check_room(&self, call: &'static str, arg: &'static str, got: usize) -> Result<()> {
         let expected = self.max_pairs;
@@ -250,36 +336,60 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         data: Mat<T>,
         sampler: &mut Sampler,
         fit: Fit,
-        mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
+        observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Vec<f64>> {
         let (mut pairs, mut similar) = (Vec::new(), Vec::new());
-        let mut losses = Vec::new();
-        let mut done = 0;
-        let steps = sampler.steps_per_epoch();
-        for epoch in 0..fit.epochs {
-            let mut total = Sums::default();
-            let mut flow = ControlFlow::Continue(());
-            let mut rate = 0.0;
-            for step in 1..=steps {
-                sampler.next_batch(&mut pairs, &mut similar);
-                rate = (fit.rate)(done);
-                done += 1;
-                let outcome = self.step_pairs(cx, objective, rate, data, &pairs, &similar)?;
-                total = total + outcome.sums;
-                let loss = outcome.mean();
-                flow = observe(&Progress { epoch, step, steps, loss, rate, epoch_ended: false });
-                if flow.is_break() {
-                    break;
-                }
-            }
-            let loss = Reduction::Mean.value(&total);
-            losses.push(loss);
-            let progress = Progress { epoch, step: steps, steps, loss, rate, epoch_ended: true };
-            if flow.is_break() || observe(&progress).is_break() {
-                break;
-            }
-        }
-        Ok(losses)
+        run(sampler.steps_per_epoch(), fit, observe, |rate| {
+            sampler.next_batch(&mut pairs, &mut similar);
+            self.step_pairs(cx, objective, rate, data, &pairs, &similar)
+        })
+    }
+
+    /// Trains on all pairs of batches of the sampler, as [`fit`](Siamese::fit) on listed pairs.
+    ///
+    /// The samples are the rows of `data`.
+    ///
+    /// ```
+    /// use drlim::loss::{Contrastive, Objective, Reduction};
+    /// use drlim::nn::{Dense, Network, Shape};
+    /// use drlim::optim::{Sgd, schedule};
+    /// use drlim::pairs::BatchSampler;
+    /// use drlim::siamese::{Fit, Siamese};
+    /// use drlim::{Cx, Mat, Similar};
+    /// use std::ops::ControlFlow;
+    ///
+    /// let points = [0.0, 0.1, 1.0, 1.1];
+    /// let labels = [0, 0, 1, 1];
+    /// let net = Network::builder(Shape::flat(1)).layer("map", Dense::new(2)).build(1)?;
+    /// let mut siamese = Siamese::new(net, Sgd::new(), 2)?; // two pairs, or four samples
+    /// let mut sampler = BatchSampler::new(Similar::Labels(&labels), 4, 1)?;
+    /// let loss = Contrastive::new(1.0)?;
+    /// let rate = schedule::constant(0.1);
+    /// let losses = siamese.fit_batches(
+    ///     &Cx::default(),
+    ///     &Objective::sum(&loss).reduced(Reduction::Balanced),
+    ///     Mat::new(&points, 4, 1)?,
+    ///     &mut sampler,
+    ///     Fit { epochs: 40, rate: &rate },
+    ///     |_| ControlFlow::Continue(()),
+    /// )?;
+    /// assert!(losses[39] < losses[0]);
+    /// # Ok::<(), drlim::Error>(())
+    /// ```
+    pub fn fit_batches(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        data: Mat<T>,
+        sampler: &mut BatchSampler,
+        fit: Fit,
+        observe: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<f64>> {
+        let mut samples = Vec::new();
+        run(sampler.steps_per_epoch(), fit, observe, |rate| {
+            sampler.next_batch(&mut samples);
+            self.step_batch(cx, objective, rate, data, &samples, sampler.similar())
+        })
     }
 
     /// The embeddings of new samples, one a row, in `z`, which is overwritten.

@@ -158,9 +158,28 @@ fn the_report_and_the_model_hold_what_is_promised() {
 }
 
 #[test]
+fn the_report_says_which_pairs_and_how_many() {
+    let digits = Place::with_digits("pairs");
+    // A batch of all 40 images has 780 pairs. In an epoch of neighbours six images come for each of
+    // the 40, in one of labels each comes once.
+    for (pairs, neighbours, steps) in [("batch", Some(5), 6.0), ("batch-labels", None, 1.0)] {
+        let out = digits.join(pairs);
+        run(&digits.0, &out, &["--pairs", pairs]);
+        let text = fs::read_to_string(out.join("report.json")).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(report["pairs"], pairs);
+        assert_eq!(report["neighbors"].as_u64(), neighbours);
+        let number = |key: &str| report[key].as_f64().unwrap();
+        let seen = number("pairs_per_second") * number("train_seconds");
+        assert!((seen - steps * 780.0).abs() < 1e-6 * seen, "{seen} pairs by {pairs}");
+        assert!(report["loss"][0].as_f64().unwrap() > 0.0, "{text}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     let digits = Place::with_digits("bytes");
-    for pairs in ["neighbors", "labels"] {
+    for pairs in ["neighbors", "batch", "labels", "batch-labels"] {
         let embedding = |name: &str, more: &[&str]| {
             let out = digits.join(name);
             run(&digits.0, &out, &[&["--pairs", pairs], more].concat());
@@ -219,6 +238,8 @@ fn bad_input_ends_with_one_line_and_status_2() {
     refused(&["--data", data, "--neighbors", "40"], "--neighbors");
     refused(&["--data", data, "--neighbors", "39"], "dissimilar");
     refused(&["--data", data, "--neighbors", "5", "--pairs", "labels"], "--neighbors");
+    refused(&["--data", data, "--neighbors", "5", "--pairs", "batch-labels"], "--neighbors");
+    refused(&["--data", data, "--neighbors", "39", "--pairs", "batch"], "dissimilar");
     refused(&["--data", data, "--pairs", "colours"], "colours");
     refused(&["--data", data, "--speed", "9"], "--speed");
     refused(&["--data", data, "words"], "words");

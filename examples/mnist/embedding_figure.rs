@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Failure;
-use crate::args::{Settings, Similarity};
+use crate::args::{Settings, Similarity, Step};
 use crate::digits::{Digits, FRAME, Split};
 use crate::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, png, svg, text};
 use crate::report::Report;
@@ -49,12 +49,16 @@ impl Title {
             }
             Similarity::Labels => "Similar: of the same class".to_owned(),
         };
+        let loss = match settings.step {
+            Step::Listed => "Contrastive loss",
+            Step::Batch(_) => "Contrastive loss of all pairs of a batch",
+        };
         let (count, margin) = (digits.test.len(), settings.margin);
         let epochs = crate::report::epochs(settings.epochs);
         Title {
             heading: format!("{count} test digits, mapped to the plane by a net"),
             lines: [
-                format!("{similar}. Contrastive loss, margin {margin}, {epochs}."),
+                format!("{similar}. {loss}, margin {margin}, {epochs}."),
                 format!(
                     "5-NN error {:.1} % in this plane, {:.1} % after PCA, {:.1} % on raw pixels.",
                     100.0 * report.knn_error,

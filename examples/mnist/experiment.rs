@@ -1,31 +1,33 @@
-//! The paper's net, trained on pairs.
+//! The paper's net, trained on listed pairs or on all pairs of batches.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use drlim::loss::{Contrastive, Objective};
+use drlim::loss::{Contrastive, Objective, Reduction};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
 use drlim::optim::{Adam, schedule};
-use drlim::pairs::{Sampler, nearest_others};
-use drlim::siamese::{Fit, Siamese};
+use drlim::pairs::{BatchSampler, Sampler, nearest_others};
+use drlim::siamese::{Fit, Progress, Siamese};
 use drlim::{Cx, Error, Graph, MatMut, Similar};
 
 use crate::Failure;
-use crate::args::{Settings, Similarity};
+use crate::args::{Settings, Similarity, Step};
 use crate::digits::{Digits, FRAME, Split};
 use crate::progress::Bar;
 
-/// Pairs in a step.
-const BATCH: usize = 128;
+/// Listed pairs in a step.
+const PAIRS: usize = 128;
 
 /// What training gave.
 pub struct Trained {
     /// The net.
     pub net: Network<f32>,
-    /// Mean value of a pair in each epoch.
+    /// Mean value of a pair in each epoch, with half of the weight on the similar ones.
     pub losses: Vec<f64>,
     /// The same in each step.
     pub step_losses: Vec<f64>,
+    /// Pairs in all steps.
+    pub pairs: u64,
     /// Training alone, without reading files and finding neighbours.
     pub seconds: f64,
     /// Where the training images lie in the plane.
@@ -47,13 +49,26 @@ fn network(seed: u64) -> Result<Network<f32>, Error> {
         .build(seed)
 }
 
+/// Where the pairs of a step come from.
+enum Source<'a> {
+    Listed(Sampler<'a>),
+    Batches(BatchSampler<'a>),
+}
+
 /// Trains, and embeds all images.
 pub fn train(cx: &Cx, settings: &Settings, digits: &Digits) -> Result<Trained, Failure> {
-    let labels = &digits.train.labels;
+    let seed = settings.seed;
+    let at_most_all = |images: usize| images.min(digits.train.len());
     match settings.similarity {
         Similarity::Labels => {
-            let sampler = Sampler::new(Similar::Labels(labels), BATCH, settings.seed)?;
-            train_on(cx, settings, digits, sampler)
+            let similar = Similar::Labels(&digits.train.labels);
+            let source = match settings.step {
+                Step::Listed => Source::Listed(Sampler::new(similar, PAIRS, seed)?),
+                Step::Batch(images) => {
+                    Source::Batches(BatchSampler::new(similar, at_most_all(images), seed)?)
+                }
+            };
+            train_on(cx, settings, digits, source)
         }
         Similarity::Neighbours(k) => {
             let neighbours = nearest_others(cx, digits.train.pixels()?, k)
@@ -63,8 +78,14 @@ pub fn train(cx: &Cx, settings: &Settings, digits: &Digits) -> Result<Trained, F
             // of error is lost where each counts once.
             let pairs: Vec<_> = neighbours.pairs().collect();
             let graph = Graph::from_pairs(neighbours.rows(), &pairs)?;
-            let sampler = Sampler::weighted(&graph, pairs, BATCH, settings.seed)?;
-            train_on(cx, settings, digits, sampler)
+            let source = match settings.step {
+                Step::Listed => Source::Listed(Sampler::weighted(&graph, pairs, PAIRS, seed)?),
+                Step::Batch(images) => {
+                    let images = at_most_all(images);
+                    Source::Batches(BatchSampler::listed(&graph, &pairs, images, seed)?)
+                }
+            };
+            train_on(cx, settings, digits, source)
         }
     }
 }
@@ -73,44 +94,55 @@ fn train_on(
     cx: &Cx,
     settings: &Settings,
     digits: &Digits,
-    mut sampler: Sampler,
+    mut source: Source,
 ) -> Result<Trained, Failure> {
-    let mut siamese = Siamese::new(network(settings.seed)?, Adam::new(), BATCH)?;
+    let (steps, max_pairs) = match &source {
+        Source::Listed(sampler) => (sampler.steps_per_epoch(), sampler.batch()),
+        Source::Batches(sampler) => (sampler.steps_per_epoch(), sampler.batch().div_ceil(2)),
+    };
+    let mut siamese = Siamese::new(network(settings.seed)?, Adam::new(), max_pairs)?;
     let loss = Contrastive::new(settings.margin)?;
-    let steps = sampler.steps_per_epoch();
     let rate = schedule::cosine(settings.rate, (settings.epochs * steps) as u64);
+    let fit = Fit { epochs: settings.epochs, rate: &rate };
     let mut bar = Bar::new(settings.epochs, steps);
-    let mut step_losses = Vec::new();
+    let (mut losses, mut step_losses, mut pairs) = (Vec::new(), Vec::new(), 0);
+    let observe = |progress: &Progress| {
+        let loss = 0.5 * Reduction::Balanced.value(&progress.sums);
+        if progress.epoch_ended {
+            losses.push(loss);
+            pairs += progress.sums.similar.pairs + progress.sums.dissimilar.pairs;
+            bar.epoch(loss);
+        } else {
+            step_losses.push(loss);
+            bar.step(loss, progress.rate);
+        }
+        ControlFlow::Continue(())
+    };
+    let frames = digits.train.frames()?;
     let begin = Instant::now();
-    let losses = siamese.fit(
-        cx,
-        &Objective::mean(&loss),
-        digits.train.frames()?,
-        &mut sampler,
-        Fit { epochs: settings.epochs, rate: &rate },
-        |progress| {
-            if progress.epoch_ended {
-                bar.epoch(progress.loss);
-            } else {
-                step_losses.push(progress.loss);
-                bar.step(progress.loss, progress.rate);
-            }
-            ControlFlow::Continue(())
-        },
-    )?;
+    match &mut source {
+        Source::Listed(sampler) => {
+            siamese.fit(cx, &Objective::mean(&loss), frames, sampler, fit, observe)?
+        }
+        Source::Batches(sampler) => {
+            // Of 88 pairs of a batch around neighbours one is similar.
+            let objective = Objective::sum(&loss).reduced(Reduction::Balanced);
+            siamese.fit_batches(cx, &objective, frames, sampler, fit, observe)?
+        }
+    };
     let seconds = begin.elapsed().as_secs_f64();
     let train = embed(cx, &mut siamese, &digits.train)?;
     let test = embed(cx, &mut siamese, &digits.test)?;
     if train.iter().chain(&test).flatten().any(|z| !z.is_finite()) {
         return Err("training diverged: the embedding is not finite".into());
     }
-    Ok(Trained { net: siamese.into_net(), losses, step_losses, seconds, train, test })
+    Ok(Trained { net: siamese.into_net(), losses, step_losses, pairs, seconds, train, test })
 }
 
 impl Trained {
     /// Pairs seen in a second of training.
     pub fn pairs_per_second(&self) -> f64 {
-        (self.step_losses.len() * BATCH) as f64 / self.seconds
+        self.pairs as f64 / self.seconds
     }
 }
 

@@ -43,7 +43,7 @@ impl Figure for Loss {
         canvas.fill(&WHITE)?;
         canvas.draw_text("Contrastive loss in training", &bold(18, INK), (76 * UNIT, 14 * UNIT))?;
         let about =
-            "Mean value of a pair, half of them similar: of each epoch, and as it went along";
+            "Mean value of a pair, similar ones counting half: of each epoch, and as it went along";
         canvas.draw_text(about, &text(13, GREY), (76 * UNIT, 40 * UNIT))?;
         let area = canvas.margin(68 * UNIT, 8 * UNIT, 4 * UNIT, 24 * UNIT);
         let highest = self.fine.iter().chain(&self.epochs).map(|point| point.1).fold(0.0, f64::max);

@@ -1,9 +1,15 @@
-//! Who is similar to whom: nearest neighbours, the neighbour graph, and the pairs to train on.
+//! Who is similar to whom: nearest neighbours, the neighbour graph, and the pairs or whole batches to
+//! train on.
 
 #![forbid(unsafe_code)]
 
+mod batch_sampler;
+mod classes;
 mod knn;
+mod passes;
 mod sampler;
 
+pub use batch_sampler::BatchSampler;
 pub use knn::{Hardest, Neighbours, hardest, nearest, nearest_others, neighbour_graph};
-pub use sampler::{Sampler, SamplerState};
+pub use passes::SamplerState;
+pub use sampler::Sampler;

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use super::classes::{Classes, cumulative, segment};
+use super::passes::{Passes, SamplerState};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Similar, check_samples};
 use crate::rng::Rng;
@@ -51,24 +53,7 @@ const PASSES_OF_LABELS: usize = 5;
 pub struct Sampler<'a> {
     source: Source<'a>,
     batch: usize,
-    rng: Rng,
-    /// The items of the current pass, in its order.
-    order: Vec<u32>,
-    /// How many of them have been offered.
-    position: usize,
-    /// The random numbers from which the order was drawn.
-    pass: Rng,
-}
-
-/// Where a [`Sampler`] stands: three words, from which another one over the same set goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SamplerState {
-    /// [`Rng::state`] at the start of the current pass.
-    pub pass: u64,
-    /// How many similar pairs of the current pass have been offered.
-    pub position: u64,
-    /// [`Rng::state`] now.
-    pub rng: u64,
+    passes: Passes,
 }
 
 impl<'a> Sampler<'a> {
@@ -103,13 +88,7 @@ impl<'a> Sampler<'a> {
         seed: u64,
     ) -> Result<Self> {
         check_samples(graph.samples())?;
-        let known = |&(i, j): &(u32, u32)| {
-            (i.max(j) as usize) < graph.samples() && graph.contains(i as usize, j as usize)
-        };
-        if let Some((i, j)) = pairs.iter().find(|pair| !known(pair)) {
-            let reason = format!("({i}, {j}) is not a pair of the graph");
-            return Err(Error::Pairs { reason });
-        }
+        check_listed(graph, &pairs)?;
         Sampler::from_source(Source::Graph(Edges::new(graph, pairs)?), batch, seed)
     }
 
@@ -121,18 +100,9 @@ impl<'a> Sampler<'a> {
         let missing = match (source.items(), source.dissimilar()) {
             (0, _) => "similar",
             (_, 0) => "dissimilar",
-            _ => {
-                let rng = Rng::new(seed);
-                let mut sampler = Sampler {
-                    source,
-                    batch,
-                    pass: rng.clone(),
-                    rng,
-                    order: Vec::new(),
-                    position: 0,
-                };
-                sampler.start_pass();
-                return Ok(sampler);
+            (items, _) => {
+                let passes = Passes::new(seed, in_any_order(items));
+                return Ok(Sampler { source, batch, passes });
             }
         };
         Err(Error::Pairs { reason: format!("the set has no {missing} pair to sample") })
@@ -154,16 +124,13 @@ impl<'a> Sampler<'a> {
         let half = self.batch / 2;
         pairs.clear();
         similar.clear();
+        let Sampler { source, passes, .. } = self;
         for _ in 0..half {
-            if self.position == self.order.len() {
-                self.start_pass();
-            }
-            let item = self.order[self.position];
-            self.position += 1;
-            pairs.push(self.source.draw_similar(item as usize, &mut self.rng));
+            let item = passes.next(in_any_order(source.items()));
+            pairs.push(source.draw_similar(item as usize, &mut passes.rng));
         }
         for _ in 0..half {
-            pairs.push(self.source.draw_dissimilar(&mut self.rng));
+            pairs.push(source.draw_dissimilar(&mut passes.rng));
         }
         similar.resize(half, true);
         similar.resize(2 * half, false);
@@ -171,38 +138,37 @@ impl<'a> Sampler<'a> {
 
     /// Where the sampler stands: see [`restore`](Sampler::restore).
     pub fn state(&self) -> SamplerState {
-        SamplerState {
-            pass: self.pass.state(),
-            position: self.position as u64,
-            rng: self.rng.state(),
-        }
+        self.passes.state()
     }
 
     /// Goes on where another sampler over the same set stood, whatever its seed and batch.
     ///
     /// Refused where the position lies behind the end of a pass; the sampler is unchanged then.
     pub fn restore(&mut self, state: SamplerState) -> Result<()> {
-        let len = self.order.len();
-        let position = usize::try_from(state.position).ok().filter(|&position| position <= len);
-        let Some(position) = position else {
-            let reason = format!("position {} in a pass of {len} similar pairs", state.position);
-            return Err(Error::Pairs { reason });
-        };
-        self.rng = Rng::from_state(state.pass);
-        self.start_pass();
-        self.position = position;
-        self.rng = Rng::from_state(state.rng);
-        Ok(())
+        self.passes.restore(state, in_any_order(self.source.items()))
     }
+}
 
-    /// Draws the order of the next pass. It depends on the random numbers alone and not on the last
-    /// order, so that a state need not hold an order.
-    fn start_pass(&mut self) {
-        self.pass = self.rng.clone();
-        self.position = 0;
-        self.order.clear();
-        self.order.extend(0..self.source.items() as u32);
-        self.rng.shuffle(&mut self.order);
+/// Refuses pairs that are not of the graph.
+pub(super) fn check_listed(graph: &Graph, pairs: &[(u32, u32)]) -> Result<()> {
+    let known = |&(i, j): &(u32, u32)| {
+        (i.max(j) as usize) < graph.samples() && graph.contains(i as usize, j as usize)
+    };
+    match pairs.iter().find(|pair| !known(pair)) {
+        None => Ok(()),
+        Some((i, j)) => {
+            let reason = format!("({i}, {j}) is not a pair of the graph");
+            Err(Error::Pairs { reason })
+        }
+    }
+}
+
+/// Arranges a pass of so many items.
+fn in_any_order(items: usize) -> impl FnOnce(&mut Rng, &mut Vec<u32>) {
+    move |rng, order| {
+        order.clear();
+        order.extend(0..items as u32);
+        rng.shuffle(order);
     }
 }
 
@@ -294,74 +260,4 @@ impl<'a> Edges<'a> {
         let partner = rank + passed;
         (anchor as u32, (partner + usize::from(partner >= anchor)) as u32)
     }
-}
-
-/// The pairs of labels. An item is a sample whose class has another one.
-#[derive(Clone, Debug)]
-struct Classes {
-    /// The samples in order of class; classes of one sample come last.
-    members: Vec<u32>,
-    /// Where each class starts in `members`, and the end of the last.
-    starts: Vec<usize>,
-    /// How many samples have a partner: the first ones of `members`.
-    paired: usize,
-    /// How many ordered dissimilar pairs start in the classes before class c, for c up to all.
-    before: Vec<u64>,
-}
-
-impl Classes {
-    fn new(labels: &[i64], ignored: Option<i64>) -> Self {
-        let label = |member: &u32| labels[*member as usize];
-        let known = |member: &u32| Some(label(member)) != ignored;
-        let mut members: Vec<u32> = (0..labels.len() as u32).filter(known).collect();
-        members.sort_by_key(|member| (label(member), *member));
-        let mut classes: Vec<&[u32]> =
-            members.chunk_by(|one, next| label(one) == label(next)).collect();
-        classes.sort_by_key(|class| class.len() == 1);
-
-        let paired = classes.iter().filter(|class| class.len() > 1).map(|class| class.len()).sum();
-        let others = |class: &&[u32]| class.len() as u64 * (members.len() - class.len()) as u64;
-        let before = cumulative(classes.iter().map(others));
-        let starts = classes.iter().scan(0, |end, class| {
-            *end += class.len();
-            Some(*end)
-        });
-        let starts = std::iter::once(0).chain(starts).collect();
-        Classes { members: classes.concat(), starts, paired, before }
-    }
-
-    /// A sample, as the `item`-th of `members`, with a random other one of its class.
-    fn draw_similar(&self, item: usize, rng: &mut Rng) -> (u32, u32) {
-        let class = self.starts.partition_point(|&start| start <= item) - 1;
-        let (start, end) = (self.starts[class], self.starts[class + 1]);
-        let partner = start + rng.below((end - start - 1) as u64) as usize;
-        let partner = partner + usize::from(partner >= item);
-        (self.members[item], self.members[partner])
-    }
-
-    /// Ordered dissimilar pair `number` of all: sorted by the anchor's class, then anchor, then
-    /// partner, both in order of `members`.
-    fn dissimilar_pair(&self, number: u64) -> (u32, u32) {
-        let class = segment(&self.before, number);
-        let (start, end) = (self.starts[class], self.starts[class + 1]);
-        let partners = (self.members.len() - (end - start)) as u64;
-        let number = number - self.before[class];
-        let (anchor, rank) = (start + (number / partners) as usize, (number % partners) as usize);
-        let partner = if rank < start { rank } else { rank + end - start };
-        (self.members[anchor], self.members[partner])
-    }
-}
-
-/// 0, and the sums of the first one, two, ... counts.
-fn cumulative(counts: impl Iterator<Item = u64>) -> Vec<u64> {
-    let sums = counts.scan(0, |sum, count| {
-        *sum += count;
-        Some(*sum)
-    });
-    std::iter::once(0).chain(sums).collect()
-}
-
-/// The segment in which `number`, which is below the last of the sums, lies; never an empty one.
-fn segment(before: &[u64], number: u64) -> usize {
-    before.partition_point(|&sum| sum <= number) - 1
 }
