@@ -8,14 +8,12 @@ use std::ops::{Add, Range};
 use super::{MOST_TASKS, task_rows};
 use crate::cx::{Cx, Par};
 use crate::graph::Similar;
-use crate::kernel::all_pairs::{
-    BLOCK_OF_SLOPES, Batch, BlockOut, BlockPair, MOST_ROWS, SLOPE_STRIDE, Side,
-};
+use crate::kernel::all_pairs::{BLOCK_OF_SLOPES, Batch, BlockOut, BlockPair, SLOPE_STRIDE, Side};
 use crate::kernel::all_pairs_planar::PlanarBlockPair;
 use crate::kernel::classes::{MeasureClass, NO_CLASS, Rows, Spheres, SumRows};
 use crate::kernel::columns::{AT_ONCE, BlockOffsets, CenterRows, FinishGradient};
 use crate::kernel::planar::WIDEST;
-use crate::kernel::tile::{Points, tile_cols};
+use crate::kernel::tile::{MOST_ROWS, Points, tile_cols};
 use crate::loss::{Kind, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
@@ -396,7 +394,7 @@ pub(crate) fn run_blocks<T: Real>(
             let slopes = if gradient { slopes.next().unwrap_or_default() } else { &mut [] };
             let among = among && i == j;
             let (i, j) = (rows(0, i), rows(1, j));
-            Some(BlockPair { batch, i, j, among, out, slopes })
+            Some(BlockPair { batch, i, j, among, out, marks: None, slopes })
         };
         let mut tasks: Vec<Option<BlockPair<T>>> = pairs.into_iter().map(task).collect();
         let count = tasks.len();

@@ -19,18 +19,15 @@ use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
 use super::columns::{BlockOffsets, Slopes, add_difference};
-use super::kinds::{Content, Kinds};
+use super::kinds::{Content, Kinds, Marks};
 use super::tally::{tally, weigh_slopes};
-use super::tile::{Points, squared_distances};
+use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, squared_distances, strip_rows};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Rows of a block at most: a block of slopes takes 72 KiB in `f32`.
-pub(crate) const MOST_ROWS: usize = 128;
-
-/// Elements from a row of slopes to the next. (A power of two would put a column of them into a few
+/// Elements from a row of slopes to the next: a block takes 72 KiB in `f32`. (A power of two would put a column of them into a few
 /// sets of the cache.)
 pub(crate) const SLOPE_STRIDE: usize = MOST_ROWS + 16;
 
@@ -80,6 +77,8 @@ pub(crate) struct BlockPair<'a, T> {
     pub among: bool,
     /// Of rows i and of rows j, as far as they are asked for; of rows i alone among the same rows.
     pub out: [Option<BlockOut<'a, T>>; 2],
+    /// What [`Kinds::marks`] finds, once a block.
+    pub marks: Option<Marks>,
     /// Scratch for a block of -C: [`BLOCK_OF_SLOPES`] elements of any content, where a gradient is
     /// asked for.
     pub slopes: &'a mut [T],
@@ -90,9 +89,10 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.batch.kinds.content(s, &self.i, &self.j, 8) {
+        if let Content::Known(sums) = self.batch.kinds.content(s, &self.i, &self.j, 8, None) {
             return sums;
         }
+        self.mark::<S>();
         if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
     }
 }
@@ -140,9 +140,16 @@ impl<T: Real> BlockPair<'_, T> {
             active: 0,
         };
         let mut sums = Sums::default();
+        let mut strip = [T::ZERO; STRIP_PAIRS];
+        let depth = self.batch.sides[0].points.rows.z.cols();
+        let height = strip_rows::<S, T>(depth);
         for col in self.j.clone().step_by(cols) {
-            for rows in self.groups(col, cols) {
-                sums = sums + self.group::<S, ROWS>(s, rows, col, &mut pairs, &mut slope_sums);
+            // Among the same rows those below the panel hold the same pairs again.
+            let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
+            for row in (self.i.start..end).step_by(height) {
+                let rows = row..(row + height).min(end);
+                let (strip, slope_sums) = (&mut strip, &mut slope_sums);
+                sums = sums + self.strip::<S, ROWS>(s, rows, col, strip, &mut pairs, slope_sums);
             }
         }
         if self.wants_gradient() {
@@ -151,59 +158,81 @@ impl<T: Real> BlockPair<'_, T> {
         sums
     }
 
+    /// Finds out where a graph has something to say.
+    #[inline(always)]
+    pub(super) fn mark<S: Simd<T>>(&mut self) {
+        let size = [BLOCK_PAIRS / (2 * S::LANES), 2 * S::LANES];
+        self.marks = self.batch.kinds.marks(&self.i, &self.j, size);
+    }
+
     pub(super) fn wants_gradient(&self) -> bool {
         self.out.iter().any(Option::is_some)
     }
 
-    /// The rows that a panel of columns is measured against, as many at a time as make a block of pairs.
-    /// Among the same rows those below the panel hold the same pairs again.
+    /// The pairs of some rows with a panel of columns, and their slopes into the block.
     #[inline(always)]
-    pub(super) fn groups(
-        &self,
-        col: usize,
-        cols: usize,
-    ) -> impl Iterator<Item = Range<usize>> + use<T> {
-        let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
-        let height = BLOCK_PAIRS / cols;
-        (self.i.start..end).step_by(height).map(move |row| row..(row + height).min(end))
-    }
-
-    /// The pairs of a few rows with a panel of columns, and their slopes into the block.
-    #[inline(always)]
-    fn group<S: Simd<T>, const ROWS: usize>(
+    fn strip<S: Simd<T>, const ROWS: usize>(
         &mut self,
         s: S,
         rows: Range<usize>,
         col: usize,
+        strip: &mut [T; STRIP_PAIRS],
         pairs: &mut GroupPairs<T>,
         slope_sums: &mut SlopeSums<T>,
     ) -> Sums {
         let cols = 2 * S::LANES;
-        let at = [rows.start - self.i.start, col - self.j.start];
-        let content = self.content(s, &rows, col);
-        if let Content::Known(sums) = content {
-            if self.wants_gradient() {
-                for r in 0..rows.len() {
-                    let row = &mut self.slopes[(at[0] + r) * SLOPE_STRIDE + at[1]..];
-                    row[..cols].fill(T::ZERO);
-                }
+        let height = BLOCK_PAIRS / cols;
+        let groups = rows.clone().step_by(height).map(|row| row..(row + height).min(rows.end));
+        // Groups of which nothing is known are measured, with what lies between them.
+        let mut contents = [const { Content::Mixed }; STRIP_PAIRS / BLOCK_PAIRS];
+        let mut measured = 0..0;
+        for (group, content) in groups.clone().zip(&mut contents) {
+            *content = self.content(s, &group, col);
+            if !matches!(content, Content::Known(_)) {
+                let start = if measured.is_empty() { group.start } else { measured.start };
+                measured = start..group.end;
             }
-            return sums;
         }
-        let [x, y] = &self.batch.sides;
-        let d2 = &mut pairs.slopes[..rows.len() * cols];
-        let sides = [&x.points, &y.points];
-        let near = squared_distances::<T, S, ROWS>(s, sides, rows.clone(), col, d2);
-        let any_close =
-            near > 0 && self.wants_gradient() && self.find_close::<S>(rows.clone(), col, pairs);
-        let sums = self.evaluate(s, rows.clone(), col, content, pairs);
-        if self.wants_gradient() {
-            if any_close {
-                self.add_close(s, rows.clone(), col, pairs);
+        let mut near = 0;
+        if !measured.is_empty() {
+            let [x, y] = &self.batch.sides;
+            let (sides, first) = ([&x.points, &y.points], measured.start - rows.start);
+            let to = &mut strip[first * cols..];
+            near = squared_distances::<T, S, ROWS>(s, sides, measured, col, to) << (first / height);
+        }
+        let mut sums = Sums::default();
+        for (g, (group, content)) in groups.zip(contents).enumerate() {
+            if let Content::Known(known) = content {
+                self.keep_none::<S>(&group, col);
+                sums = sums + known;
+                continue;
             }
-            self.keep_slopes(s, rows.len(), at, &pairs.slopes, slope_sums);
+            let len = group.len() * cols;
+            pairs.slopes[..len].copy_from_slice(&strip[g * BLOCK_PAIRS..][..len]);
+            let any_close = near >> g & 1 == 1
+                && self.wants_gradient()
+                && self.find_close::<S>(group.clone(), col, pairs);
+            sums = sums + self.evaluate(s, group.clone(), col, content, pairs);
+            if self.wants_gradient() {
+                if any_close {
+                    self.add_close(s, group.clone(), col, pairs);
+                }
+                let at = [group.start - self.i.start, col - self.j.start];
+                self.keep_slopes(s, group.len(), at, &pairs.slopes, slope_sums);
+            }
         }
         sums
+    }
+
+    /// Slopes of 0 into the block.
+    #[inline(always)]
+    fn keep_none<S: Simd<T>>(&mut self, rows: &Range<usize>, col: usize) {
+        if self.wants_gradient() {
+            for row in rows.clone() {
+                let at = (row - self.i.start) * SLOPE_STRIDE + (col - self.j.start);
+                self.slopes[at..at + 2 * S::LANES].fill(T::ZERO);
+            }
+        }
     }
 
     /// What the pairs of a few rows with a panel of columns are.
@@ -211,7 +240,7 @@ impl<T: Real> BlockPair<'_, T> {
     pub(super) fn content<S: Simd<T>>(&self, s: S, rows: &Range<usize>, col: usize) -> Content {
         let cols = col..self.j.end.min(col + 2 * S::LANES);
         let ragged = cols.len() < 2 * S::LANES || (self.among && cols.start < rows.end);
-        match self.batch.kinds.content(s, rows, &cols, 4) {
+        match self.batch.kinds.content(s, rows, &cols, 4, self.marks.as_ref()) {
             Content::Uniform(_) if ragged => Content::Mixed,
             content => content,
         }

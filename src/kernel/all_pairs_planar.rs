@@ -7,8 +7,9 @@
 
 use std::ops::Range;
 
-use super::all_pairs::{BlockPair, GroupPairs, MOST_ROWS};
+use super::all_pairs::{BlockPair, GroupPairs};
 use super::kinds::Content;
+use super::tile::MOST_ROWS;
 use crate::loss::Sums;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -22,9 +23,10 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.0.batch.kinds.content(s, &self.0.i, &self.0.j, 8) {
+        if let Content::Known(sums) = self.0.batch.kinds.content(s, &self.0.i, &self.0.j, 8, None) {
             return sums;
         }
+        self.0.mark::<S>();
         // Groups are of as many rows as make a block of pairs with the columns of a panel.
         match S::LANES {
             16.. => self.block::<S, 8>(s),

@@ -50,9 +50,53 @@ pub(super) enum Content {
     Mixed,
 }
 
+/// Where in a block of rows and columns a graph has something to say: for each few rows and each panel of
+/// columns.
+pub(crate) struct Marks {
+    /// Bit p of group g.
+    groups: [u32; Marks::MOST],
+    /// Rows of a group, and columns of a panel.
+    size: [usize; 2],
+    start: [usize; 2],
+}
+
+impl Marks {
+    const MOST: usize = 32;
+
+    fn has(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
+        let [g, p] = [(rows, 0), (cols, 1)]
+            .map(|(range, side)| (range.start - self.start[side]) / self.size[side]);
+        self.groups[g] >> p & 1 == 1
+    }
+}
+
 impl<T: Real> Kinds<'_, T> {
+    /// The neighbours of a block's rows among its columns, and samples that are among both; none where
+    /// rows are known by classes. Few pairs are either, and looking at each group for them would take
+    /// longer than a pair in the plane does.
+    pub(super) fn marks(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        size: [usize; 2],
+    ) -> Option<Marks> {
+        let Kinds::Graph { graph, first } = self else { return None };
+        let mut marks = Marks { groups: [0; Marks::MOST], size, start: [rows.start, cols.start] };
+        for (r, row) in rows.clone().enumerate() {
+            let samples = first[1] + cols.start..first[1] + cols.end;
+            let neighbours = graph.neighbours(first[0] + row);
+            let from = neighbours.partition_point(|&j| (j as usize) < samples.start);
+            let those = neighbours[from..].iter().map(|&j| j as usize);
+            let own = Some(first[0] + row).filter(|own| samples.contains(own));
+            for j in those.take_while(|&j| j < samples.end).chain(own) {
+                marks.groups[r / size[0]] |= 1 << ((j - samples.start) / size[1]);
+            }
+        }
+        Some(marks)
+    }
+
     /// What the pairs of some rows with some columns are, where that can be told for all of them at
-    /// once. At most `few` classes on each side are looked at.
+    /// once. At most `few` classes on each side are looked at; of a graph, what has been marked.
     #[inline(always)]
     pub(super) fn content<S: Simd<T>>(
         &self,
@@ -60,8 +104,14 @@ impl<T: Real> Kinds<'_, T> {
         rows: &Range<usize>,
         cols: &Range<usize>,
         few: u32,
+        marks: Option<&Marks>,
     ) -> Content {
-        let Kinds::Classes(classes) = self else { return Content::Mixed };
+        let Kinds::Classes(classes) = self else {
+            return match marks {
+                Some(marks) if !marks.has(rows, cols) => Content::Uniform(false),
+                _ => Content::Mixed,
+            };
+        };
         let range = |side: usize, of: &Range<usize>| {
             (classes.of[side][of.start], classes.of[side][of.end - 1])
         };

@@ -4,8 +4,7 @@
 
 use std::ops::Range;
 
-use super::blocks::BLOCK_PAIRS;
-use super::tile::{Points, squared_distances};
+use super::tile::{Points, STRIP_PAIRS, squared_distances, strip_rows};
 use crate::mat::MatMut;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -33,8 +32,8 @@ impl<T: Real> MatrixBlock<'_, T> {
     #[inline(always)]
     fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) {
         let cols = 2 * S::LANES;
-        let height = BLOCK_PAIRS / cols;
-        let mut d2 = [T::ZERO; BLOCK_PAIRS];
+        let height = strip_rows::<S, T>(self.sides[0].rows.z.cols());
+        let mut d2 = [T::ZERO; STRIP_PAIRS];
         let count = self.distances.cols();
         for col in (0..count).step_by(cols) {
             let present = cols.min(count - col);

@@ -7,12 +7,11 @@
 
 use std::ops::Range;
 
-use super::all_pairs::MOST_ROWS;
 use super::blocks::BLOCK_PAIRS;
 use super::kinds::{Content, Kinds};
 use super::lists::Lists;
 use super::rows::squared_distance;
-use super::tile::{Points, Trust, by_products};
+use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, strip_rows};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -61,22 +60,34 @@ impl<T: Real> SearchBlock<'_, T> {
     #[inline(always)]
     fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) {
         let cols = 2 * S::LANES;
-        let height = BLOCK_PAIRS / cols;
         let mut group = Group {
             keys: [T::ZERO; BLOCK_PAIRS],
             similar: [false; BLOCK_PAIRS],
             ignored: [false; BLOCK_PAIRS],
             worst: [T::ZERO; MOST_ROWS],
         };
+        let mut strip = [T::ZERO; STRIP_PAIRS];
+        let (height, groups) =
+            (strip_rows::<S, T>(self.sides[0].rows.z.cols()), BLOCK_PAIRS / cols);
         for col in self.j.clone().step_by(cols) {
             // Among the same rows those below the panel hold the same pairs again.
             let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
             for row in (self.i.start..end).step_by(height) {
                 let rows = row..(row + height).min(end);
-                if self.fill(s, &rows, col, &mut group) {
-                    let (sides, keys) = ([&self.sides[0], &self.sides[1]], &mut group.keys);
-                    by_products::<T, S, ROWS, false>(s, sides, rows.clone(), col, keys);
-                    self.offer_group(s, rows, col, &mut group);
+                let mut measured = false;
+                for row in rows.clone().step_by(groups) {
+                    let some = row..(row + groups).min(rows.end);
+                    if !self.fill(s, &some, col, &mut group) {
+                        continue;
+                    }
+                    if !measured {
+                        let sides = [&self.sides[0], &self.sides[1]];
+                        by_products::<T, S, ROWS, false>(s, sides, rows.clone(), col, &mut strip);
+                        measured = true;
+                    }
+                    let from = &strip[(row - rows.start) * cols..][..some.len() * cols];
+                    group.keys[..from.len()].copy_from_slice(from);
+                    self.offer_group(s, some, col, &mut group);
                 }
             }
         }
@@ -93,7 +104,7 @@ impl<T: Real> SearchBlock<'_, T> {
     ) -> bool {
         let Some((kinds, similar)) = &self.wanted.kind else { return true };
         let cols = col..self.j.end.min(col + 2 * S::LANES);
-        match kinds.content(s, rows, &cols, 4) {
+        match kinds.content(s, rows, &cols, 4, None) {
             Content::Known(_) => return false,
             Content::Uniform(kind) if kind != *similar => return false,
             _ => {}

@@ -15,6 +15,7 @@
 use std::array::from_fn;
 use std::ops::Range;
 
+use super::blocks::BLOCK_PAIRS;
 use super::classes::Rows;
 use super::direct;
 use crate::isa::Isa;
@@ -25,6 +26,9 @@ use crate::simd::Simd;
 pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
     2 * isa.lanes::<T>()
 }
+
+/// Rows of a block at most.
+pub(crate) const MOST_ROWS: usize = 128;
 
 /// A set of rows, as tiles read them.
 #[derive(Clone, Copy)]
@@ -73,8 +77,19 @@ impl<T: Real> Trust<T> {
     }
 }
 
-/// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns how many of
-/// them had to be measured by subtraction, and so may be close or not finite.
+/// Rows that are measured at a time against a panel of columns: as many as make a block of pairs; or all
+/// of a block of rows where a panel is too deep for L1, so that each chunk of it serves all of them.
+#[inline(always)]
+pub(super) fn strip_rows<S: Simd<T>, T: Real>(depth: usize) -> usize {
+    if depth > CHUNK { MOST_ROWS } else { BLOCK_PAIRS / (2 * S::LANES) }
+}
+
+/// The most pairs of a strip: of 32 columns of 4 bytes, or 16 of 8.
+pub(super) const STRIP_PAIRS: usize = MOST_ROWS * 32;
+
+/// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns which groups of
+/// rows, as many as make a block of pairs, hold pairs that had to be measured by subtraction, and so may
+/// be close or not finite: bit g for group g.
 ///
 /// `rows` start at a multiple of `ROWS`, which divides the columns of a panel; `out` has a row for each
 /// of them. Columns past the last row of `y` hold anything. What a pair gets depends on that pair alone,
@@ -88,19 +103,25 @@ pub(super) fn squared_distances<T: Real, S: Simd<T>, const ROWS: usize>(
     out: &mut [T],
 ) -> u32 {
     let near = by_products::<T, S, ROWS, true>(s, sides, rows.clone(), col, out);
-    if near > 0 {
-        let cols = col..sides[1].norms.len().min(col + 2 * S::LANES);
+    let (height, cols) = (BLOCK_PAIRS / (2 * S::LANES), 2 * S::LANES);
+    for (group, row) in rows.clone().step_by(height).enumerate() {
+        if near >> group & 1 == 0 {
+            continue;
+        }
+        let some = row..(row + height).min(rows.end);
+        let out = &mut out[(row - rows.start) * cols..][..some.len() * cols];
+        let cols = col..sides[1].norms.len().min(col + cols);
         if ROWS >= 8 {
-            subtract::<T, S, 4>(s, sides, rows, cols, out);
+            subtract::<T, S, 4>(s, sides, some, cols, out);
         } else {
-            subtract::<T, S, 2>(s, sides, rows, cols, out);
+            subtract::<T, S, 2>(s, sides, some, cols, out);
         }
     }
     near
 }
 
-/// As [`squared_distances`], whether products are exact enough or not; how many are not is counted where
-/// that is asked for.
+/// As [`squared_distances`], whether products are exact enough or not; which groups hold some that are not
+/// is found out where that is asked for.
 #[inline(always)]
 pub(super) fn by_products<T: Real, S: Simd<T>, const ROWS: usize, const COUNTED: bool>(
     s: S,
@@ -119,41 +140,53 @@ pub(super) fn by_products<T: Real, S: Simd<T>, const ROWS: usize, const COUNTED:
     let valid = [s.first(present), s.first(present.saturating_sub(S::LANES))];
     let two = s.splat(T::from_f64(-2.0));
     let mut near = 0;
-    for row in rows.clone().step_by(ROWS) {
-        let out = &mut out[(row - rows.start) * cols..];
-        let height = (rows.end - row).min(ROWS);
-        let from = &x.panels[row / cols * depth * cols..][..depth * cols];
-        let mut sums = [[s.splat(T::ZERO); 2]; ROWS];
-        let mut done = 0;
-        loop {
-            let chunk = done..(done + CHUNK).min(depth);
+    let mut done = 0;
+    loop {
+        let chunk = done..(done + CHUNK).min(depth);
+        let (first, last) = (done == 0, chunk.end == depth);
+        for row in rows.clone().step_by(ROWS) {
+            let at = row - rows.start;
+            let height = (rows.end - row).min(ROWS);
+            let out = &mut out[at * cols..][..height * cols];
+            let from = &x.panels[row / cols * depth * cols..][..depth * cols];
             // SAFETY: both panels hold `depth` rows of `cols` elements, and the tile's rows lie within
             // one panel.
-            let part = unsafe { products::<T, S, ROWS>(s, from, row % cols, panel, chunk.clone()) };
-            for r in 0..ROWS {
-                for v in 0..2 {
-                    sums[r][v] = if done == 0 { part[r][v] } else { sums[r][v] + part[r][v] };
+            let mut sums =
+                unsafe { products::<T, S, ROWS>(s, from, row % cols, panel, chunk.clone()) };
+            if !first {
+                for r in 0..height {
+                    for v in 0..2 {
+                        let before = s.load(&out[r * cols + v * S::LANES..][..S::LANES]);
+                        sums[r][v] = before + sums[r][v];
+                    }
                 }
             }
-            done = chunk.end;
-            if done == depth {
-                break;
+            if last {
+                let mut close = 0;
+                for r in 0..height {
+                    let own = s.splat(x.norms[row + r]);
+                    for v in 0..2 {
+                        let both = own + norms[v];
+                        sums[r][v] = s.fma(two, sums[r][v], both);
+                        if COUNTED {
+                            let far = s.lt(s.fma(share, both, least), sums[r][v]);
+                            close += s.count(!far & valid[v]);
+                        }
+                    }
+                }
+                near |= u32::from(close > 0) << (at * cols / BLOCK_PAIRS);
+            }
+            for r in 0..height {
+                for v in 0..2 {
+                    s.store(sums[r][v], &mut out[r * cols + v * S::LANES..][..S::LANES]);
+                }
             }
         }
-        for r in 0..height {
-            let own = s.splat(x.norms[row + r]);
-            for v in 0..2 {
-                let both = own + norms[v];
-                let d2 = s.fma(two, sums[r][v], both);
-                if COUNTED {
-                    let far = s.lt(s.fma(share, both, least), d2);
-                    near += s.count(!far & valid[v]);
-                }
-                s.store(d2, &mut out[r * cols + v * S::LANES..][..S::LANES]);
-            }
+        done = chunk.end;
+        if last {
+            return near;
         }
     }
-    near
 }
 
 /// Sums over some k of x_rk y_ck for `ROWS` rows from `start` of one panel and all columns of another.
