@@ -52,6 +52,7 @@
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
 //! `proptest`: properties of losses, for tests.
 
+mod aligned;
 pub mod batch;
 mod cx;
 #[cfg(feature = "data")]

@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use super::rounds::{offsets, run_blocks};
 use super::sets::{
-    ClassSet, Gradient, Set, block_rows, labels_of, mean, number_classes, offsets, places_of,
-    run_blocks, small,
+    ClassSet, Gradient, Set, block_rows, labels_of, mean, number_classes, places_of, small,
 };
+use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
 use crate::graph::{Similar, check_samples};
@@ -20,14 +21,14 @@ use crate::real::Real;
 
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
 /// again. That is 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes
-/// a row, and a block of 128 x 144 slopes for each task of a round: 288 bytes a row in `f32`, 576 in
-/// `f64`, for batches of 1024 rows and more (four blocks at most for smaller ones).
+/// a row, and a block of 128 x 144 slopes (72 KiB in `f32`) for each task of a round: one for every 256 rows, or
+/// 1024 of large batches (four for small ones).
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
     set: Set<T>,
     classes: ClassSet<T>,
     gradient: Gradient<T>,
-    slopes: Vec<T>,
+    slopes: Aligned<T>,
 }
 
 impl<T: Real> AllPairsScratch<T> {
@@ -156,11 +157,9 @@ impl<T: Real> Call<'_, '_, T> {
     fn start(&self, [factor, _]: [T; 2], scratch: &mut AllPairsScratch<T>) {
         let AllPairsScratch { set, classes, gradient, .. } = scratch;
         let [n, d] = self.z.shape();
-        gradient.clear([n, d]);
-        if !classes.pulled.contains(&true) {
-            return;
-        }
-        let pull = factor * self.pull.expect("a loss that pulls");
+        gradient.sums.resize(n * d);
+        gradient.slopes.clear(n);
+        let pull = factor * self.pull.unwrap_or(T::ZERO);
         let of_class = |class: usize| {
             let places = places_of(&set.classes, class);
             (pull * T::from_f64(places.len() as f64), places.start)

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::sets::{
-    ClassSet, Gradient, Set, block_rows, mean, number_classes, offsets, run_blocks, small,
-};
+use super::rounds::{offsets, run_blocks};
+use super::sets::{ClassSet, Gradient, Set, block_rows, mean, number_classes, small};
+use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Graph, check_samples};
@@ -74,7 +74,7 @@ pub struct CrossScratch<T> {
     classes: [ClassSet<T>; 2],
     gradients: [Gradient<T>; 2],
     own: Vec<u32>,
-    slopes: Vec<T>,
+    slopes: Aligned<T>,
 }
 
 impl<T: Real> CrossScratch<T> {

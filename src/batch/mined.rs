@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::search::{Found, among};
 use super::sets::{Gradient, Set, block_rows, labels_of, mean, number_classes, small};
 use super::task_rows;
+use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Similar, check_samples};
@@ -46,8 +47,8 @@ pub enum Mining {
 pub struct MinedScratch<T> {
     set: Set<T>,
     gradient: Gradient<T>,
-    d2: Vec<T>,
-    slopes: Vec<T>,
+    d2: Aligned<T>,
+    slopes: Aligned<T>,
     triplets: Vec<[u32; 3]>,
     of_triplets: Vec<[T; 3]>,
 }
@@ -203,8 +204,8 @@ impl<T: Real> Call<'_, '_, T> {
             Some(_) => set.prepare_products(cx, z, &mean, block),
             None => set.prepare_distances(cx, z, &mean),
         }
-        d2.resize(height.min(n) * stride, T::ZERO);
-        slopes.resize(if grad.is_some() { height.min(n) * stride } else { 0 }, T::ZERO);
+        d2.resize(height.min(n) * stride);
+        slopes.resize(if grad.is_some() { height.min(n) * stride } else { 0 });
         if grad.is_some() {
             gradient.clear([n, d]);
         }
@@ -213,7 +214,7 @@ impl<T: Real> Call<'_, '_, T> {
         let mut sums = Sums::default();
         for start in (0..n).step_by(height.max(1)) {
             let rows = start..(start + height).min(n);
-            let gradient = grad.is_some().then_some((&mut *slopes, &mut *gradient));
+            let gradient = grad.is_some().then_some((&mut **slopes, &mut *gradient));
             sums = sums + strips.strip(rows, d2, gradient);
         }
         if let Some(grad) = grad {
@@ -240,7 +241,7 @@ impl<T: Real> Strips<'_, '_, '_, T> {
         &self,
         rows: Range<usize>,
         d2: &mut [T],
-        gradient: Option<(&mut Vec<T>, &mut Gradient<T>)>,
+        gradient: Option<(&mut [T], &mut Gradient<T>)>,
     ) -> Sums {
         let Call { cx, objective, z, similar } = *self.call;
         let (n, stride) = (z.rows(), self.stride);

@@ -15,6 +15,7 @@ mod matrix;
 mod mined;
 mod pair_list;
 mod per_pair;
+mod rounds;
 mod rows;
 pub(crate) mod search;
 pub(crate) mod sets;

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::sets::{Set, block_rows, labels_of, mean, number_classes, rounds, small};
+use super::rounds::rounds;
+use super::sets::{Set, block_rows, labels_of, mean, number_classes, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::graph::Similar;

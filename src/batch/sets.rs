@@ -1,17 +1,18 @@
 //! Sets of rows made ready for their pairs: in the order of their classes, without their mean, in panels
-//! and blocks; and the blocks of two sets against each other, round by round.
+//! and blocks; and the gradients that blocks leave behind.
 
 #![forbid(unsafe_code)]
 
 use std::ops::{Add, Range};
 
+use super::rounds::SideOut;
 use super::{MOST_TASKS, task_rows};
+use crate::aligned::Aligned;
 use crate::cx::{Cx, Par};
 use crate::graph::Similar;
-use crate::kernel::all_pairs::{BLOCK_OF_SLOPES, Batch, BlockOut, BlockPair, SLOPE_STRIDE, Side};
-use crate::kernel::all_pairs_planar::PlanarBlockPair;
+use crate::kernel::all_pairs::Side;
 use crate::kernel::classes::{MeasureClass, NO_CLASS, Rows, Spheres, SumRows};
-use crate::kernel::columns::{AT_ONCE, BlockOffsets, CenterRows, FinishGradient};
+use crate::kernel::columns::{AT_ONCE, CenterRows, FinishGradient};
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tile::{MOST_ROWS, Points, tile_cols};
 use crate::loss::{Kind, Sums};
@@ -27,9 +28,9 @@ pub(crate) struct Set<T> {
     pub places: Vec<u32>,
     /// By place, ascending.
     pub classes: Vec<u32>,
-    panels: Vec<T>,
-    centered: Vec<T>,
-    norms: Vec<T>,
+    panels: Aligned<T>,
+    centered: Aligned<T>,
+    norms: Aligned<T>,
     /// Rows of a block of `centered`.
     block: usize,
 }
@@ -52,9 +53,9 @@ pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gradient<T> {
     /// By place, in blocks of panels of columns.
-    pub sums: Vec<T>,
+    pub sums: Aligned<T>,
     /// By place: what the row itself is multiplied by.
-    pub slopes: Vec<T>,
+    pub slopes: Aligned<T>,
 }
 
 impl<T: Real> Set<T> {
@@ -131,12 +132,15 @@ impl<T: Real> Set<T> {
         let Set { order, classes, panels, centered, norms, .. } = self;
         let ([n, d], cols) = (z.shape(), tile_cols::<T>(cx.isa));
         let (rows, height) = (Rows { z, order }, self.block);
-        resize_to_zero(panels, n.next_multiple_of(cols) * d);
-        resize_to_zero(centered, if centers { n * d } else { 0 });
-        resize_to_zero(norms, n);
+        panels.resize(n.next_multiple_of(cols) * d);
+        centered.resize(if centers { n * d } else { 0 });
+        norms.resize(n);
         if d == 0 {
-            return;
+            return norms.fill(T::ZERO);
         }
+        // The last panel is filled up with zeros.
+        let last = panels.len().saturating_sub(cols * d);
+        panels[last..].fill(T::ZERO);
         let centered_size = if centered.is_empty() { 0 } else { height * d };
         let output = (Chunks(panels, height * d), Chunks(centered, centered_size));
         let output = (output, Chunks(norms, height));
@@ -169,8 +173,8 @@ impl<T: Real> Set<T> {
 impl<T: Real> Gradient<T> {
     /// 0 everywhere.
     pub(crate) fn clear(&mut self, [n, d]: [usize; 2]) {
-        resize_to_zero(&mut self.sums, n * d);
-        resize_to_zero(&mut self.slopes, n);
+        self.sums.clear(n * d);
+        self.slopes.clear(n);
     }
 
     pub(crate) fn out(&mut self) -> SideOut<'_, T> {
@@ -348,89 +352,6 @@ pub(crate) fn labels_of<'s>(similar: &Similar<'s>) -> Option<(&'s [i64], Option<
     }
 }
 
-/// What a side gets: gradients in blocks, and sums of slopes.
-pub(crate) type SideOut<'a, T> = Option<(&'a mut [T], &'a mut [T])>;
-
-/// Each pair of blocks once, in rounds whose tasks touch disjoint rows. Rounds come one after another, so
-/// the order of addition does not depend on threads.
-///
-/// Where pairs are `among` the rows of one set, the first side's output is that of both.
-pub(crate) fn run_blocks<T: Real>(
-    cx: &Cx,
-    batch: &Batch<T>,
-    among: bool,
-    mut out: [SideOut<T>; 2],
-    slopes: &mut Vec<T>,
-) -> Sums {
-    let d = batch.sides[0].points.rows.z.cols();
-    let counts = batch.sides.map(|side| side.points.rows.order.len());
-    let heights = counts.map(block_rows);
-    let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
-    let rows = |side: usize, block: usize| {
-        block * heights[side]..((block + 1) * heights[side]).min(counts[side])
-    };
-    let gradient = out.iter().any(Option::is_some);
-    if gradient && d > WIDEST {
-        let at_once = if among { blocks[0].div_ceil(2) } else { blocks[0].min(blocks[1]) };
-        slopes.resize(slopes.len().max(at_once * BLOCK_OF_SLOPES), T::ZERO);
-    }
-    let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
-        [task] => task.take().map_or(Sums::default(), run),
-        _ => unreachable!("one pair of blocks a task"),
-    };
-    let mut sums = Sums::default();
-    for pairs in rounds(among, blocks) {
-        let [of_i, of_j] = &mut out;
-        let mut parts = [parts(of_i, heights[0], d), parts(of_j, heights[1], d)];
-        let mut slopes = slopes.chunks_mut(BLOCK_OF_SLOPES);
-        let task = |(i, j): (usize, usize)| {
-            let mut take = |side: usize, block: usize| {
-                parts[side].get_mut(block).and_then(Option::<BlockOut<T>>::take)
-            };
-            let out = match among {
-                true => [take(0, i), take(0, j)],
-                false => [take(0, i), take(1, j)],
-            };
-            let slopes = if gradient { slopes.next().unwrap_or_default() } else { &mut [] };
-            let among = among && i == j;
-            let (i, j) = (rows(0, i), rows(1, j));
-            Some(BlockPair { batch, i, j, among, out, marks: None, slopes })
-        };
-        let mut tasks: Vec<Option<BlockPair<T>>> = pairs.into_iter().map(task).collect();
-        let count = tasks.len();
-        sums = sums + sum_blocks(cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
-    }
-    sums
-}
-
-/// What each block of a side gets.
-fn parts<'a, T>(
-    out: &'a mut SideOut<'_, T>,
-    height: usize,
-    d: usize,
-) -> Vec<Option<BlockOut<'a, T>>> {
-    let Some((grad, slope_sums)) = out else { return Vec::new() };
-    let grads = grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height));
-    grads.map(|(grad, slope_sums)| Some(BlockOut { grad, slope_sums })).collect()
-}
-
-/// Where the operands of a batch's products lie.
-pub(crate) fn offsets<T>(cx: &Cx, d: usize) -> BlockOffsets {
-    BlockOffsets::new::<T>(cx.isa, MOST_ROWS, SLOPE_STRIDE, d)
-}
-
-/// Picks the kernel of two blocks. (Compiled where it is called, unlike the kernels of rows and lists:
-/// inside the crate it would add eight seconds to a clean build.)
-fn run<T: Real>(pair: BlockPair<T>) -> Sums {
-    let Batch { isa, sides, .. } = pair.batch;
-    match sides[0].points.rows.z.cols() {
-        1 => T::dispatch(*isa, PlanarBlockPair::<T, 1>(pair)),
-        2 => T::dispatch(*isa, PlanarBlockPair::<T, 2>(pair)),
-        WIDEST => T::dispatch(*isa, PlanarBlockPair::<T, WIDEST>(pair)),
-        _ => T::dispatch(*isa, pair),
-    }
-}
-
 /// Whether so many pairs are so little work that the calling thread does it sooner alone.
 pub(crate) fn small(cx: &Cx, pairs: usize, d: usize) -> Cx {
     const LEAST_WORK: usize = 1 << 21;
@@ -438,7 +359,7 @@ pub(crate) fn small(cx: &Cx, pairs: usize, d: usize) -> Cx {
     Cx { par: if small { Par::Serial } else { cx.par }, ..*cx }
 }
 
-pub(crate) fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
+fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
     buffer.clear();
     buffer.reserve_exact(len);
     buffer.resize(len, T::ZERO);
@@ -448,38 +369,4 @@ pub(crate) fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
 /// blocks or more where the batch allows, so that rounds have work for several threads.
 pub(crate) fn block_rows(rows: usize) -> usize {
     rows.div_ceil(8).max(1).next_multiple_of(32).min(MOST_ROWS)
-}
-
-/// Each pair of blocks once: of one set with each other and themselves, or of one set with another. In a
-/// round no block is met twice.
-pub(crate) fn rounds(among: bool, blocks: [usize; 2]) -> impl Iterator<Item = Vec<(usize, usize)>> {
-    // Among the blocks of one set, two rounds pair them with themselves, half of them each; the others
-    // are those of a tournament.
-    let count = if among { blocks[0].next_multiple_of(2) + 1 } else { blocks[0].max(blocks[1]) };
-    (0..count).map(move |round| match among {
-        true => matches(round, blocks[0]).collect(),
-        false => meetings(round, blocks).collect(),
-    })
-}
-
-/// The pairs of a round. An odd number of players gets one who does not play.
-fn matches(round: usize, blocks: usize) -> impl Iterator<Item = (usize, usize)> {
-    let half = blocks.div_ceil(2);
-    let circle = (2 * half).max(2) - 1;
-    let pair = move |k: usize| match (round, k) {
-        (0, _) => (k, k),
-        (1, _) => (half + k, half + k),
-        (_, 0) => (round - 2, circle),
-        _ => ((round - 2 + k) % circle, (round - 2 + circle - k) % circle),
-    };
-    (0..half).map(pair).map(|(i, j)| (i.min(j), i.max(j))).filter(move |&(_, j)| j < blocks)
-}
-
-/// The pairs of a round between two teams: each of the smaller one meets one of the larger.
-fn meetings(round: usize, [i, j]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
-    let pair = move |k: usize| match i <= j {
-        true => (k, (k + round) % j),
-        false => ((k + round) % i, k),
-    };
-    (0..i.min(j)).map(pair)
 }

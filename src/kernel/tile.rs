@@ -209,6 +209,7 @@ unsafe fn products<T: Real, S: Simd<T>, const ROWS: usize>(
         unsafe {
             let y = y.get_unchecked(k * cols..(k + 1) * cols);
             let x = x.get_unchecked(k * cols + start..k * cols + start + ROWS);
+            s.prefetch(x.as_ptr().wrapping_add(CHUNK * cols));
             let y = [s.load(y.get_unchecked(..S::LANES)), s.load(y.get_unchecked(S::LANES..))];
             for r in 0..ROWS {
                 let x = s.splat(*x.get_unchecked(r));

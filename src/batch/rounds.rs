@@ -1,0 +1,209 @@
+//! The blocks of two sets against each other, round by round.
+
+#![forbid(unsafe_code)]
+
+use std::ops::{Add, Range};
+
+use super::sets::block_rows;
+use crate::aligned::Aligned;
+use crate::cx::Cx;
+use crate::kernel::all_pairs::{BLOCK_OF_SLOPES, Batch, BlockOut, BlockPair, SLOPE_STRIDE};
+use crate::kernel::all_pairs_planar::PlanarBlockPair;
+use crate::kernel::columns::BlockOffsets;
+use crate::kernel::planar::WIDEST;
+use crate::kernel::tile::MOST_ROWS;
+use crate::loss::Sums;
+use crate::par::{Chunks, sum_blocks};
+use crate::real::Real;
+
+/// What a side gets: gradients in blocks, and sums of slopes.
+pub(crate) type SideOut<'a, T> = Option<(&'a mut [T], &'a mut [T])>;
+
+/// Each pair of blocks once, in rounds whose tasks touch disjoint rows. Rounds come one after another, so
+/// the order of addition does not depend on threads.
+///
+/// Where pairs are `among` the rows of one set, the first side's output is that of both.
+pub(crate) fn run_blocks<T: Real>(
+    cx: &Cx,
+    batch: &Batch<T>,
+    among: bool,
+    mut out: [SideOut<T>; 2],
+    slopes: &mut Aligned<T>,
+) -> Sums {
+    let d = batch.sides[0].points.rows.z.cols();
+    let counts = batch.sides.map(|side| side.points.rows.order.len());
+    let heights = counts.map(task_rows);
+    let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
+    let rows = |side: usize, block: usize| {
+        block * heights[side]..((block + 1) * heights[side]).min(counts[side])
+    };
+    let gradient = out.iter().any(Option::is_some);
+    if gradient && d > WIDEST {
+        let at_once = if among { blocks[0].div_ceil(2) } else { blocks[0].min(blocks[1]) };
+        slopes.resize(at_once * BLOCK_OF_SLOPES);
+    }
+    let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
+        [task] => task.take().map_or(Sums::default(), run_parts),
+        _ => unreachable!("one pair of blocks a task"),
+    };
+    let mut sums = Sums::default();
+    for pairs in rounds(among, blocks) {
+        let [of_i, of_j] = &mut out;
+        let mut parts = [parts(of_i, heights[0], d), parts(of_j, heights[1], d)];
+        let mut slopes = slopes.chunks_mut(BLOCK_OF_SLOPES);
+        let task = |(i, j): (usize, usize)| {
+            let mut take = |side: usize, block: usize| {
+                parts[side].get_mut(block).and_then(Option::<BlockOut<T>>::take)
+            };
+            let out = match among {
+                true => [take(0, i), take(0, j)],
+                false => [take(0, i), take(1, j)],
+            };
+            let slopes = if gradient { slopes.next().unwrap_or_default() } else { &mut [] };
+            let among = among && i == j;
+            let (i, j) = (rows(0, i), rows(1, j));
+            Some(BlockPair { batch, i, j, among, out, marks: None, slopes })
+        };
+        let mut tasks: Vec<Option<BlockPair<T>>> = pairs.into_iter().map(task).collect();
+        let count = tasks.len();
+        sums = sums + sum_blocks(cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
+    }
+    sums
+}
+
+/// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A
+/// block; or where blocks are many a few of them, which meet the other side's while these are in L2.
+fn task_rows(rows: usize) -> usize {
+    const MOST_BLOCKS: usize = 4;
+    const LEAST_TASKS: usize = 16;
+    let block = block_rows(rows);
+    block * (rows / (2 * LEAST_TASKS * block)).clamp(1, MOST_BLOCKS)
+}
+
+/// A task's blocks, each with each of the other side.
+fn run_parts<T: Real>(mut task: BlockPair<T>) -> Sums {
+    let blocks = [&task.i, &task.j].map(|rows| (rows.len().div_ceil(MOST_ROWS), rows.clone()));
+    if blocks.iter().all(|(count, _)| *count == 1) {
+        return run(task);
+    }
+    let part = |side: usize, block: usize| {
+        let rows = &blocks[side].1;
+        rows.start + block * MOST_ROWS..rows.end.min(rows.start + (block + 1) * MOST_ROWS)
+    };
+    let d = task.batch.sides[0].points.rows.z.cols();
+    let mut sums = Sums::default();
+    for b in 0..blocks[1].0 {
+        let j = part(1, b);
+        for a in 0..if task.among { b + 1 } else { blocks[0].0 } {
+            let (i, among) = (part(0, a), task.among && a == b);
+            let [of_i, of_j] = task.out.each_mut().map(Option::as_mut);
+            let starts = [task.i.start, task.j.start];
+            let out = match (task.among, among) {
+                (true, false) => match of_i {
+                    Some(out) => {
+                        let [before, after] = split(out, j.start - starts[0], d);
+                        [
+                            Some(rows_of(before, &i, starts[0], d)),
+                            Some(rows_of(after, &j, j.start, d)),
+                        ]
+                    }
+                    None => [None, None],
+                },
+                (true, true) => [of_i.map(|out| rows_of(reborrow(out), &i, starts[0], d)), None],
+                (false, _) => [
+                    of_i.map(|out| rows_of(reborrow(out), &i, starts[0], d)),
+                    of_j.map(|out| rows_of(reborrow(out), &j, starts[1], d)),
+                ],
+            };
+            let (batch, slopes, j) = (task.batch, &mut *task.slopes, j.clone());
+            sums = sums + run(BlockPair { batch, i, j, among, out, marks: None, slopes });
+        }
+    }
+    sums
+}
+
+fn reborrow<'a, T>(out: &'a mut BlockOut<'_, T>) -> BlockOut<'a, T> {
+    BlockOut { grad: out.grad, slope_sums: out.slope_sums }
+}
+
+/// What belongs to the first `at` rows, and the rest.
+fn split<'a, T>(out: &'a mut BlockOut<'_, T>, at: usize, d: usize) -> [BlockOut<'a, T>; 2] {
+    let (grads, slope_sums) = (out.grad.split_at_mut(at * d), out.slope_sums.split_at_mut(at));
+    [
+        BlockOut { grad: grads.0, slope_sums: slope_sums.0 },
+        BlockOut { grad: grads.1, slope_sums: slope_sums.1 },
+    ]
+}
+
+/// What belongs to some rows, of rows from `start`.
+fn rows_of<'a, T>(
+    out: BlockOut<'a, T>,
+    rows: &Range<usize>,
+    start: usize,
+    d: usize,
+) -> BlockOut<'a, T> {
+    let (from, to) = (rows.start - start, rows.end - start);
+    BlockOut { grad: &mut out.grad[from * d..to * d], slope_sums: &mut out.slope_sums[from..to] }
+}
+
+/// What each block of a side gets.
+fn parts<'a, T>(
+    out: &'a mut SideOut<'_, T>,
+    height: usize,
+    d: usize,
+) -> Vec<Option<BlockOut<'a, T>>> {
+    let Some((grad, slope_sums)) = out else { return Vec::new() };
+    let grads = grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height));
+    grads.map(|(grad, slope_sums)| Some(BlockOut { grad, slope_sums })).collect()
+}
+
+/// Where the operands of a batch's products lie.
+pub(crate) fn offsets<T>(cx: &Cx, d: usize) -> BlockOffsets {
+    BlockOffsets::new::<T>(cx.isa, MOST_ROWS, SLOPE_STRIDE, d)
+}
+
+/// Picks the kernel of two blocks. (Compiled where it is called, unlike the kernels of rows and lists:
+/// inside the crate it would add eight seconds to a clean build.)
+fn run<T: Real>(pair: BlockPair<T>) -> Sums {
+    let Batch { isa, sides, .. } = pair.batch;
+    match sides[0].points.rows.z.cols() {
+        1 => T::dispatch(*isa, PlanarBlockPair::<T, 1>(pair)),
+        2 => T::dispatch(*isa, PlanarBlockPair::<T, 2>(pair)),
+        WIDEST => T::dispatch(*isa, PlanarBlockPair::<T, WIDEST>(pair)),
+        _ => T::dispatch(*isa, pair),
+    }
+}
+
+/// Each pair of blocks once: of one set with each other and themselves, or of one set with another. In a
+/// round no block is met twice.
+pub(crate) fn rounds(among: bool, blocks: [usize; 2]) -> impl Iterator<Item = Vec<(usize, usize)>> {
+    // Among the blocks of one set, two rounds pair them with themselves, half of them each; the others
+    // are those of a tournament.
+    let count = if among { blocks[0].next_multiple_of(2) + 1 } else { blocks[0].max(blocks[1]) };
+    (0..count).map(move |round| match among {
+        true => matches(round, blocks[0]).collect(),
+        false => meetings(round, blocks).collect(),
+    })
+}
+
+/// The pairs of a round. An odd number of players gets one who does not play.
+fn matches(round: usize, blocks: usize) -> impl Iterator<Item = (usize, usize)> {
+    let half = blocks.div_ceil(2);
+    let circle = (2 * half).max(2) - 1;
+    let pair = move |k: usize| match (round, k) {
+        (0, _) => (k, k),
+        (1, _) => (half + k, half + k),
+        (_, 0) => (round - 2, circle),
+        _ => ((round - 2 + k) % circle, (round - 2 + circle - k) % circle),
+    };
+    (0..half).map(pair).map(|(i, j)| (i.min(j), i.max(j))).filter(move |&(_, j)| j < blocks)
+}
+
+/// The pairs of a round between two teams: each of the smaller one meets one of the larger.
+fn meetings(round: usize, [i, j]: [usize; 2]) -> impl Iterator<Item = (usize, usize)> {
+    let pair = move |k: usize| match i <= j {
+        true => (k, (k + round) % j),
+        false => ((k + round) % i, k),
+    };
+    (0..i.min(j)).map(pair)
+}
