@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cx::Par;
 use crate::mat::MatMut;
@@ -139,8 +141,93 @@ fn both<A, B>(_: bool, a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
     (a(), b())
 }
 
+/// Runs `f(t)` for every task and returns what each gave. Task t needs two things, `tasks[t]`, which may be
+/// the same, for itself: it runs when all tasks before it in the list that need one of them are done. So
+/// whatever tasks do to their things is done in the order of the list, by any number of threads, and
+/// no thread waits for a round to end.
+pub(crate) fn in_turn<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
+where
+    R: Send + Sync,
+    F: Fn(usize) -> R + Sync,
+{
+    if par.threads() <= 1 || tasks.len() <= 1 {
+        return (0..tasks.len()).map(f).collect();
+    }
+    share(tasks, f)
+}
+
+#[cfg(not(feature = "rayon"))]
+fn share<R, F: Fn(usize) -> R>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
+    (0..tasks.len()).map(f).collect()
+}
+
+#[cfg(feature = "rayon")]
+fn share<R: Send + Sync, F: Fn(usize) -> R + Sync>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
+    let queue = Queue::new(tasks, f);
+    rayon::scope(|scope| {
+        for task in queue.ready_at_once() {
+            let queue = &queue;
+            scope.spawn(move |scope| queue.run(task, scope));
+        }
+    });
+    queue.results.into_iter().map(|result| result.into_inner().expect("a task that ran")).collect()
+}
+
+/// Tasks that wait for others.
+#[cfg(feature = "rayon")]
+struct Queue<R, F> {
+    f: F,
+    /// How many tasks each waits for.
+    waits: Vec<AtomicUsize>,
+    /// Which tasks wait for each.
+    next: Vec<[Option<usize>; 2]>,
+    results: Vec<OnceLock<R>>,
+}
+
+#[cfg(feature = "rayon")]
+impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
+    fn new(tasks: &[[usize; 2]], f: F) -> Self {
+        let things = tasks.iter().flatten().max().map_or(0, |&last| last + 1);
+        // The last task so far that needs a thing, and for which of its two.
+        let mut last: Vec<Option<(usize, usize)>> = vec![None; things];
+        let mut next = vec![[None; 2]; tasks.len()];
+        let mut waits = Vec::with_capacity(tasks.len());
+        for (task, &[one, other]) in tasks.iter().enumerate() {
+            let mut count = 0;
+            for (side, thing) in
+                [one, other].into_iter().enumerate().take(1 + usize::from(one != other))
+            {
+                if let Some((before, of)) = last[thing].replace((task, side)) {
+                    next[before][of] = Some(task);
+                    count += 1;
+                }
+            }
+            waits.push(AtomicUsize::new(count));
+        }
+        let results = tasks.iter().map(|_| OnceLock::new()).collect();
+        Queue { f, waits, next, results }
+    }
+
+    fn ready_at_once(&self) -> impl Iterator<Item = usize> {
+        let waits = self.waits.iter().enumerate();
+        waits.filter(|(_, waits)| waits.load(Ordering::Relaxed) == 0).map(|(task, _)| task)
+    }
+
+    fn run<'scope>(&'scope self, task: usize, scope: &rayon::Scope<'scope>) {
+        // A task runs once, so its result has not been set.
+        let _ = self.results[task].set((self.f)(task));
+        for next in self.next[task].into_iter().flatten() {
+            if self.waits[next].fetch_sub(1, Ordering::AcqRel) == 1 {
+                scope.spawn(move |scope| self.run(next, scope));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -159,5 +246,28 @@ mod tests {
         for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.0.fill(block + 1));
         let expected: Vec<usize> = (0..23).map(|i| i / 5 + 1).collect();
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn tasks_take_turns_at_what_they_share() {
+        let mut rng = crate::rng::Rng::new(1);
+        let mut draw = || rng.below(7) as usize;
+        let tasks: Vec<[usize; 2]> = (0..300).map(|_| [draw(), draw()]).collect();
+        for par in [Par::Serial, Par::Rayon] {
+            let seen: Vec<Mutex<Vec<usize>>> = (0..7).map(|_| Mutex::default()).collect();
+            let results = in_turn(par, &tasks, |task| {
+                for (k, &thing) in tasks[task].iter().enumerate() {
+                    if k == 0 || thing != tasks[task][0] {
+                        seen[thing].lock().unwrap().push(task);
+                    }
+                }
+                3 * task
+            });
+            assert_eq!(results, (0..300).map(|task| 3 * task).collect::<Vec<_>>());
+            for (thing, seen) in seen.iter().enumerate() {
+                let needing = (0..300).filter(|&task| tasks[task].contains(&thing));
+                assert_eq!(*seen.lock().unwrap(), needing.collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ops::{Add, Range};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::sets::block_rows;
 use crate::aligned::Aligned;
@@ -13,13 +14,13 @@ use crate::kernel::columns::BlockOffsets;
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tile::MOST_ROWS;
 use crate::loss::Sums;
-use crate::par::{Chunks, sum_blocks};
+use crate::par::in_turn;
 use crate::real::Real;
 
 /// What a side gets: gradients in blocks, and sums of slopes.
 pub(crate) type SideOut<'a, T> = Option<(&'a mut [T], &'a mut [T])>;
 
-/// Each pair of blocks once, in rounds whose tasks touch disjoint rows. Rounds come one after another, so
+/// Each pair of blocks once. Blocks take turns, in the order of rounds in which each meets one other, so
 /// the order of addition does not depend on threads.
 ///
 /// Where pairs are `among` the rows of one set, the first side's output is that of both.
@@ -37,38 +38,36 @@ pub(crate) fn run_blocks<T: Real>(
     let rows = |side: usize, block: usize| {
         block * heights[side]..((block + 1) * heights[side]).min(counts[side])
     };
-    let gradient = out.iter().any(Option::is_some);
-    if gradient && d > WIDEST {
-        let at_once = if among { blocks[0].div_ceil(2) } else { blocks[0].min(blocks[1]) };
-        slopes.resize(at_once * BLOCK_OF_SLOPES);
-    }
-    let run = |_: usize, task: Chunks<Option<BlockPair<T>>>| match task.0 {
-        [task] => task.take().map_or(Sums::default(), run_parts),
-        _ => unreachable!("one pair of blocks a task"),
+    let pairs: Vec<(usize, usize)> = rounds(among, blocks).flatten().collect();
+    // Blocks of the second side are other things than those of the first.
+    let second = if among { 0 } else { blocks[0] };
+    let things: Vec<[usize; 2]> = pairs.iter().map(|&(i, j)| [i, second + j]).collect();
+    let products = out.iter().any(Option::is_some) && d > WIDEST;
+    slopes.resize(if products { pairs.len().min(cx.par.threads()) * BLOCK_OF_SLOPES } else { 0 });
+    let slopes = Mutex::new(slopes.chunks_mut(BLOCK_OF_SLOPES).collect::<Vec<_>>());
+    let [of_i, of_j] = &mut out;
+    let parts = [parts(of_i, heights[0], d), parts(of_j, heights[1], d)];
+    let run = |task: usize| {
+        let (i, j) = pairs[task];
+        let of_j = if among { &parts[0] } else { &parts[1] };
+        // Never waited for: blocks take turns.
+        let mut first = parts[0].get(i).map(lock);
+        let mut second = of_j.get(j).filter(|_| !among || i != j).map(lock);
+        let out = [first.as_deref_mut(), second.as_deref_mut()].map(|out| out.map(reborrow));
+        let mut scratch = if products { lock(&slopes).pop() } else { None };
+        let (i, j, among) = (rows(0, i), rows(1, j), among && i == j);
+        let some = scratch.as_deref_mut().unwrap_or_default();
+        let task = BlockPair { batch, i, j, among, out, marks: None, slopes: some };
+        let sums = run_parts(task);
+        lock(&slopes).extend(scratch);
+        sums
     };
-    let mut sums = Sums::default();
-    for pairs in rounds(among, blocks) {
-        let [of_i, of_j] = &mut out;
-        let mut parts = [parts(of_i, heights[0], d), parts(of_j, heights[1], d)];
-        let mut slopes = slopes.chunks_mut(BLOCK_OF_SLOPES);
-        let task = |(i, j): (usize, usize)| {
-            let mut take = |side: usize, block: usize| {
-                parts[side].get_mut(block).and_then(Option::<BlockOut<T>>::take)
-            };
-            let out = match among {
-                true => [take(0, i), take(0, j)],
-                false => [take(0, i), take(1, j)],
-            };
-            let slopes = if gradient { slopes.next().unwrap_or_default() } else { &mut [] };
-            let among = among && i == j;
-            let (i, j) = (rows(0, i), rows(1, j));
-            Some(BlockPair { batch, i, j, among, out, marks: None, slopes })
-        };
-        let mut tasks: Vec<Option<BlockPair<T>>> = pairs.into_iter().map(task).collect();
-        let count = tasks.len();
-        sums = sums + sum_blocks(cx.par, count, Chunks(&mut tasks, 1), run, Sums::add);
-    }
-    sums
+    in_turn(cx.par, &things, run).into_iter().fold(Sums::default(), Sums::add)
+}
+
+pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A task that panics takes the call with it.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A
@@ -151,10 +150,10 @@ fn parts<'a, T>(
     out: &'a mut SideOut<'_, T>,
     height: usize,
     d: usize,
-) -> Vec<Option<BlockOut<'a, T>>> {
+) -> Vec<Mutex<BlockOut<'a, T>>> {
     let Some((grad, slope_sums)) = out else { return Vec::new() };
     let grads = grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height));
-    grads.map(|(grad, slope_sums)| Some(BlockOut { grad, slope_sums })).collect()
+    grads.map(|(grad, slope_sums)| Mutex::new(BlockOut { grad, slope_sums })).collect()
 }
 
 /// Where the operands of a batch's products lie.

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::rounds::rounds;
+use std::sync::Mutex;
+
+use super::rounds::{lock, rounds};
 use super::sets::{Set, block_rows, labels_of, mean, number_classes, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
@@ -12,7 +14,7 @@ use crate::kernel::lists::{Lists, NONE};
 use crate::kernel::nearest::Nearest;
 use crate::kernel::search::{SearchBlock, Wanted};
 use crate::mat::Mat;
-use crate::par::{Chunks, for_blocks};
+use crate::par::{Chunks, for_blocks, in_turn};
 use crate::real::Real;
 
 /// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
@@ -110,30 +112,21 @@ pub(crate) fn among<T: Real>(
     let sides = [set.side(z).points; 2];
     let height = block_rows(n);
     let blocks = n.div_ceil(height);
-    for pairs in rounds(true, [blocks; 2]) {
-        let lists =
-            found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
-        let mut lists: Vec<_> =
-            lists.map(|(indices, keys)| Some(Lists { k, indices, keys })).collect();
-        let rows = |block: usize| block * height..((block + 1) * height).min(n);
-        let task = |(i, j): (usize, usize)| {
-            let lists = [lists[i].take(), lists[j].take()];
-            let among = i == j;
-            Some(SearchBlock { sides, i: rows(i), j: rows(j), among, lists, wanted })
-        };
-        let mut tasks: Vec<Option<SearchBlock<T>>> = pairs.into_iter().map(task).collect();
-        let count = tasks.len();
-        for_blocks(
-            cx.par,
-            count,
-            Chunks(&mut tasks, 1),
-            |_, task: Chunks<Option<SearchBlock<T>>>| {
-                if let Some(block) = task.0[0].take() {
-                    T::dispatch(cx.isa, block);
-                }
-            },
-        );
-    }
+    let rows = |block: usize| block * height..((block + 1) * height).min(n);
+    let pairs: Vec<[usize; 2]> = rounds(true, [blocks; 2]).flatten().map(|(i, j)| [i, j]).collect();
+    let lists = found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
+    let lists: Vec<_> =
+        lists.map(|(indices, keys)| Mutex::new(Lists { k, indices, keys })).collect();
+    in_turn(cx.par, &pairs, |task| {
+        let [i, j] = pairs[task];
+        // Never waited for: blocks take turns.
+        let mut first = lock(&lists[i]);
+        let mut second = (i != j).then(|| lock(&lists[j]));
+        let lists = [Some(first.reborrow()), second.as_mut().map(|lists| lists.reborrow())];
+        let (i, j, among) = (rows(i), rows(j), i == j);
+        T::dispatch(cx.isa, SearchBlock { sides, i, j, among, lists, wanted });
+    });
+    drop(lists);
     if set.classes.is_empty() {
         return Ok(found.finish());
     }

@@ -15,6 +15,11 @@ pub(crate) struct Lists<'a, T> {
 }
 
 impl<T: Real> Lists<'_, T> {
+    /// The same lists, for a while.
+    pub(crate) fn reborrow(&mut self) -> Lists<'_, T> {
+        Lists { k: self.k, indices: self.indices, keys: self.keys }
+    }
+
     /// The last key of a list: what is above it does not enter.
     #[inline(always)]
     pub(super) fn worst(&self, list: usize) -> T {
