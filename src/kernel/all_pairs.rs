@@ -97,9 +97,9 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
     }
 }
 
-/// The pairs of a few rows with a panel of columns: row r and column c at `r * cols + c`.
+/// What is known of the pairs of a few rows with a panel of columns beside their distances or slopes: row r
+/// and column c at `r * cols + c`.
 pub(super) struct GroupPairs<T> {
-    pub slopes: [T; BLOCK_PAIRS],
     values: [T; BLOCK_PAIRS],
     similar: [bool; BLOCK_PAIRS],
     ignored: [bool; BLOCK_PAIRS],
@@ -111,7 +111,6 @@ pub(super) struct GroupPairs<T> {
 impl<T: Real> GroupPairs<T> {
     pub(super) fn new() -> Self {
         GroupPairs {
-            slopes: [T::ZERO; BLOCK_PAIRS],
             values: [T::ZERO; BLOCK_PAIRS],
             similar: [false; BLOCK_PAIRS],
             ignored: [false; BLOCK_PAIRS],
@@ -208,17 +207,17 @@ impl<T: Real> BlockPair<'_, T> {
                 continue;
             }
             let len = group.len() * cols;
-            pairs.slopes[..len].copy_from_slice(&strip[g * BLOCK_PAIRS..][..len]);
+            let slopes = &mut strip[g * BLOCK_PAIRS..][..len];
             let any_close = near >> g & 1 == 1
                 && self.wants_gradient()
-                && self.find_close::<S>(group.clone(), col, pairs);
-            sums = sums + self.evaluate(s, group.clone(), col, content, pairs);
+                && self.find_close::<S>(group.clone(), col, slopes, pairs);
+            sums = sums + self.evaluate(s, group.clone(), col, content, slopes, pairs);
             if self.wants_gradient() {
                 if any_close {
-                    self.add_close(s, group.clone(), col, pairs);
+                    self.add_close(s, group.clone(), col, slopes, pairs);
                 }
                 let at = [group.start - self.i.start, col - self.j.start];
-                self.keep_slopes(s, group.len(), at, &pairs.slopes, slope_sums);
+                self.keep_slopes(s, group.len(), at, slopes, slope_sums);
             }
         }
         sums
@@ -254,10 +253,11 @@ impl<T: Real> BlockPair<'_, T> {
         rows: Range<usize>,
         col: usize,
         content: Content,
+        slopes: &mut [T],
         pairs: &mut GroupPairs<T>,
     ) -> Sums {
         let len = rows.len() * 2 * S::LANES;
-        let GroupPairs { slopes, values, similar, ignored, uniform, .. } = pairs;
+        let GroupPairs { values, similar, ignored, uniform, .. } = pairs;
         let (slopes, values, ignored) =
             (&mut slopes[..len], &mut values[..len], &mut ignored[..len]);
         let whole = match content {
@@ -293,7 +293,7 @@ impl<T: Real> BlockPair<'_, T> {
         s: S,
         height: usize,
         at: [usize; 2],
-        slopes: &[T; BLOCK_PAIRS],
+        slopes: &[T],
         sums: &mut SlopeSums<T>,
     ) {
         let lanes = S::LANES;
@@ -324,6 +324,7 @@ impl<T: Real> BlockPair<'_, T> {
         &self,
         rows: Range<usize>,
         col: usize,
+        d2: &[T],
         pairs: &mut GroupPairs<T>,
     ) -> bool {
         let cols = 2 * S::LANES;
@@ -333,7 +334,7 @@ impl<T: Real> BlockPair<'_, T> {
         let mut any = false;
         for (r, row) in rows.enumerate() {
             let own = x[row];
-            let d2 = &pairs.slopes[r * cols..][..norms.len()];
+            let d2 = &d2[r * cols..][..norms.len()];
             let close = &mut pairs.close[r * cols..][..norms.len()];
             for ((close, &d2), &norm) in close.iter_mut().zip(d2).zip(norms) {
                 let limit = T::from_f64(CLOSE) * (own + norm);
@@ -352,7 +353,8 @@ impl<T: Real> BlockPair<'_, T> {
         s: S,
         rows: Range<usize>,
         col: usize,
-        pairs: &mut GroupPairs<T>,
+        slopes: &mut [T],
+        pairs: &GroupPairs<T>,
     ) {
         let cols = 2 * S::LANES;
         let [x, y] = self.batch.sides.map(|side| side.points.rows);
@@ -362,7 +364,7 @@ impl<T: Real> BlockPair<'_, T> {
                 if !pairs.close[r * cols + c] {
                     continue;
                 }
-                let slope = std::mem::replace(&mut pairs.slopes[r * cols + c], T::ZERO);
+                let slope = std::mem::replace(&mut slopes[r * cols + c], T::ZERO);
                 if slope == T::ZERO {
                     continue;
                 }

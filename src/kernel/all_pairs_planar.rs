@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::all_pairs::{BlockPair, GroupPairs};
+use super::blocks::BLOCK_PAIRS;
 use super::kinds::Content;
 use super::tile::MOST_ROWS;
 use crate::loss::Sums;
@@ -41,6 +42,7 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
     fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
         let (i, j, cols) = (self.0.i.clone(), self.0.j.clone(), 2 * S::LANES);
         let mut pairs = GroupPairs::new();
+        let mut slopes = [T::ZERO; BLOCK_PAIRS];
         // Element k of column c at [k][c].
         let mut by_column = [[T::ZERO; MOST_ROWS]; D];
         let mut sums = Sums::default();
@@ -58,10 +60,11 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                     sums = sums + known;
                     continue;
                 }
-                squared_distances::<T, S, D>(s, block, rows.clone(), col, &mut pairs.slopes);
-                sums = sums + block.evaluate(s, rows.clone(), col, content, &mut pairs);
+                let slopes = &mut slopes[..rows.len() * cols];
+                squared_distances::<T, S, D>(s, block, rows.clone(), col, slopes);
+                sums = sums + block.evaluate(s, rows.clone(), col, content, slopes, &mut pairs);
                 if block.wants_gradient() {
-                    let (slopes, columns) = (&pairs.slopes, &mut by_column);
+                    let columns = &mut by_column;
                     add_group(s, block, rows.clone(), col, slopes, &mut by_row, columns);
                 }
             }

@@ -22,6 +22,7 @@ use crate::simd::{Kernel, Simd};
 pub(crate) struct OffsetTable {
     table: Vec<usize>,
     largest: usize,
+    ascending: bool,
 }
 
 /// Some of the offsets of a table.
@@ -46,7 +47,11 @@ impl OffsetTable {
     /// Those in a range.
     pub(crate) fn range(&self, range: Range<usize>) -> Offsets<'_> {
         let table = &self.table[range];
-        Offsets { table, largest: table.iter().copied().max().unwrap_or(0) }
+        let largest = match self.ascending {
+            true => table.last().copied(),
+            false => table.iter().copied().max(),
+        };
+        Offsets { table, largest: largest.unwrap_or(0) }
     }
 }
 
@@ -54,7 +59,8 @@ impl FromIterator<usize> for OffsetTable {
     fn from_iter<I: IntoIterator<Item = usize>>(offsets: I) -> Self {
         let table: Vec<usize> = offsets.into_iter().collect();
         let largest = table.iter().copied().max().unwrap_or(0);
-        OffsetTable { table, largest }
+        let ascending = table.is_sorted();
+        OffsetTable { table, largest, ascending }
     }
 }
 
