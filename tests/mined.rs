@@ -72,7 +72,12 @@ fn expected(rows: &[Vec<f64>], similar: Similar, mining: Mining) -> Vec<[usize; 
                 found.extend(farthest.zip(nearest(-1.0)).map(|(p, q)| [a, p, q]));
             }
             Mining::SemiHard => {
-                found.extend(positives.iter().filter_map(|&p| Some([a, p, nearest(d2(a, p))?])));
+                let farthest = || {
+                    let negatives = negatives.iter().rev().copied();
+                    negatives.max_by(|&p, &q| d2(a, p).total_cmp(&d2(a, q)))
+                };
+                let chosen = |p: usize| nearest(d2(a, p)).or_else(farthest);
+                found.extend(positives.iter().filter_map(|&p| Some([a, p, chosen(p)?])));
             }
         }
     }
@@ -255,8 +260,9 @@ fn special<T: Element>() {
         // Coincident rows have distance 0, and no direction to be moved in.
         let same = vec![T::from_f64(0.3); n * d];
         let (outcome, grad) = call(&same, Similar::Labels(&labels));
-        let expected = if mining == Mining::SemiHard { 0.0 } else { 0.4 * outcome.pairs as f64 };
+        let expected = 0.4 * outcome.pairs as f64;
         assert!((outcome.value - expected).abs() <= 1e-6 * expected, "{case}: {outcome:?}");
+        assert!(outcome.pairs > 0, "{case}");
         assert!(grad.iter().all(|&g| g == T::ZERO), "{case}");
     }
 }

@@ -35,9 +35,9 @@ pub enum Mining {
     /// out.
     Hardest,
     /// Every anchor and positive with the nearest negative that is farther than the positive (Schroff,
-    /// Kalenichenko, Philbin 2015, FaceNet), of equally distant ones that of the lowest index. Where none
-    /// is, there is no triplet. Distances are compared as precisely as [`all_pairs`](super::all_pairs())
-    /// measures them.
+    /// Kalenichenko, Philbin 2015, FaceNet), or else with the farthest; of equally distant ones that of the
+    /// lowest index. Distances are compared as precisely as [`all_pairs`](super::all_pairs()) measures
+    /// them.
     SemiHard,
 }
 

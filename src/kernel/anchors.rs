@@ -110,7 +110,8 @@ pub(crate) struct Anchors<'a, T> {
     pub loss: &'a dyn BlockTripletLoss<T>,
     pub rows: Rows<'a, T>,
     pub positives: Positives<'a>,
-    /// All triplets; otherwise the semi-hard ones: each positive with the nearest negative that is farther.
+    /// All triplets; otherwise the semi-hard ones: each positive with the nearest negative that is farther,
+    /// or else the farthest.
     pub all: bool,
     pub anchors: Range<usize>,
     /// The first row of the strip.
@@ -266,13 +267,15 @@ impl<T: Real> Anchors<'_, T> {
         tally(s, Pairing::new(&[false; BLOCK_PAIRS][..len]), values)
     }
 
-    /// For each positive the nearest negative that is farther from the anchor, of equal ones that of the
-    /// lowest index. A distance that is NaN is farther than any, so that it is not lost.
+    /// For each positive the nearest negative that is farther from the anchor, or else the farthest; of
+    /// equal ones that of the lowest index. Where the positive or all negatives are at distance NaN, the
+    /// first one.
     #[inline(always)]
     fn choose<S: Simd<T>>(&self, s: S, anchor: usize, others: &Others, buffers: &mut Buffers<T>) {
         let Buffers { of_anchor, chosen, .. } = buffers;
         others.gather(self.row(anchor), of_anchor);
         chosen.clear();
+        let farthest = of_anchor.iter().fold(T::ZERO, |a, &b| if b > a { b } else { a });
         let infinity = s.splat(T::INFINITY);
         for &positive in &others.positives {
             let ap = self.row(anchor)[positive as usize];
@@ -285,13 +288,14 @@ impl<T: Real> Anchors<'_, T> {
             let mut lanes = [T::INFINITY; 16];
             s.store(nearest, &mut lanes);
             let nearest = lanes.into_iter().fold(T::INFINITY, |a, b| if b < a { b } else { a });
-            let is_it = |d2: T| match ap.is_nan() {
-                true => true,
-                false => d2 == nearest && ap < d2 || d2.is_nan(),
+            let wanted = if nearest < T::INFINITY { nearest } else { farthest };
+            let first = |is_it: &dyn Fn(T) -> bool| {
+                let all = others.negatives().zip(of_anchor.iter()).filter(|&(_, &d2)| is_it(d2));
+                all.map(|(place, _)| place as u32)
+                    .min_by_key(|&place| self.rows.order[place as usize])
             };
-            let all = others.negatives().zip(of_anchor.iter());
-            let rows = all.filter(|&(_, &d2)| is_it(d2)).map(|(place, _)| place as u32);
-            if let Some(negative) = rows.min_by_key(|&place| self.rows.order[place as usize]) {
+            let found = if ap.is_nan() { None } else { first(&|d2| d2 == wanted) };
+            if let Some(negative) = found.or_else(|| first(&|_| true)) {
                 chosen.push([positive, negative]);
             }
         }
