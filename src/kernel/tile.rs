@@ -68,6 +68,8 @@ impl<T: Real> Trust<T> {
         }
     }
 
+    /// What a squared distance must be above, rounded as it is in lanes: a pair is trusted everywhere
+    /// or nowhere.
     fn limit(&self, norms: T) -> T {
         self.share * norms + self.least
     }
@@ -146,7 +148,7 @@ pub(super) fn by_products<T: Real, S: Simd<T>, const ROWS: usize, const COUNTED:
                 let both = own + norms[v];
                 let d2 = s.fma(two, sums[r][v], both);
                 if COUNTED {
-                    let far = s.lt(s.fma(share, both, least), d2);
+                    let far = s.lt(share * both + least, d2);
                     near += s.count(!far & valid[v]);
                 }
                 s.store(d2, &mut out[r * cols + v * S::LANES..][..S::LANES]);

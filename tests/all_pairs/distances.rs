@@ -6,7 +6,7 @@
 
 use drlim::batch::{AllPairsScratch, all_pairs, distance_matrix};
 use drlim::loss::{Objective, Reduction};
-use drlim::{Graph, MatMut, Similar};
+use drlim::{Graph, Mat, MatMut, Similar};
 
 use super::batch::Batch;
 use super::common::element::{same, wide};
@@ -160,4 +160,23 @@ fn keeps_the_promise_in_losses<T: Element>() {
 fn the_gradient_of_a_pair_is_that_of_its_difference() {
     keeps_the_promise_in_losses::<f32>();
     keeps_the_promise_in_losses::<f64>();
+}
+
+/// A pair just at the share of the norms where products begin to be exact enough: it is measured the
+/// same way whether others near it are or not.
+#[test]
+fn a_distance_depends_on_its_pair_alone() {
+    let [x, y] = [0x2dc1_4190, 0x2dd8_83e7].map(f32::from_bits);
+    for isa in tiers() {
+        // Their mean is 0, whichever of them there are.
+        let distance = |b: &[f32]| {
+            let mut got = vec![f32::NAN; 2 * b.len()];
+            let to = MatMut::new(&mut got, 2, b.len()).unwrap();
+            let (a, b) = ([x, -x], Mat::new(b, b.len(), 1).unwrap());
+            distance_matrix(&serial(isa), Mat::new(&a, 2, 1).unwrap(), b, to).unwrap();
+            got[0]
+        };
+        let (alone, beside_close_ones) = (distance(&[y, -y]), distance(&[y, -y, x, -x]));
+        assert_eq!(alone.to_bits(), beside_close_ones.to_bits(), "{isa}");
+    }
 }
