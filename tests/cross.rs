@@ -11,6 +11,7 @@ use common::{Element, Guarded, Random, tiers};
 use drlim::batch::{AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, all_pairs, cross};
 use drlim::loss::{Objective, Outcome, Reduction, Sums};
 use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
+use proptest::prelude::*;
 
 const MARGIN: f64 = 1.0;
 
@@ -266,6 +267,35 @@ fn agrees_for_labels_graphs_and_every_reduction() {
     for d in [1, 2, 3, 19] {
         agrees_for_every_similar_set::<f32>(d);
         agrees_for_every_similar_set::<f64>(d);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_for_any_batches(
+        queries in prop::collection::vec(0_i64..5, 0..80),
+        keys in prop::collection::vec(0_i64..5, 0..150),
+        ignored in prop::option::of(0_i64..5),
+        own in prop::option::of(any::<prop::sample::Index>()),
+        first in [0_usize..300, 0..300],
+        d in 1_usize..40,
+        reduction in prop::sample::select(&REDUCTIONS[..]),
+        seed: u64,
+    ) {
+        let [n, m] = [queries.len(), keys.len()];
+        let sides = Sides::<f32>::random([n, m], d, seed);
+        let own = own.filter(|_| n <= m).map(|own| own.index(m - n + 1));
+        let similar = CrossSimilar::Labels { queries: &queries, keys: &keys, ignored };
+        sides.check(reduction, (similar, own), &by_labels([&queries, &keys], ignored, own));
+        let (graph, [first_query, first_key]) = (ring(450), first);
+        let similar = CrossSimilar::Graph { graph: &graph, first_query, first_key };
+        sides.check(reduction, (similar, None), &by_graph(&graph, first));
     }
 }
 

@@ -13,6 +13,7 @@ use common::oracle::squared_distance;
 use common::{Element, Random, tiers};
 use drlim::pairs::{self, Neighbours};
 use drlim::{Cx, Error, Graph, Isa, Mat, Par, Similar};
+use proptest::prelude::*;
 
 fn serial(isa: Isa) -> Cx {
     Cx { isa, par: Par::Serial }
@@ -278,6 +279,42 @@ fn hardest_is_exact<T: Element>() {
 fn hardest_pairs_are_those_of_brute_force() {
     hardest_is_exact::<f32>();
     hardest_is_exact::<f64>();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_search_is_that_of_brute_force(
+        labels in prop::collection::vec(0_i64..4, 2..200),
+        ignored in prop::option::of(0_i64..4),
+        queries in 1_usize..100,
+        d in 1_usize..20,
+        k in any::<prop::sample::Index>(),
+        special in prop::collection::vec(
+            (
+                any::<prop::sample::Index>(),
+                prop::sample::select(vec![f32::NAN, f32::INFINITY, -f32::INFINITY, 0.5, 1e3]),
+            ),
+            0..4,
+        ),
+        seed: u64,
+    ) {
+        let n = labels.len();
+        let mut set = Rows::<f32>::small_integers([n, d], seed);
+        for (at, value) in special {
+            set.z[at.index(n * d)] = value;
+        }
+        let k = 1 + k.index(n - 1);
+        check_others(&set, k, 0.0);
+        check_nearest(&Rows::small_integers([queries, d], !seed), &set, k, 0.0);
+        let ignored = ignored.unwrap_or(i64::MAX);
+        check_hardest(&set, Similar::LabelsIgnoring { labels: &labels, ignored }, k, 0.0);
+    }
 }
 
 fn independent_of_threads<T: Element>() {

@@ -5,6 +5,8 @@ use drlim::batch::{AllPairsScratch, all_pairs};
 use drlim::loss::{Objective, Reduction};
 use drlim::{Cx, Graph, MatMut, Similar};
 
+use proptest::prelude::*;
+
 use super::batch::{Batch, labels};
 use super::common::element::{bits, same};
 use super::common::{Element, Guarded, tiers};
@@ -129,5 +131,47 @@ fn large_values_add_up_beyond_their_type() {
     for isa in tiers() {
         let (outcome, _) = batch.run(&serial(isa), Reduction::Sum, Similar::Labels(&vec![1; n]));
         assert!((outcome.value / expected - 1.0).abs() < 1e-5, "{} on {isa}", outcome.value);
+    }
+}
+
+/// What may be said of samples: labels of which one may be ignored, or edges.
+fn any_similar_set() -> impl Strategy<Value = (Vec<i64>, Option<i64>, Vec<(u32, u32)>)> {
+    (1_usize..150, 1_i64..6).prop_flat_map(|(n, classes)| {
+        let edge =
+            (0..n as u32, 1..n.max(2) as u32).prop_map(move |(i, by)| (i, (i + by) % n as u32));
+        let edges = prop::collection::vec(edge, 0..if n > 1 { 3 * n } else { 1 });
+        let labels = prop::collection::vec(0..classes, n);
+        (labels, prop::option::of(0..classes), edges)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn agrees_for_any_batch(
+        (labels, ignored, edges) in any_similar_set(),
+        d in 1_usize..40,
+        twins in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..9),
+        reduction in prop::sample::select(&REDUCTIONS[..]),
+        seed: u64,
+    ) {
+        let n = labels.len();
+        let mut batch = Batch::<f32>::random([n, d], seed);
+        for (from, to) in twins {
+            let (from, to) = (from.index(n) * d, to.index(n) * d);
+            batch.z.copy_within(from..from + d, to);
+        }
+        let of_labels = match ignored {
+            Some(ignored) => Similar::LabelsIgnoring { labels: &labels, ignored },
+            None => Similar::Labels(&labels),
+        };
+        batch.check(reduction, of_labels, 60.0);
+        let graph = Graph::from_pairs(n, &edges).unwrap();
+        batch.check(reduction, Similar::Graph(&graph), 60.0);
     }
 }
