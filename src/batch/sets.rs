@@ -222,6 +222,7 @@ impl<T: Real> ClassSet<T> {
     ) -> Sums {
         /// Rows of a class, on average.
         const LEAST_ROWS: usize = 16;
+        type Both<'a, A, B> = (Chunks<'a, A>, Chunks<'a, B>);
         let d = rows.z.cols();
         self.clear();
         if count * LEAST_ROWS > classes.len() || d == 0 {
@@ -236,36 +237,35 @@ impl<T: Real> ClassSet<T> {
         let means = (Chunks(centers, at_once * d), Chunks(beyond_first, at_once * d));
         let known = (Chunks(radii, at_once), Chunks(pulled, at_once));
         let blocks = count.div_ceil(at_once);
-        let measure =
-            |block: usize, (means, known): ((Chunks<T>, Chunks<T>), (Chunks<T>, Chunks<bool>))| {
-                let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
-                let mut sums = Sums::default();
-                let means = means.0.0.chunks_exact_mut(d).zip(means.1.0.chunks_exact_mut(d));
-                let known = known.0.0.iter_mut().zip(known.1.0);
-                for (class, ((center, beyond_first), (radius, pulled))) in
-                    (block * at_once..).zip(means.zip(known))
-                {
-                    let places = places_of(classes, class);
-                    if places.is_empty() {
-                        continue;
-                    }
-                    let kernel = MeasureClass {
-                        rows,
-                        places,
-                        center,
-                        beyond_first,
-                        part: &mut part,
-                        pull,
-                        radii: &mut scratch,
-                    };
-                    let Class { radius: found, pulled: kind } = T::dispatch(cx.isa, kernel);
-                    *radius = found;
-                    *pulled = kind.is_some();
-                    let similar = kind.unwrap_or_default();
-                    sums = sums + Sums { similar, dissimilar: Kind::default() };
+        let measure = |block: usize, (means, known): (Both<T, T>, Both<T, bool>)| {
+            let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
+            let mut sums = Sums::default();
+            let means = means.0.0.chunks_exact_mut(d).zip(means.1.0.chunks_exact_mut(d));
+            let known = known.0.0.iter_mut().zip(known.1.0);
+            for (class, ((center, beyond_first), (radius, pulled))) in
+                (block * at_once..).zip(means.zip(known))
+            {
+                let places = places_of(classes, class);
+                if places.is_empty() {
+                    continue;
                 }
-                sums
-            };
+                let kernel = MeasureClass {
+                    rows,
+                    places,
+                    center,
+                    beyond_first,
+                    part: &mut part,
+                    pull,
+                    radii: &mut scratch,
+                };
+                let Class { radius: found, pulled: kind } = T::dispatch(cx.isa, kernel);
+                *radius = found;
+                *pulled = kind.is_some();
+                let similar = kind.unwrap_or_default();
+                sums = sums + Sums { similar, dissimilar: Kind::default() };
+            }
+            sums
+        };
         sum_blocks(cx.par, blocks, (means, known), measure, Sums::add)
     }
 

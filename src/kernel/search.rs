@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::all_pairs::MOST_ROWS;
@@ -184,7 +185,7 @@ impl<T: Real> SearchBlock<'_, T> {
             let (own, other) = (row - self.i.start, col - self.j.start);
             let enters = |lists: &Option<Lists<T>>, list: usize| {
                 let worst = lists.as_ref().map(|lists| lists.worst(list));
-                worst.is_some_and(|worst| !(worst < lowest))
+                worst.is_some_and(|worst| worst.partial_cmp(&lowest) != Some(Ordering::Less))
             };
             let of_j = usize::from(!self.among);
             if !enters(&self.lists[0], own) && !enters(&self.lists[of_j], other) {
