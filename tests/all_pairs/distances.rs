@@ -42,7 +42,7 @@ fn batches<T: Element>(d: usize) -> Vec<(String, Batch<T>)> {
             ((i / 8 * 31 + k * 17) % 13) as f64 - 6.0 + spread * x
         });
     }
-    for scale in [1e-18, 1e-12, 1e-6, 1e6, 1e12, 1e18] {
+    for scale in [1e-18, 1e-12, 1e-6, 1e6, 1e12, 1e18, 1e38] {
         add(format!("of size {scale}"), &mut |_, _, x| scale * x);
         // Every distance near the share of the norms from which on products are exact enough.
         add(format!("on a thin shell of size {scale}"), &mut |i, _, x| {
