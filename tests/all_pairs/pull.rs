@@ -6,6 +6,7 @@ use drlim::loss::{BlockLoss, Outcome, Reduction};
 
 use super::batch::{Batch, labels};
 use super::common::element::same;
+use super::common::formulas::PairFormula;
 use super::common::{Element, Random, tiers};
 use super::quiet::Quiet;
 use super::{REDUCTIONS, serial};
@@ -81,6 +82,44 @@ where
 fn a_class_pulled_as_one_gives_what_its_pairs_give() {
     pulls_as_pairs_do::<f32>();
     pulls_as_pairs_do::<f64>();
+}
+
+/// A loss whose similar pairs have the slope 4/Q = 8.
+fn pulls_by_what_the_loss_says<T: Element>()
+where
+    Quiet<T>: BlockLoss<T>,
+{
+    let formula = PairFormula::Exponential { q: 0.5 };
+    let [telling, quiet] =
+        [true, false].map(|tells| Quiet::of(formula.loss::<T>()).telling_pull(tells));
+    let (n, d) = (165, 20);
+    let classes = labels(n, 5);
+    let similar = Similar::Labels(&classes);
+    let batch = clusters::<T>([n, d], &classes, 0.0, 0.1);
+    let sizes = batch.expected(Reduction::Sum, similar).grad;
+    let largest = 8.0 * sizes.iter().fold(0.0_f64, |max, (_, size)| max.max(*size));
+    for isa in tiers() {
+        for (reduction, factor) in
+            [(Reduction::Sum, 1.0), (Reduction::Factors { similar: -3.0, dissimilar: 1.0 }, 3.0)]
+        {
+            let run = |loss| batch.run_with(loss, &serial(isa), reduction, similar);
+            let ((pulled, grad), (whole, expected)) = (run(&telling), run(&quiet));
+            let case = format!("{reduction:?}, {} on {isa}", T::NAME);
+            assert_alike::<T>(&pulled, &whole, d, &case);
+            for (got, expected) in grad.iter().zip(&expected) {
+                let error = (got.to_f64() - expected.to_f64()).abs();
+                let allowed = 100.0 * T::EPSILON.to_f64() * factor * largest;
+                assert!(error <= allowed, "{case}: {got}, not {expected}");
+            }
+        }
+    }
+    assert!(telling.seen() < quiet.seen());
+}
+
+#[test]
+fn a_class_is_pulled_by_what_the_loss_says() {
+    pulls_by_what_the_loss_says::<f32>();
+    pulls_by_what_the_loss_says::<f64>();
 }
 
 /// Each element of the gradient is right relative to the terms of its own class, wherever that lies:

@@ -9,7 +9,7 @@ use drlim::loss::BlockLoss;
 use super::MARGIN;
 use super::common::Element;
 
-/// The contrastive loss, which tells its reach and its pull where it may.
+/// A loss that tells its reach and its pull where it may.
 pub struct Quiet<T> {
     loss: Box<dyn BlockLoss<T>>,
     tells_reach: bool,
@@ -18,8 +18,12 @@ pub struct Quiet<T> {
 }
 
 impl<T: Element> Quiet<T> {
+    /// The contrastive loss.
     pub fn new() -> Self {
-        let loss = T::contrastive(MARGIN);
+        Quiet::of(T::contrastive(MARGIN))
+    }
+
+    pub fn of(loss: Box<dyn BlockLoss<T>>) -> Self {
         Quiet { loss, tells_reach: false, tells_pull: false, seen: AtomicU64::new(0) }
     }
 
