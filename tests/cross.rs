@@ -326,6 +326,47 @@ fn agrees_where_classes_are_out_of_each_others_reach() {
     }
 }
 
+/// The gradient of close pairs is as good as that of differences, however far they are from the
+/// origin and from other rows: eight rows of each side in a cluster, all of one class.
+fn close_pairs_keep_their_precision<T: Element>() {
+    let ([n, m], d) = ([64, 160], 33);
+    let [of_n, of_m] = [n, m].map(|rows| (0..rows as i64).map(|i| i / 8).collect::<Vec<_>>());
+    let similar = CrossSimilar::Labels { queries: &of_n, keys: &of_m, ignored: None };
+    let kind = by_labels([&of_n, &of_m], None, None);
+    for spread in [1e-1, 1e-3, 1e-4, 1e-6] {
+        for origin in [0.0, 1.0, 1000.0, 1e6] {
+            let mut random = Random::new(11);
+            let center: Vec<f64> = (0..m / 8 * d).map(|_| random.between(-3.0, 3.0)).collect();
+            let z = [n, m].map(|rows| {
+                let near = |at: usize| center[at / d / 8 * d + at % d];
+                let within = |at| origin + near(at) + random.between::<f64>(-spread, spread);
+                (0..rows * d).map(within).map(T::from_f64).collect::<Vec<T>>()
+            });
+            let sides = Sides { z, rows: [n, m], d };
+            let expected = sides.expected(Reduction::Sum, &kind);
+            // Products of rows as far from the mean as a thousand times a distance lose three
+            // digits, closer pairs none.
+            let allowed = 4000.0 * T::EPSILON.to_f64() * expected.largest;
+            for isa in tiers() {
+                let called = sides.run(&serial(isa), Reduction::Sum, (similar, None));
+                for (got, expected) in called.grads.concat().iter().zip(expected.grads.concat()) {
+                    let error = (got.to_f64() - expected).abs();
+                    let case = format!("{spread} at {origin}, {} on {isa}", T::NAME);
+                    assert!(error <= allowed, "{case}: {got}, not {expected}");
+                }
+                let error = (called.outcome.value - expected.value).abs();
+                assert!(error <= 2e-4 * expected.value, "value {}", called.outcome.value);
+            }
+        }
+    }
+}
+
+#[test]
+fn close_pairs_of_far_clusters_keep_the_precision_of_their_gradient() {
+    close_pairs_keep_their_precision::<f32>();
+    close_pairs_keep_their_precision::<f64>();
+}
+
 /// All pairs of a batch are those of its parts and those between them.
 fn adds_up_to_all_pairs<T: Element>() {
     let (n, m, d) = (70, 130, 21);
