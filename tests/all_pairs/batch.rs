@@ -73,12 +73,13 @@ impl<T: Element> Batch<T> {
                 pairs.push((i, j, similar, pair));
             }
         }
-        let factors = reduction.factors(&sums);
+        let (factors, epsilon) = (reduction.factors(&sums), T::EPSILON.to_f64());
         let mut grad = vec![(0.0, 0.0); n * d];
         for (i, j, similar, pair) in pairs {
             let slope = pair.slope * factors[usize::from(!similar)];
             // How far the slope may be off, as many times the rounding.
-            let shaky = twin.tolerance(&pair, d, similar, 1.0).slope * factors[0].max(factors[1]);
+            let shaky = twin.tolerance(&pair, d, similar, epsilon).slope / epsilon;
+            let shaky = shaky * factors[0].abs().max(factors[1].abs());
             for k in 0..d {
                 let difference = rows[i][k] - rows[j][k];
                 let (term, size) = (slope * difference, (slope.abs() + shaky) * difference.abs());
