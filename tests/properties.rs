@@ -565,3 +565,57 @@ fn a_loss_that_pushes_beyond_its_reach_is_caught() {
         PairCheck::new(&*loss).reach().unwrap();
     }
 }
+
+/// The contrastive loss with margin 1, with a claim about its pull.
+struct ClaimsToPull {
+    by: f64,
+    value: f64,
+}
+
+impl PairLoss<f64> for ClaimsToPull {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+        let (value, slope) = Fault::None.eval(s, d2, similar);
+        (value * s.splat(self.value), slope)
+    }
+
+    fn pull(&self) -> Option<f64> {
+        Some(self.by)
+    }
+}
+
+/// Similar pairs cost nothing up to a distance of 2.
+struct PullsFromAfar;
+
+impl PairLoss<f64> for PullsFromAfar {
+    #[inline(always)]
+    fn eval<S: Simd<f64>>(&self, s: S, d2: S::F, _: S::M) -> (S::F, S::F) {
+        let far = s.step(d2 - s.splat(4.0));
+        (s.splat(0.5) * far * d2, far)
+    }
+
+    fn pull(&self) -> Option<f64> {
+        Some(1.0)
+    }
+}
+
+#[test]
+fn a_loss_that_does_not_pull_as_it_says_is_caught() {
+    let pull = |by: f64, value: f64| PairCheck::new(&ClaimsToPull { by, value }).pull();
+    pull(1.0, 1.0).unwrap();
+    let error = pull(2.0, 1.0).unwrap_err();
+    assert!(error.to_string().contains("a pull of 2, but value 0 and slope 1"), "{error}");
+    for (by, value) in [(1.0, 0.5), (1.0, 1.0 + 1e-9), (1.0 + 1e-9, 1.0), (f64::NAN, 1.0)] {
+        assert!(pull(by, value).is_err(), "slope 1 and value {value}, said to be {by}");
+    }
+    assert!(PairCheck::new(&PullsFromAfar).pull().is_err(), "no pull where rows are close");
+    for formula in PairFormula::all(0.7, 1.3) {
+        let (loss, exact) = (formula.loss::<f32>(), formula.rounded::<f32>().loss::<f64>());
+        PairCheck::with_exact(&*loss, &*exact).pull().unwrap();
+        PairCheck::new(&*exact).pull().unwrap();
+    }
+    // As a part of all that is checked.
+    let all: PairProperty = |check, batch| check.all(batch);
+    assert!(catches_pairs(&ClaimsToPull { by: 2.0, value: 1.0 }, all));
+    assert!(!catches_pairs(&ClaimsToPull { by: 1.0, value: 1.0 }, all));
+}

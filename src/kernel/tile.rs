@@ -72,6 +72,8 @@ impl<T: Real> Trust<T> {
         }
     }
 
+    /// What a squared distance must be above, rounded as it is in lanes: a pair is trusted everywhere
+    /// or nowhere.
     fn limit(&self, norms: T) -> T {
         self.share * norms + self.least
     }
@@ -169,7 +171,8 @@ pub(super) fn by_products<T: Real, S: Simd<T>, const ROWS: usize, const COUNTED:
                         let both = own + norms[v];
                         sums[r][v] = s.fma(two, sums[r][v], both);
                         if COUNTED {
-                            let far = s.lt(s.fma(share, both, least), sums[r][v]);
+                            // Rounded as by `limit`.
+                            let far = s.lt(share * both + least, sums[r][v]);
                             close += s.count(!far & valid[v]);
                         }
                     }

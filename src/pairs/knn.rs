@@ -68,7 +68,7 @@ impl<T: Real> Neighbours<T> {
 /// Exact: products of rows only tell which rows cannot be among them, with room for their rounding;
 /// what is left is measured by differences, so that close rows keep their relative precision and equal
 /// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
-/// comes after all others. Takes three times the memory of both sets, or none where queries are few.
+/// comes after all others. Takes the memory of both sets once more, or none where queries are few.
 ///
 /// Refused where the columns differ, `k` is 0 or above M, or M does not fit in a `u32`.
 ///

@@ -99,6 +99,29 @@ impl<T: Real> PairCheck<'_, T> {
         }
         Ok(())
     }
+
+    /// Similar pairs have the slope s and the value s d²/2 of the [`pull`](crate::loss::PairLoss::pull)
+    /// that the loss says it has, as calls on whole batches rely on. Holds where the loss has none.
+    pub fn pull(&self) -> TestCaseResult {
+        /// Roundings on the way from d² to a value.
+        const ROUNDINGS: f64 = 8.0;
+        let Some(pull) = self.loss.pull_block() else { return Ok(()) };
+        let unit = self.loss.reach_block().unwrap_or(T::ONE);
+        for multiple in [0.0, 1e-3, 0.1, 0.5, 1.0, 1.5, 10.0, 1000.0] {
+            let d = unit * T::from_f64(multiple);
+            let (mut slope, mut value) = ([d * d], [T::from_f64(f64::NAN)]);
+            self.loss.eval_block(self.cx.isa, &mut slope, &[true], &mut value);
+            let [slope, value, s, d] = [slope[0], value[0], pull, d].map(T::to_f64);
+            let is_near = |got: f64, expected: f64| {
+                (got - expected).abs() <= ROUNDINGS * T::EPSILON.to_f64() * expected.abs()
+            };
+            if !is_near(slope, s) || !is_near(value, s * d * d / 2.0) {
+                let what = format!("a pull of {s}, but value {value} and slope {slope} at {d}");
+                return Err(TestCaseError::fail(what));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<T: Real> Properties<T, 2> for PairCheck<'_, T> {}
@@ -126,7 +149,8 @@ impl<T: Real> Evaluate<T, 2> for PairCheck<'_, T> {
     fn own(&self, batch: &PairBatch<T>) -> TestCaseResult {
         self.swap(batch)?;
         self.list(batch)?;
-        self.reach()
+        self.reach()?;
+        self.pull()
     }
 }
 

@@ -34,7 +34,8 @@ pub trait Properties<T: Real, const N: usize>: Evaluate<T, N> {
     /// [`permutation`](Properties::permutation), [`translation`](Properties::translation),
     /// [`rotation`](Properties::rotation), [`additivity`](Properties::additivity),
     /// [`descent`](Properties::descent), and of pairs [`swap`](super::PairCheck::swap),
-    /// [`list`](super::PairCheck::list) and [`reach`](super::PairCheck::reach).
+    /// [`list`](super::PairCheck::list), [`reach`](super::PairCheck::reach) and
+    /// [`pull`](super::PairCheck::pull).
     fn all(&self, batch: &Batch<T, N>) -> TestCaseResult {
         self.gradient(batch)?;
         self.permutation(batch)?;

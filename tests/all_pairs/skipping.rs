@@ -1,0 +1,104 @@
+//! What is out of a loss's reach is not measured, and nobody can tell.
+
+use drlim::MatMut;
+use drlim::Similar;
+use drlim::batch::{AllPairsScratch, all_pairs};
+use drlim::loss::{BlockLoss, Objective, Reduction};
+
+use super::batch::{Batch, labels};
+use super::common::element::same;
+use super::common::{Element, Random, tiers};
+use super::quiet::Quiet;
+use super::serial;
+
+/// Classes on a line, each within 1e-3.
+fn on_a_line<T: Element>(labels: &[i64], d: usize, apart: f64) -> Batch<T> {
+    let mut random = Random::new(9);
+    Batch::new([labels.len(), d], |at| {
+        let center = if at % d == 0 { labels[at / d] as f64 * apart } else { 0.0 };
+        center + random.between::<f64>(-1e-3, 1e-3)
+    })
+}
+
+fn skipping_changes_nothing<T: Element>()
+where
+    Quiet<T>: BlockLoss<T>,
+{
+    let labels = labels(400, 16);
+    let similar = Similar::Labels(&labels);
+    let [telling, quiet] = [true, false].map(|tells| Quiet::<T>::new().telling_reach(tells));
+    for d in [2, 3, 20] {
+        // Neighbouring classes lie just within reach, just out of it, or far away.
+        for apart in [0.5, 0.999, 1.0, 1.001, 1.5, 10.0] {
+            for poison in [T::ZERO, T::NAN, T::INFINITY] {
+                let mut batch = on_a_line::<T>(&labels, d, apart);
+                batch.z[50 * d] += poison;
+                for isa in tiers() {
+                    let run =
+                        |loss| batch.run_with(loss, &serial(isa), Reduction::Balanced, similar);
+                    let (skipped, grad) = run(&telling);
+                    let (whole, expected) = run(&quiet);
+                    let case = format!("{apart} apart, {poison}, D = {d} on {isa}");
+                    assert!(same(skipped.value, whole.value), "{case}");
+                    assert_eq!(skipped.pairs, whole.pairs, "{case}");
+                    assert_eq!(skipped.active, whole.active, "{case}");
+                    assert!(grad.iter().zip(&expected).all(|(&g, &e)| same(g, e)), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn skipping_what_is_out_of_reach_changes_no_bit() {
+    skipping_changes_nothing::<f32>();
+    skipping_changes_nothing::<f64>();
+}
+
+fn skips_by_distance<T: Element>(d: usize)
+where
+    Quiet<T>: BlockLoss<T>,
+{
+    let n = 400;
+    let all = (n * (n - 1) / 2) as u64;
+    let labels = labels(n, 16);
+    let similar = Similar::Labels(&labels);
+    for (isa, gradient) in tiers().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+        let case = format!("{d} columns in {} on {isa}, gradient {gradient}", T::NAME);
+        let seen = |apart: f64, tells: bool| {
+            let batch = on_a_line::<T>(&labels, d, apart);
+            let loss = Quiet::<T>::new().telling_reach(tells);
+            let objective = Objective::sum(&loss);
+            let mut grad = vec![T::NAN; n * d];
+            let to = gradient.then(|| MatMut::new(&mut grad, n, d).unwrap());
+            let mut scratch = AllPairsScratch::new();
+            let outcome = all_pairs(&serial(isa), &objective, batch.z(), similar, to, &mut scratch);
+            assert_eq!(outcome.unwrap().pairs, all, "{case}");
+            loss.seen()
+        };
+        // What fills tiles up is seen as well.
+        let whole = seen(0.01, false);
+        assert!(whole >= all, "{case}: only {whole} of {all} pairs are seen");
+        assert_eq!(seen(0.01, true), whole, "{case}: near classes");
+        assert_eq!(seen(10.0, false), whole, "{case}: no reach is known");
+        let far = seen(10.0, true);
+        assert!(
+            far < all / 2,
+            "{case}: {far} of {all} pairs are seen, though most are out of reach"
+        );
+    }
+}
+
+#[test]
+fn pairs_out_of_reach_are_not_even_measured() {
+    skips_by_distance::<f32>(20);
+    skips_by_distance::<f64>(20);
+}
+
+#[test]
+fn planar_pairs_out_of_reach_are_not_even_measured() {
+    for d in 1..=3 {
+        skips_by_distance::<f32>(d);
+        skips_by_distance::<f64>(d);
+    }
+}
