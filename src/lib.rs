@@ -27,9 +27,11 @@
 //! |---|---|
 //! | compute losses and gradients of pairs by rows | [`batch::rows`](batch::rows()) |
 //! | the same for a list of pairs, triplets, every pair of a batch | [`batch::indexed`](batch::indexed()), [`batch::triplet_rows`], [`batch::all_pairs`](batch::all_pairs()) |
+//! | the same for two batches, for the triplets of one | [`batch::cross`](batch::cross()), [`batch::triplets`](batch::triplets()) |
+//! | find nearest neighbours, or the hardest pairs | [`pairs::nearest`], [`pairs::hardest`] |
 //! | find a formula by name, or a reduction | [`loss`], [`loss::Reduction`] |
 //! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`] |
-//! | measure distances alone | [`batch::row_distances`] |
+//! | measure distances alone | [`batch::row_distances`], [`batch::distance_matrix`] |
 //! | build a network, or a layer of your own | [`nn`] |
 //! | train | [`siamese`], [`pairs`], [`optim`] |
 //! | check a gradient | [`gradcheck`] |
@@ -50,7 +52,8 @@
 //! # Features
 //!
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
-//! `proptest`: properties of losses, for tests.
+//! `precompiled`: calls on whole batches are compiled with this crate, so that they are fast in a debug
+//! build of yours. `proptest`: properties of losses, for tests.
 
 mod aligned;
 pub mod batch;

@@ -120,6 +120,24 @@ macro_rules! compiled {
 }
 pub(crate) use compiled;
 
+/// As [`compiled`], and `$call` that calls it; but only with the feature `precompiled`, since all of these
+/// functions take longer to build than the rest of the crate. Without it they are compiled where they
+/// are called.
+macro_rules! precompiled {
+    ($call:ident, $name:ident: $function:ident($argument:ident) -> $output:ty) => {
+        #[cfg(feature = "precompiled")]
+        $crate::real::compiled!($name: $function($argument) -> $output);
+
+        fn $call<T: $crate::Real>(argument: $argument<'_, T>) -> $output {
+            #[cfg(feature = "precompiled")]
+            return T::compiled::<$name>(argument);
+            #[cfg(not(feature = "precompiled"))]
+            return $function(argument);
+        }
+    };
+}
+pub(crate) use precompiled;
+
 /// 1/k! for k = 2 up to 13.
 const INVERSE_FACTORIALS: [f64; 12] = {
     let mut terms = [0.5; 12];

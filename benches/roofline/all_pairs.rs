@@ -38,15 +38,22 @@ const GRAPH: [((usize, usize), Option<f64>); 1] = [((6000, 2), Some(0.12))];
 
 pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
     let mut rng = Rng::new(1);
-    let margin = |d: usize| (d as f32).sqrt();
+    let margin = |d: usize| (d as f64).sqrt();
     if runner.wants("all_pairs_labels") {
         for (n, d) in runner.shapes(&LABELS.map(|(shape, _)| shape)) {
-            let batch = Dense::new(&mut rng, n, d);
+            let batch = Dense::<f32>::new(&mut rng, n, d);
             let case =
                 Case { kernel: "all_pairs_labels", shape: [n, d], z: &batch.z, margin: margin(d) };
             let goal =
                 LABELS.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);
             case.measure(runner, peaks, report, Similar::Labels(&batch.labels), Goal::of(goal));
+            // As many lanes as half of those of f32: half of its rate, and twice its time.
+            if runner.shape.is_some() || (n, d) == CLUSTERS[0] {
+                let batch = Dense::<f64>::new(&mut rng, n, d);
+                let (kernel, z) = ("all_pairs_labels", &*batch.z);
+                let case = Case { kernel, shape: [n, d], z, margin: margin(d) };
+                case.measure(runner, peaks, report, Similar::Labels(&batch.labels), Goal::of(None));
+            }
         }
     }
     for (kernel, part) in [("all_pairs_clustered", CLUSTERED), ("all_pairs_sparse", SPARSE)] {
@@ -54,7 +61,7 @@ pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
             continue;
         }
         for (n, d) in runner.shapes(&CLUSTERS) {
-            let dense = Dense::new(&mut rng, n, d);
+            let dense = Dense::<f32>::new(&mut rng, n, d);
             let centers = random::<f32>(&mut rng, CLASSES * d);
             let mut labels: Vec<i64> = (0..n as i64).map(|i| i % CLASSES as i64).collect();
             rng.shuffle(&mut labels);
@@ -84,53 +91,53 @@ pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
 }
 
 /// A batch of eight classes whose rows lie anywhere, every pair of it active.
-struct Dense {
-    z: Vec<f32>,
+struct Dense<T> {
+    z: Vec<T>,
     labels: Vec<i64>,
 }
 
-impl Dense {
+impl<T: Real> Dense<T> {
     fn new(rng: &mut Rng, n: usize, d: usize) -> Self {
         let labels = (0..n as i64).map(|i| i % 8).collect();
-        Dense { z: random::<f32>(rng, n * d), labels }
+        Dense { z: random::<T>(rng, n * d), labels }
     }
 }
 
 /// What a measurement is held against.
-enum Goal<'a> {
+enum Goal<'a, T> {
     /// A share of the peak, if any.
     Share(Option<f64>),
     /// At most so much of the time that a dense batch of the same shape takes in the same run.
-    PartOf(Option<(&'a Dense, f64)>),
+    PartOf(Option<(&'a Dense<T>, f64)>),
 }
 
-impl Goal<'_> {
+impl<T> Goal<'_, T> {
     fn of(share: Option<f64>) -> Self {
         Goal::Share(share)
     }
 }
 
-struct Case<'a> {
+struct Case<'a, T> {
     kernel: &'static str,
     shape: [usize; 2],
-    z: &'a [f32],
-    margin: f32,
+    z: &'a [T],
+    margin: f64,
 }
 
-impl Case<'_> {
+impl<T: Real> Case<'_, T> {
     fn measure(
         &self,
         runner: &Runner,
         peaks: &Peaks,
         report: &mut Report,
         similar: Similar,
-        goal: Goal,
+        goal: Goal<T>,
     ) {
         let [n, d] = self.shape;
-        let loss = Contrastive::new(self.margin).expect("a margin");
+        let loss = Contrastive::new(T::from_f64(self.margin)).expect("a margin");
         let objective = Objective::sum(&loss);
         let mut scratch = AllPairsScratch::new();
-        let mut grad = vec![0.0; n * d];
+        let mut grad = vec![T::ZERO; n * d];
         let pairs = (n * (n - 1) / 2) as f64;
         let flops = match self.kernel {
             "all_pairs_graph" => pairs * (3 * d + 10) as f64,
@@ -150,11 +157,12 @@ impl Case<'_> {
             };
             run();
             let mut dense_scratch = AllPairsScratch::new();
-            let mut dense_grad = vec![0.0; n * d];
+            let mut dense_grad = vec![T::ZERO; n * d];
             let [dense, times] = runner.time_in_turn(
                 || {
                     if let Goal::PartOf(Some((dense, _))) = &goal {
-                        let loss = Contrastive::new((d as f32).sqrt()).expect("a margin");
+                        let margin = T::from_f64((d as f64).sqrt());
+                        let loss = Contrastive::new(margin).expect("a margin");
                         let to = Some(view_mut(&mut dense_grad, n, d));
                         let (z, similar) = (view(&dense.z, n, d), Similar::Labels(&dense.labels));
                         let scratch = &mut dense_scratch;
@@ -167,7 +175,7 @@ impl Case<'_> {
                 },
             );
             self.check(similar, &grad);
-            let peak = peaks.of("f32", cx, threads);
+            let peak = peaks.of(T::NAME, cx, threads);
             let share = |seconds: f64| flops / seconds / peak;
             let goal = match &goal {
                 Goal::Share(goal) => *goal,
@@ -177,7 +185,7 @@ impl Case<'_> {
             lines.push(Line {
                 kernel: self.kernel,
                 shape: format!("{n}x{d}"),
-                element: "f32",
+                element: T::NAME,
                 tier: cx.isa.to_string(),
                 threads,
                 best_ms: times.best * 1e3,
@@ -185,23 +193,23 @@ impl Case<'_> {
                 rate: flops / times.best / 1e9,
                 unit: "GFLOP/s",
                 share: share(times.best),
-                goal: goal.filter(|_| runner.counts::<f32>(cx, threads)),
+                goal: goal.filter(|_| runner.counts::<T>(cx, threads)),
             });
         });
         report.lines.append(&mut lines);
     }
 
     /// The gradients of a few rows, from all their pairs in scalar f64.
-    fn check(&self, similar: Similar, grad: &[f32]) {
+    fn check(&self, similar: Similar, grad: &[T]) {
         let [n, d] = self.shape;
         let row = |i: usize| &self.z[i * d..][..d];
         for i in (0..n).step_by(n.div_ceil(8)) {
             let mut expected = vec![0.0; d];
             let mut size = 0.0;
             for j in (0..n).filter(|&j| j != i) {
-                let difference = |k: usize| f64::from(row(i)[k]) - f64::from(row(j)[k]);
+                let difference = |k: usize| row(i)[k].to_f64() - row(j)[k].to_f64();
                 let distance = (0..d).map(|k| difference(k).powi(2)).sum::<f64>().sqrt();
-                let gap = (f64::from(self.margin) - distance).max(0.0);
+                let gap = (self.margin - distance).max(0.0);
                 let slope = if similar.of(i, j) == Some(true) { 1.0 } else { -gap / distance };
                 for (k, expected) in expected.iter_mut().enumerate() {
                     *expected += slope * difference(k);
@@ -209,10 +217,10 @@ impl Case<'_> {
                 size += slope.abs() * distance;
             }
             for (k, expected) in expected.iter().enumerate() {
-                let error = (f64::from(grad[i * d + k]) - expected).abs();
+                let error = (grad[i * d + k].to_f64() - expected).abs();
                 // Products of rows that are a hundred times as far from the mean as from each other
                 // lose two digits (of a pair that is a thousand times as close, none).
-                let allowed = 160.0 * f32::EPSILON.to_f64() * size;
+                let allowed = 160.0 * T::EPSILON.to_f64() * size;
                 assert!(error <= allowed, "{}: gradient of row {i}: {error:e}", self.kernel);
             }
         }

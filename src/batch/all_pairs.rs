@@ -17,12 +17,11 @@ use crate::kernel::kinds::{Classes, Kinds};
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, precompiled};
 
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
 /// again. That is 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes
-/// a row, and a block of 128 x 144 slopes (72 KiB in `f32`) for each task of a round: one for every 256 rows, or
-/// 1024 of large batches (four for small ones).
+/// a row, and a block of 128 x 144 slopes for each thread.
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
     set: Set<T>,
@@ -100,15 +99,28 @@ pub fn all_pairs<T: Real>(
     }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
-    let mut call = Call { cx, objective, z, similar, pull: None, pulled: Sums::default() };
+    let call = Call { cx, objective, z, similar, pull: None, pulled: Sums::default() };
+    Ok(run(Checked { call, grad, scratch }))
+}
+
+/// A call with what it writes to.
+struct Checked<'a, T> {
+    call: Call<'a, 'a, T>,
+    grad: Option<MatMut<'a, T>>,
+    scratch: &'a mut AllPairsScratch<T>,
+}
+
+precompiled!(run, AllPairs: run_checked(Checked) -> Outcome);
+
+fn run_checked<T: Real>(Checked { mut call, grad, scratch }: Checked<T>) -> Outcome {
     call.prepare(grad.is_some(), scratch);
-    let reduction = objective.reduction;
+    let (objective, reduction) = (call.objective, call.objective.reduction);
     let Some(grad) = grad else {
-        return Ok(Outcome::new(reduction, call.run([T::ONE; 2], false, scratch)));
+        return Outcome::new(reduction, call.run([T::ONE; 2], false, scratch));
     };
     let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
-        Reduction::Mean | Reduction::Balanced => count(similar, &scratch.set.classes),
+        Reduction::Mean | Reduction::Balanced => count(call.similar, &scratch.set.classes),
         Reduction::MeanNonZero | Reduction::BalancedNonZero => {
             call.run([T::ONE; 2], false, scratch)
         }
@@ -116,8 +128,9 @@ pub fn all_pairs<T: Real>(
     let factors = objective.factors(&counted);
     call.start(factors, scratch);
     let sums = call.run(factors, true, scratch);
-    scratch.gradient.finish(cx, &mut scratch.set, block_rows(z.rows()), T::ONE, grad);
-    Ok(Outcome::new(reduction, sums))
+    let AllPairsScratch { set, gradient, .. } = scratch;
+    gradient.finish(call.cx, set, block_rows(grad.rows()), T::ONE, grad);
+    Outcome::new(reduction, sums)
 }
 
 /// A call whose arguments have been checked.

@@ -13,7 +13,7 @@ use crate::kernel::classes::NO_CLASS;
 use crate::kernel::kinds::{Classes, Kinds, Own};
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
-use crate::real::Real;
+use crate::real::{Real, precompiled};
 
 /// Which pairs of a query and a key are similar; all others are dissimilar.
 #[derive(Clone, Copy, Debug)]
@@ -141,12 +141,26 @@ pub fn cross<T: Real>(
     let (n, m, d) = (queries.rows(), keys.rows(), queries.cols());
     let cx = &small(cx, n.saturating_mul(m), d);
     // Rows without elements have no gradient.
-    let wanted = [out.grad_queries.is_some() && d > 0, out.grad_keys.is_some() && d > 0];
+    let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));
+    let wanted = grads.each_ref().map(Option::is_some);
     let call = Call { cx, objective, z: [queries, keys], similar, own, wanted };
+    Ok(run(Checked { call, grads, scratch }))
+}
+
+/// A call with what it writes to.
+struct Checked<'a, T> {
+    call: Call<'a, 'a, T>,
+    grads: [Option<MatMut<'a, T>>; 2],
+    scratch: &'a mut CrossScratch<T>,
+}
+
+precompiled!(run, Cross: run_checked(Checked) -> Outcome);
+
+fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome {
     call.prepare(scratch);
-    let reduction = objective.reduction;
-    if wanted == [false; 2] {
-        return Ok(Outcome::new(reduction, call.run([T::ONE; 2], [false; 2], scratch)));
+    let (objective, reduction) = (call.objective, call.objective.reduction);
+    if call.wanted == [false; 2] {
+        return Outcome::new(reduction, call.run([T::ONE; 2], [false; 2], scratch));
     }
     let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
@@ -158,16 +172,14 @@ pub fn cross<T: Real>(
     for (gradient, z) in scratch.gradients.iter_mut().zip(call.z) {
         gradient.clear(z.shape());
     }
-    let sums = call.run(objective.factors(&counted), wanted, scratch);
+    let sums = call.run(objective.factors(&counted), call.wanted, scratch);
     let CrossScratch { sets, gradients, .. } = scratch;
-    for ((set, gradient), grad) in
-        sets.iter_mut().zip(gradients).zip([out.grad_queries, out.grad_keys])
-    {
-        if let Some(grad) = grad.filter(|_| d > 0) {
-            gradient.finish(cx, set, block_rows(grad.rows()), T::ONE, grad);
+    for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
+        if let Some(grad) = grad {
+            gradient.finish(call.cx, set, block_rows(grad.rows()), T::ONE, grad);
         }
     }
-    Ok(Outcome::new(reduction, sums))
+    Outcome::new(reduction, sums)
 }
 
 fn check<T: Real>(

@@ -9,7 +9,7 @@ use crate::graph::check_samples;
 use crate::kernel::matrix::MatrixBlock;
 use crate::mat::{Mat, MatMut};
 use crate::par::{RowBlocks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, precompiled};
 
 /// d_ij = |a_i - b_j| of every row of `a`, N x D, and of `b`, M x D, into `distances`, N x M, which is
 /// overwritten.
@@ -43,6 +43,22 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
         "rows of a x rows of b",
     )?;
     let cx = &small(cx, n.saturating_mul(m), d);
+    run(Checked { cx, a, b, distances });
+    Ok(())
+}
+
+/// A call whose arguments have been checked.
+struct Checked<'a, T> {
+    cx: &'a Cx,
+    a: Mat<'a, T>,
+    b: Mat<'a, T>,
+    distances: MatMut<'a, T>,
+}
+
+precompiled!(run, Matrix: run_checked(Checked) -> ());
+
+fn run_checked<T: Real>(Checked { cx, a, b, distances }: Checked<T>) {
+    let n = a.rows();
     let mut sets = [Set::default(), Set::default()];
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.keep_order(z.rows()));
     let mean = mean(cx, [(&sets[0], a), (&sets[1], b)]);
@@ -54,5 +70,4 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
         let rows = block * height..((block + 1) * height).min(n);
         T::dispatch(cx.isa, MatrixBlock { sides, rows, squared: false, distances: distances.0 });
     });
-    Ok(())
 }

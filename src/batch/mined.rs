@@ -22,7 +22,7 @@ use crate::kernel::tile::MOST_ROWS;
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, for_blocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, precompiled};
 
 /// Which triplets of a batch are looked at. A positive of an anchor is a similar row, a negative any
 /// other one but itself.
@@ -109,12 +109,26 @@ pub fn triplets<T: Real>(
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar };
-    let sums = match mining {
-        Mining::Hardest => call.hardest(grad, scratch)?,
-        Mining::All => call.strips(true, ALL_BYTES, grad, scratch),
-        Mining::SemiHard => call.strips(false, SOME_BYTES, grad, scratch),
-    };
+    let sums = run(Checked { call, mining, grad, scratch })?;
     Ok(Outcome::new(objective.reduction(), sums))
+}
+
+/// A call with what it writes to.
+struct Checked<'a, T> {
+    call: Call<'a, 'a, T>,
+    mining: Mining,
+    grad: Option<MatMut<'a, T>>,
+    scratch: &'a mut MinedScratch<T>,
+}
+
+precompiled!(run, Mined: run_checked(Checked) -> Result<Sums>);
+
+fn run_checked<T: Real>(Checked { call, mining, grad, scratch }: Checked<T>) -> Result<Sums> {
+    match mining {
+        Mining::Hardest => call.hardest(grad, scratch),
+        Mining::All => Ok(call.strips(true, ALL_BYTES, grad, scratch)),
+        Mining::SemiHard => Ok(call.strips(false, SOME_BYTES, grad, scratch)),
+    }
 }
 
 /// Bytes of a strip of distances and one of slopes that hold a whole batch.

@@ -15,7 +15,7 @@ use crate::kernel::nearest::Nearest;
 use crate::kernel::search::{SearchBlock, Wanted};
 use crate::mat::Mat;
 use crate::par::{Chunks, for_blocks, in_turn};
-use crate::real::Real;
+use crate::real::{Real, precompiled};
 
 /// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
 pub(crate) struct Found<T> {
@@ -46,10 +46,26 @@ pub(crate) fn against<T: Real>(
     references: Mat<T>,
     k: usize,
 ) -> Result<Found<T>> {
+    let mut found = Found::new(queries.rows(), k)?;
+    run_against(Against { cx, queries, references, k, found: &mut found });
+    Ok(found.finish())
+}
+
+/// A search whose arguments have been checked.
+struct Against<'a, T> {
+    cx: &'a Cx,
+    queries: Mat<'a, T>,
+    references: Mat<'a, T>,
+    k: usize,
+    found: &'a mut Found<T>,
+}
+
+precompiled!(run_against, SearchAgainst: search_against(Against) -> ());
+
+fn search_against<T: Real>(Against { cx, queries, references, k, found }: Against<T>) {
     /// Queries from which on it is worth it to copy the references for products.
     const MANY: usize = 48;
     let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
-    let mut found = Found::new(n, k)?;
     let cx = &small(cx, n.saturating_mul(m), d);
     let height = block_rows(n);
     let output = (Chunks(&mut found.indices, height * k), Chunks(&mut found.distances, height * k));
@@ -64,7 +80,7 @@ pub(crate) fn against<T: Real>(
             let lists = Lists { k, indices: indices.0, keys: keys.0 };
             T::dispatch(cx.isa, Nearest { queries, references, lists });
         });
-        return Ok(found.finish());
+        return;
     }
     let mut sets = [Set::default(), Set::default()];
     let both = [queries, references];
@@ -79,7 +95,6 @@ pub(crate) fn against<T: Real>(
         let (i, j) = (rows(block), 0..m);
         T::dispatch(cx.isa, SearchBlock { sides, i, j, among: false, lists, wanted });
     });
-    Ok(found.finish())
 }
 
 /// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
@@ -90,8 +105,35 @@ pub(crate) fn among<T: Real>(
     k: usize,
     kind: Option<(Similar, bool)>,
 ) -> Result<Found<T>> {
+    let mut found = Found::new(z.rows(), k)?;
+    let order = run_among(Among { cx, z, k, kind, found: &mut found });
+    if order.is_empty() {
+        return Ok(found.finish());
+    }
+    // Lists are by place.
+    let mut by_row = Found::new(z.rows(), k)?;
+    for (place, &row) in order.iter().enumerate() {
+        let (to, from) = (row as usize * k, place * k);
+        by_row.indices[to..to + k].copy_from_slice(&found.indices[from..from + k]);
+        by_row.distances[to..to + k].copy_from_slice(&found.distances[from..from + k]);
+    }
+    Ok(by_row.finish())
+}
+
+/// A search whose arguments have been checked.
+struct Among<'a, T> {
+    cx: &'a Cx,
+    z: Mat<'a, T>,
+    k: usize,
+    kind: Option<(Similar<'a>, bool)>,
+    found: &'a mut Found<T>,
+}
+
+precompiled!(run_among, SearchAmong: search_among(Among) -> Vec<u32>);
+
+/// Leaves lists by place; returns which row each place holds, where that is another one.
+fn search_among<T: Real>(Among { cx, z, k, kind, found }: Among<T>) -> Vec<u32> {
     let [n, d] = z.shape();
-    let mut found = Found::new(n, k)?;
     let cx = &small(cx, n.saturating_mul(n), d);
     let mut set = Set::default();
     match kind.and_then(|(similar, _)| labels_of(&similar)) {
@@ -126,16 +168,5 @@ pub(crate) fn among<T: Real>(
         let (i, j, among) = (rows(i), rows(j), i == j);
         T::dispatch(cx.isa, SearchBlock { sides, i, j, among, lists, wanted });
     });
-    drop(lists);
-    if set.classes.is_empty() {
-        return Ok(found.finish());
-    }
-    // Lists are by place.
-    let mut by_row = Found::new(n, k)?;
-    for (place, &row) in set.order.iter().enumerate() {
-        let (to, from) = (row as usize * k, place * k);
-        by_row.indices[to..to + k].copy_from_slice(&found.indices[from..from + k]);
-        by_row.distances[to..to + k].copy_from_slice(&found.distances[from..from + k]);
-    }
-    Ok(by_row.finish())
+    if set.classes.is_empty() { Vec::new() } else { set.order }
 }

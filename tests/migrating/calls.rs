@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use drlim::batch::{
-    AllPairsScratch, Distance, RowsOut, Triplets, TripletsOut, all_pairs, row_distances,
-    row_distances_backward, rows, triplet_rows,
+    AllPairsScratch, Distance, MinedScratch, Mining, RowsOut, Triplets, TripletsOut, all_pairs,
+    row_distances, row_distances_backward, rows, triplet_rows, triplets,
 };
 use drlim::loss::{Objective, Pairing, TripletObjective};
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
@@ -36,6 +36,21 @@ pub fn by_labels<T: Element>(cx: &Cx, objective: &Objective<T>, z: Mat<T>) -> Go
     let to = Some(MatMut::new(&mut grad, z.rows(), z.cols()).unwrap());
     let (similar, mut scratch) = (Similar::Labels(&LABELS), AllPairsScratch::new());
     let outcome = all_pairs(cx, objective, z, similar, to, &mut scratch).unwrap();
+    Got { value: objective.scale.to_f64() * outcome.value, grad }
+}
+
+/// The triplets of the first rows of the labelled batch.
+pub fn by_mining<T: Element>(
+    cx: &Cx,
+    objective: &TripletObjective<T>,
+    z: Mat<T>,
+    mining: Mining,
+) -> Got<T> {
+    let mut grad = vec![T::NAN; z.rows() * z.cols()];
+    let to = Some(MatMut::new(&mut grad, z.rows(), z.cols()).unwrap());
+    let similar = Similar::Labels(&LABELS[..z.rows()]);
+    let scratch = &mut MinedScratch::new();
+    let outcome = triplets(cx, objective, z, similar, mining, to, scratch).unwrap();
     Got { value: objective.scale.to_f64() * outcome.value, grad }
 }
 

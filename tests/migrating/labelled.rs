@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use drlim::batch::Mining;
 use drlim::loss::{BlockTripletLoss, TripletObjective};
 
-use crate::calls::by_triplets;
+use crate::calls::{by_mining, by_triplets};
 use crate::common::Element;
 use crate::common::element::wide;
 use crate::compare::{Kinks, compare};
@@ -32,7 +33,7 @@ pub fn all_triplets(rows: usize) -> Vec<[usize; 3]> {
 
 /// For each row its farthest of the same class (itself, where it is alone) and the nearest of
 /// another.
-pub fn hardest(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]> {
+fn hardest(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]> {
     let members = 0..LABELS.len();
     let of = |value: f64, a: usize| {
         members.clone().find(|&i| d(a, i) == value).expect("a distance of the row")
@@ -48,7 +49,7 @@ pub fn hardest(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]
 
 /// For each ordered pair of a class the nearest of another class that is farther than the pair,
 /// or else the farthest.
-pub fn semi_hard(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]> {
+fn semi_hard(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]> {
     let members = 0..LABELS.len();
     let triplet = |(a, p): (usize, usize)| {
         let others = members.clone().filter(|&i| LABELS[i] != LABELS[a]);
@@ -63,15 +64,23 @@ pub fn semi_hard(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 
     ordered_pairs(true).into_iter().map(triplet).collect()
 }
 
-/// The hard triplets of a batch, given its distances.
-pub type Mining = fn(&dyn Fn(usize, usize) -> f64, &Kinks) -> Vec<[usize; 3]>;
+/// The hard triplets of a batch, given its distances; and the call that finds them.
+pub struct Mined {
+    find: fn(&dyn Fn(usize, usize) -> f64, &Kinks) -> Vec<[usize; 3]>,
+    call: Option<Mining>,
+}
 
-/// Compares the mean over the triplets that `mining` finds: under `loss`, with the hinge on the
+/// Those of no call: it leaves out the row that is alone in its class.
+pub const HARDEST: Mined = Mined { find: hardest, call: None };
+
+pub const SEMI_HARD: Mined = Mined { find: semi_hard, call: Some(Mining::SemiHard) };
+
+/// Compares the mean over the triplets that are mined: under `loss`, with the hinge on the
 /// distances to some power.
 pub fn compare_mined<T: Element>(
     row: &str,
     size: f64,
-    mining: Mining,
+    mined: Mined,
     loss: &dyn BlockTripletLoss<T>,
     power: i32,
     margin: f64,
@@ -81,14 +90,18 @@ pub fn compare_mined<T: Element>(
         [LABELS.len(), COLS],
         size,
         |cx, z| {
+            let objective = TripletObjective::mean(loss);
+            if let Some(mining) = mined.call {
+                return by_mining(cx, &objective, z, mining);
+            }
             let rows: Vec<Vec<f64>> = z.iter().map(wide).collect();
-            let triplets = mining(&|i, j| distance(&rows[i], &rows[j]), &Kinks::new());
-            by_triplets(cx, &TripletObjective::mean(loss), z, &triplets)
+            let triplets = (mined.find)(&|i, j| distance(&rows[i], &rows[j]), &Kinks::new());
+            by_triplets(cx, &objective, z, &triplets)
         },
         |x, kinks| {
             let d = |i: usize, j: usize| distance(x[i], x[j]).powi(power);
             let cost = |[a, p, n]: [usize; 3]| kinks.relu(d(a, p) - d(a, n) + margin);
-            mean(&mining(&d, kinks).into_iter().map(cost).collect::<Vec<_>>())
+            mean(&(mined.find)(&d, kinks).into_iter().map(cost).collect::<Vec<_>>())
         },
     );
 }

@@ -5,13 +5,14 @@
 use std::ops::Deref;
 
 use drlim::Real;
+use drlim::batch::Mining;
 use drlim::loss::{
     BlockLoss, LinearHinge, Objective, PairLoss, Reduction, SquaredHinge, SquaredTriplet,
     TripletMargin, TripletObjective,
 };
 use drlim::simd::Simd;
 
-use crate::calls::{by_labels, by_triplets, on_unit_rows};
+use crate::calls::{by_labels, by_mining, on_unit_rows};
 use crate::common::Element;
 use crate::compare::compare;
 use crate::formulas::{COLS, cosine, distance, mean, mean_non_zero, normalized, sum};
@@ -138,7 +139,7 @@ fn triplet_margin<T: Element>() {
             "TripletMarginLoss",
             [ROWS, COLS],
             1.0,
-            |cx, x| on_unit_rows(cx, x, |z| by_triplets(cx, &objective, z, &all_triplets(ROWS))),
+            |cx, x| on_unit_rows(cx, x, |z| by_mining(cx, &objective, z, Mining::All)),
             |x, kinks| {
                 let z = normalized(x);
                 let cost = |[a, p, n]: [usize; 3]| {
@@ -166,7 +167,7 @@ fn triplet_margin_distances<T: Element>() {
             "TripletMarginLoss, other distances",
             [ROWS, COLS],
             1.0,
-            |cx, x| on_unit_rows(cx, x, |z| by_triplets(cx, &objective, z, &all_triplets(ROWS))),
+            |cx, x| on_unit_rows(cx, x, |z| by_mining(cx, &objective, z, Mining::All)),
             |x, kinks| {
                 let z = normalized(x);
                 let cost = |[a, p, n]: [usize; 3]| match squared {

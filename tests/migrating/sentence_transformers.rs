@@ -2,18 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use drlim::batch::{Distance, RowsOut, hard_pairs, rows};
+use drlim::batch::{Distance, Mining, RowsOut, hard_pairs, rows};
 use drlim::loss::{
     Contrastive, CosineContrastive, Objective, Pairing, Reduction, TripletMargin, TripletObjective,
 };
 
-use crate::calls::{by_distances, by_rows, by_thirds, by_triplets, on_unit_rows, row_pairs};
+use crate::calls::{by_distances, by_mining, by_rows, by_thirds, on_unit_rows, row_pairs};
 use crate::common::Element;
 use crate::compare::compare;
 use crate::formulas::{
     COLS, SIMILAR, TRIPLETS, cosine, costs, distance, labels, mean, sum, triplet_costs,
 };
-use crate::labelled::{all_triplets, compare_mined, hardest, semi_hard};
+use crate::labelled::{HARDEST, SEMI_HARD, all_triplets, compare_mined};
 
 /// Rows of a batch whose triplets are all compared.
 const ROWS: usize = 7;
@@ -117,7 +117,7 @@ fn batch_all<T: Element>() {
         "BatchAllTripletLoss",
         [ROWS, COLS],
         4.0,
-        |cx, z| by_triplets(cx, &objective, z, &all_triplets(ROWS)),
+        |cx, z| by_mining(cx, &objective, z, Mining::All),
         |x, kinks| {
             let cost = |[a, p, n]: [usize; 3]| {
                 kinks.relu(distance(x[a], x[p]) - distance(x[a], x[n]) + 5.0)
@@ -151,12 +151,12 @@ fn cosine_similarity<T: Element>() {
 
 fn batch_hard<T: Element>() {
     let loss = TripletMargin::new(T::from_f64(5.0)).unwrap();
-    compare_mined("BatchHardTripletLoss", 4.0, hardest, &loss, 1, 5.0);
+    compare_mined("BatchHardTripletLoss", 4.0, HARDEST, &loss, 1, 5.0);
 }
 
 fn batch_semi_hard<T: Element>() {
     let loss = TripletMargin::new(T::from_f64(5.0)).unwrap();
-    compare_mined("BatchSemiHardTripletLoss", 4.0, semi_hard, &loss, 1, 5.0);
+    compare_mined("BatchSemiHardTripletLoss", 4.0, SEMI_HARD, &loss, 1, 5.0);
 }
 
 in_both_precisions! {

@@ -8,7 +8,7 @@ use crate::calls::{by_rows, by_thirds};
 use crate::common::Element;
 use crate::compare::compare;
 use crate::formulas::{COLS, SIMILAR, TRIPLETS, costs, distance, labels, mean, sum, triplet_costs};
-use crate::labelled::{compare_mined, hardest, semi_hard};
+use crate::labelled::{HARDEST, SEMI_HARD, compare_mined};
 
 /// `mnist_siamese.py`, the example `siamese_contrastive` (whose labels are the other way round),
 /// and `tfa.losses.ContrastiveLoss`.
@@ -52,16 +52,16 @@ fn keras_triplet<T: Element>() {
 
 fn addons_triplet_hard<T: Element>() {
     let loss = TripletMargin::new(T::ONE).unwrap();
-    compare_mined("TripletHardLoss", 1.0, hardest, &loss, 1, 1.0);
+    compare_mined("TripletHardLoss", 1.0, HARDEST, &loss, 1, 1.0);
     let squared = SquaredTriplet::new(T::ONE).unwrap();
-    compare_mined("TripletHardLoss, squared-L2", 0.8, hardest, &squared, 2, 1.0);
+    compare_mined("TripletHardLoss, squared-L2", 0.8, HARDEST, &squared, 2, 1.0);
 }
 
 fn addons_triplet_semi_hard<T: Element>() {
     let loss = TripletMargin::new(T::ONE).unwrap();
-    compare_mined("TripletSemiHardLoss", 1.0, semi_hard, &loss, 1, 1.0);
+    compare_mined("TripletSemiHardLoss", 1.0, SEMI_HARD, &loss, 1, 1.0);
     let squared = SquaredTriplet::new(T::ONE).unwrap();
-    compare_mined("TripletSemiHardLoss, squared-L2", 0.8, semi_hard, &squared, 2, 1.0);
+    compare_mined("TripletSemiHardLoss, squared-L2", 0.8, SEMI_HARD, &squared, 2, 1.0);
 }
 
 in_both_precisions! { contrastive keras_triplet addons_triplet_hard addons_triplet_semi_hard }
