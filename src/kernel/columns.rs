@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::classes::{NO_CLASS, Rows};
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
 use crate::isa::Isa;
 use crate::mat::MatMut;
 use crate::real::Real;
@@ -165,7 +165,7 @@ impl BlockOffsets {
             let b = Contiguous { data: &rows[others * columns.start..][..others * width], from };
             let data = &mut out[height * columns.start..][..height * width];
             let c = Output { data, stride: width, width };
-            T::dispatch(isa, Product { a, b, initial: Initial::Output, c });
+            multiply(isa, Product { a, b, initial: Initial::Output, c });
         }
     }
 }

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::dense::AddRows;
 use super::pool;
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
 use super::transpose::Transpose;
 use crate::isa::Isa;
 use crate::real::Real;
@@ -212,7 +212,7 @@ fn forward_in_place<T: Real>(
             initial: Initial::PerRow(bias),
             c: Output { data: &mut y[row * width..], stride: height * width, width },
         };
-        T::dispatch(isa, product);
+        multiply(isa, product);
     }
 }
 
@@ -234,7 +234,7 @@ fn forward_by_bands<T: Real>(
             initial: Initial::PerRow(bias),
             c: Output { data: &mut y[from..], stride: pixels, width: to - from },
         };
-        T::dispatch(isa, product);
+        multiply(isa, product);
     }
 }
 
@@ -300,7 +300,7 @@ pub(crate) fn weight_gradient<T: Real>(
             initial: Initial::Output,
             c: Output { data: &mut *weights, stride: channels, width: channels },
         };
-        T::dispatch(isa, product);
+        multiply(isa, product);
     }
 }
 
@@ -330,7 +330,7 @@ pub(crate) fn input_gradient<T: Real>(
                 initial: Initial::Zero,
                 c: Output { data: &mut *patches, stride: pixels, width: pixels },
             };
-            T::dispatch(isa, product);
+            multiply(isa, product);
             let map = &mut framed[channel * frame_height * frame_width..];
             T::dispatch(isa, ScatterPatches { plan, patches, map });
         }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::large::{LargeProduct, Strided};
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product};
+use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -107,7 +107,7 @@ pub(crate) fn forward<T: Real>(
         initial: Initial::PerColumn(bias),
         c: Output { data: y, stride: plan.outputs, width: plan.outputs },
     };
-    T::dispatch(isa, product);
+    multiply(isa, product);
 }
 
 /// dx = dy W for at most `DEPTH` samples.
@@ -119,7 +119,7 @@ pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, weight: &[T], dy: &
         initial: Initial::Zero,
         c: Output { data: dx, stride: plan.inputs, width: plan.inputs },
     };
-    T::dispatch(isa, product);
+    multiply(isa, product);
 }
 
 /// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows.
@@ -143,7 +143,7 @@ pub(crate) fn weight_gradient<T: Real>(
             initial: Initial::Output,
             c: Output { data: &mut *d_weight, stride: plan.inputs, width: plan.inputs },
         };
-        T::dispatch(isa, product);
+        multiply(isa, product);
     }
 }
 

@@ -14,7 +14,8 @@
 
 use std::ops::Range;
 
-use crate::real::Real;
+use crate::isa::Isa;
+use crate::real::{Real, precompiled};
 use crate::simd::{Kernel, Simd};
 
 /// Offsets into an operand, planned once, that know their largest one.
@@ -105,13 +106,29 @@ pub(crate) struct Output<'a, T> {
     pub width: usize,
 }
 
-/// A product, for [`Real::dispatch`]. It is only ever run from there, so that its tiles are compiled
-/// once a tier rather than once for each kernel that multiplies.
+/// A product, for [`multiply`].
 pub(crate) struct Product<'a, T> {
     pub a: Broadcast<'a, T>,
     pub b: Contiguous<'a, T>,
     pub initial: Initial<'a, T>,
     pub c: Output<'a, T>,
+}
+
+/// Runs a product on a tier. Kernels that multiply call this too, so that the tiles are compiled once a
+/// tier rather than once for each of them.
+pub(crate) fn multiply<T: Real>(isa: Isa, product: Product<T>) {
+    run(OnTier { isa, product });
+}
+
+struct OnTier<'a, T> {
+    isa: Isa,
+    product: Product<'a, T>,
+}
+
+precompiled!(run, Multiply: run_on_tier(OnTier) -> ());
+
+fn run_on_tier<T: Real>(OnTier { isa, product }: OnTier<T>) {
+    T::dispatch(isa, product);
 }
 
 impl<T: Real> Kernel<T> for Product<'_, T> {
