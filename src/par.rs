@@ -3,7 +3,8 @@
 //! Work is cut into blocks whose number follows from the shapes alone. Each block writes its own
 //! part of the outputs, and what the blocks return is added up along a binary tree over the block
 //! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
-//! allocated: a task of rayon lives on the stack of the thread that made it.
+//! allocated for that: a task of rayon lives on the stack of the thread that made it. Where tasks
+//! share outputs instead, they take turns at them in an order of their own.
 
 #![forbid(unsafe_code)]
 

@@ -118,18 +118,23 @@ fn run_checked<T: Real>(Checked { mut call, grad, scratch }: Checked<T>) -> Outc
     let Some(grad) = grad else {
         return Outcome::new(reduction, call.run([T::ONE; 2], false, scratch));
     };
-    let counted = match reduction {
-        Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
-        Reduction::Mean | Reduction::Balanced => count(call.similar, &scratch.set.classes),
-        Reduction::MeanNonZero | Reduction::BalancedNonZero => {
-            call.run([T::ONE; 2], false, scratch)
+    let factors = match reduction {
+        Reduction::Sum | Reduction::Factors { .. } => objective.factors(&Sums::default()),
+        Reduction::Mean | Reduction::Balanced => {
+            objective.factors(&count(call.similar, &scratch.set.classes))
         }
+        // One factor for all, which the pass ends with.
+        Reduction::MeanNonZero => [T::ONE; 2],
+        Reduction::BalancedNonZero => objective.factors(&call.run([T::ONE; 2], false, scratch)),
     };
-    let factors = objective.factors(&counted);
     call.start(factors, scratch);
     let sums = call.run(factors, true, scratch);
+    let scale = match reduction {
+        Reduction::MeanNonZero => objective.factors(&sums)[0],
+        _ => T::ONE,
+    };
     let AllPairsScratch { set, gradient, .. } = scratch;
-    gradient.finish(call.cx, set, block_rows(grad.rows()), T::ONE, grad);
+    gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
     Outcome::new(reduction, sums)
 }
 
@@ -173,16 +178,17 @@ impl<T: Real> Call<'_, '_, T> {
         gradient.sums.resize(n * d);
         gradient.slopes.clear(n);
         let pull = factor * self.pull.unwrap_or(T::ZERO);
-        let of_class = |class: usize| {
-            let places = places_of(&set.classes, class);
-            (pull * T::from_f64(places.len() as f64), places.start)
-        };
-        let of_class: Vec<(T, usize)> = (0..classes.pulled.len()).map(of_class).collect();
+        // By class.
+        let pulls: Vec<Option<T>> = (classes.pulled.iter().enumerate())
+            .map(|(class, pulled)| {
+                let rows = places_of(&set.classes, class).len();
+                pulled.then(|| pull * T::from_f64(rows as f64))
+            })
+            .collect();
         let pulled = |place: usize| {
-            let class = set.classes[place] as usize;
-            let pulled = classes.pulled.get(class).is_some_and(|&pulled| pulled);
-            let mean = || &classes.beyond_first[class * d..][..d];
-            pulled.then(|| (of_class[class].0, of_class[class].1, mean()))
+            let class = *set.classes.get(place)? as usize;
+            let pull = (*pulls.get(class)?)?;
+            Some((pull, [&classes.centers[class * d..][..d], &classes.residuals[class * d..][..d]]))
         };
         let (height, rows) = (block_rows(n), set.rows(self.z));
         let grad = Chunks(&mut gradient.sums, height * d);

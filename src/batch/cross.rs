@@ -162,21 +162,28 @@ fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome
     if call.wanted == [false; 2] {
         return Outcome::new(reduction, call.run([T::ONE; 2], [false; 2], scratch));
     }
-    let counted = match reduction {
-        Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
-        Reduction::Mean | Reduction::Balanced => call.count(scratch),
-        Reduction::MeanNonZero | Reduction::BalancedNonZero => {
-            call.run([T::ONE; 2], [false; 2], scratch)
+    let factors = match reduction {
+        Reduction::Sum | Reduction::Factors { .. } => objective.factors(&Sums::default()),
+        Reduction::Mean | Reduction::Balanced => objective.factors(&call.count(scratch)),
+        // One factor for all, which the pass ends with.
+        Reduction::MeanNonZero => [T::ONE; 2],
+        Reduction::BalancedNonZero => {
+            objective.factors(&call.run([T::ONE; 2], [false; 2], scratch))
         }
     };
-    for (gradient, z) in scratch.gradients.iter_mut().zip(call.z) {
+    let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
+    for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
         gradient.clear(z.shape());
     }
-    let sums = call.run(objective.factors(&counted), call.wanted, scratch);
+    let sums = call.run(factors, call.wanted, scratch);
+    let scale = match reduction {
+        Reduction::MeanNonZero => objective.factors(&sums)[0],
+        _ => T::ONE,
+    };
     let CrossScratch { sets, gradients, .. } = scratch;
     for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
         if let Some(grad) = grad {
-            gradient.finish(call.cx, set, block_rows(grad.rows()), T::ONE, grad);
+            gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
         }
     }
     Outcome::new(reduction, sums)

@@ -37,12 +37,14 @@ pub enum Mining {
     /// Every anchor and positive with the nearest negative that is farther than the positive (Schroff,
     /// Kalenichenko, Philbin 2015, FaceNet), or else with the farthest; of equally distant ones that of the
     /// lowest index. Distances are compared as precisely as [`all_pairs`](super::all_pairs()) measures
-    /// them.
+    /// them: of two that differ by less than 1e-4 (in `f64` 2e-13) either may be taken.
     SemiHard,
 }
 
-/// Memory that [`triplets`] uses on the way, used again by the next call: 3 B D elements and up to 8 MiB
-/// (16 MiB with [`Mining::All`]; for batches of more than a hundred thousand rows 256 bytes a row).
+/// Memory that [`triplets`] uses on the way: 3 B D elements and up to 8 MiB, with [`Mining::All`] 16 MiB, kept
+/// for the next call. (Of batches of more than a hundred thousand rows up to 256 bytes a row. Losses that
+/// swap take 12 bytes more for each semi-hard triplet of some anchors. The search for [`Mining::Hardest`]
+/// takes B D elements of its own.)
 #[derive(Clone, Debug, Default)]
 pub struct MinedScratch<T> {
     set: Set<T>,

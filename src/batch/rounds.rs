@@ -1,4 +1,4 @@
-//! The blocks of two sets against each other, round by round.
+//! The blocks of two sets against each other: who meets whom in which order.
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +33,7 @@ pub(crate) fn run_blocks<T: Real>(
 ) -> Sums {
     let d = batch.sides[0].points.rows.z.cols();
     let counts = batch.sides.map(|side| side.points.rows.order.len());
-    let heights = counts.map(task_rows);
+    let heights = counts.map(rows_of_a_task);
     let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
     let rows = |side: usize, block: usize| {
         block * heights[side]..((block + 1) * heights[side]).min(counts[side])
@@ -55,8 +55,14 @@ pub(crate) fn run_blocks<T: Real>(
         let mut second = of_j.get(j).filter(|_| !among || i != j).map(lock);
         let out = [first.as_deref_mut(), second.as_deref_mut()].map(|out| out.map(reborrow));
         let mut scratch = if products { lock(&slopes).pop() } else { None };
+        // There are as many as threads; but a loss that waits for others may let its thread take another
+        // task meanwhile.
+        let mut more = Aligned::default();
+        if products && scratch.is_none() {
+            more.resize(BLOCK_OF_SLOPES);
+        }
         let (i, j, among) = (rows(0, i), rows(1, j), among && i == j);
-        let some = scratch.as_deref_mut().unwrap_or_default();
+        let some = scratch.as_deref_mut().unwrap_or(&mut more);
         let task = BlockPair { batch, i, j, among, out, marks: None, slopes: some };
         let sums = run_parts(task);
         lock(&slopes).extend(scratch);
@@ -71,12 +77,15 @@ pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A
-/// block; or where blocks are many a few of them, which meet the other side's while these are in L2.
-fn task_rows(rows: usize) -> usize {
-    const MOST_BLOCKS: usize = 4;
-    const LEAST_TASKS: usize = 16;
+/// block; or where blocks are many a few of them, which meet the other side's while these are in L2; or
+/// as many as keep the list of tasks short.
+pub(crate) fn rows_of_a_task(rows: usize) -> usize {
+    const LEAST: usize = 32;
+    const FEW: usize = 4;
+    const MOST: usize = 128;
     let block = block_rows(rows);
-    block * (rows / (2 * LEAST_TASKS * block)).clamp(1, MOST_BLOCKS)
+    let blocks = (rows / (LEAST * block)).clamp(1, FEW);
+    block * blocks.max(rows.div_ceil(MOST * block))
 }
 
 /// A task's blocks, each with each of the other side.

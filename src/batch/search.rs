@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::Mutex;
 
-use super::rounds::{lock, rounds};
+use super::rounds::{lock, rounds, rows_of_a_task};
 use super::sets::{Set, block_rows, labels_of, mean, number_classes, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
@@ -152,10 +153,9 @@ fn search_among<T: Real>(Among { cx, z, k, kind, found }: Among<T>) -> Vec<u32> 
     });
     let wanted = Wanted { farthest: kind.is_some_and(|(_, similar)| similar), kind };
     let sides = [set.side(z).points; 2];
-    let height = block_rows(n);
-    let blocks = n.div_ceil(height);
-    let rows = |block: usize| block * height..((block + 1) * height).min(n);
-    let pairs: Vec<[usize; 2]> = rounds(true, [blocks; 2]).flatten().map(|(i, j)| [i, j]).collect();
+    let height = rows_of_a_task(n);
+    let tasks = n.div_ceil(height);
+    let pairs: Vec<[usize; 2]> = rounds(true, [tasks; 2]).flatten().map(|(i, j)| [i, j]).collect();
     let lists = found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
     let lists: Vec<_> =
         lists.map(|(indices, keys)| Mutex::new(Lists { k, indices, keys })).collect();
@@ -164,9 +164,30 @@ fn search_among<T: Real>(Among { cx, z, k, kind, found }: Among<T>) -> Vec<u32> 
         // Never waited for: blocks take turns.
         let mut first = lock(&lists[i]);
         let mut second = (i != j).then(|| lock(&lists[j]));
-        let lists = [Some(first.reborrow()), second.as_mut().map(|lists| lists.reborrow())];
-        let (i, j, among) = (rows(i), rows(j), i == j);
-        T::dispatch(cx.isa, SearchBlock { sides, i, j, among, lists, wanted });
+        // Blocks of a task, each with each of the other side.
+        let starts = [i * height, j * height];
+        let block = block_rows(n);
+        let blocks = |start: usize| {
+            let end = (start + height).min(n);
+            (start..end).step_by(block).map(move |from| from..(from + block).min(end))
+        };
+        for (i, j) in blocks(starts[1]).flat_map(|j| blocks(starts[0]).map(move |i| (i, j.clone())))
+        {
+            let of = |rows: &Range<usize>, start: usize| rows.start - start..rows.end - start;
+            let (own, other) = (of(&i, starts[0]), of(&j, starts[1]));
+            let lists = match &mut second {
+                Some(second) => [Some(first.some(own)), Some(second.some(other))],
+                None if i == j => [Some(first.some(own)), None],
+                None if i.start > j.start => continue,
+                None => {
+                    let [before, after] = first.split(other.start);
+                    let (own, other) = (before.into_some(own), after.into_some(0..other.len()));
+                    [Some(own), Some(other)]
+                }
+            };
+            let among = i == j;
+            T::dispatch(cx.isa, SearchBlock { sides, i, j, among, lists, wanted });
+        }
     });
     if set.classes.is_empty() { Vec::new() } else { set.order }
 }

@@ -37,15 +37,21 @@ pub(crate) struct Set<T> {
 
 /// The mean of all rows of some sets that are finite and in some pair.
 pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N]) -> Vec<T> {
-    let mut mean = vec![T::ZERO; sets[0].1.cols()];
+    let d = sets[0].1.cols();
+    // What is added up is beyond one of the rows: sums of rows far from the origin lose what they differ by.
+    let all =
+        || sets.iter().flat_map(|(set, z)| (0..set.known()).map(|place| set.rows(*z).row(place)));
+    let finite = |row: &&[T]| row.iter().all(|x| x.is_finite());
+    let Some(point) = all().find(finite) else { return vec![T::ZERO; d] };
+    let mut mean = vec![T::ZERO; d];
     let mut count = 0;
     for (set, z) in sets {
-        let (sum, more) = set.sum(cx, z);
+        let (sum, more) = set.sum(cx, z, point);
         mean.iter_mut().zip(&sum).for_each(|(mean, &sum)| *mean += sum);
         count += more;
     }
     let share = T::from_f64(1.0 / count.max(1) as f64);
-    mean.iter_mut().for_each(|x| *x = *x * share);
+    mean.iter_mut().zip(point).for_each(|(x, &point)| *x = point + *x * share);
     mean
 }
 
@@ -85,18 +91,22 @@ impl<T: Real> Set<T> {
         Rows { z, order: &self.order }
     }
 
-    /// The sum of the rows that are finite and in some pair, and how many they are.
-    fn sum(&self, cx: &Cx, z: Mat<T>) -> (Vec<T>, u64) {
-        let (rows, d) = (self.rows(z), z.cols());
-        let n = match self.classes.is_empty() {
-            true => z.rows(),
+    /// How many rows are in some pair: all of them, where there are no classes.
+    fn known(&self) -> usize {
+        match self.classes.is_empty() {
+            true => self.order.len(),
             false => self.classes.partition_point(|&class| class != NO_CLASS),
-        };
+        }
+    }
+
+    /// The sum of what the rows that are finite and in some pair are beyond a point, and how many they are.
+    fn sum(&self, cx: &Cx, z: Mat<T>, point: &[T]) -> (Vec<T>, u64) {
+        let (rows, d, n) = (self.rows(z), z.cols(), self.known());
         let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
         let sum = |block: usize, ()| {
             let places = block * height..((block + 1) * height).min(n);
             let mut sum = vec![T::ZERO; d];
-            let count = T::dispatch(cx.isa, SumRows { rows, places, sum: &mut sum });
+            let count = T::dispatch(cx.isa, SumRows { rows, places, point, sum: &mut sum });
             (sum, count)
         };
         let add = |(mut one, count): (Vec<T>, u64), (other, more): (Vec<T>, u64)| {
@@ -222,7 +232,7 @@ type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClassSet<T> {
     pub centers: Vec<T>,
-    pub beyond_first: Vec<T>,
+    pub residuals: Vec<T>,
     pub radii: Vec<T>,
     pub pulled: Vec<bool>,
 }
@@ -230,7 +240,7 @@ pub(crate) struct ClassSet<T> {
 impl<T: Real> ClassSet<T> {
     pub(crate) fn clear(&mut self) {
         self.centers.clear();
-        self.beyond_first.clear();
+        self.residuals.clear();
         self.radii.clear();
         self.pulled.clear();
     }
@@ -245,29 +255,31 @@ impl<T: Real> ClassSet<T> {
         count: usize,
         pull: Option<T>,
     ) -> Sums {
-        /// Rows of a class, on average.
+        /// Rows of a class, on average, and memory for all of them.
         const LEAST_ROWS: usize = 16;
+        const MOST_BYTES: usize = 8 << 20;
         let d = rows.z.cols();
         self.clear();
-        if count * LEAST_ROWS > classes.len() || d == 0 {
+        let bytes = count.saturating_mul(d).saturating_mul(2 * size_of::<T>());
+        if count * LEAST_ROWS > classes.len() || d == 0 || bytes > MOST_BYTES {
             return Sums::default();
         }
         resize_to_zero(&mut self.centers, count * d);
-        resize_to_zero(&mut self.beyond_first, count * d);
+        resize_to_zero(&mut self.residuals, count * d);
         resize_to_zero(&mut self.radii, count);
         self.pulled.resize(count, false);
-        let ClassSet { centers, beyond_first, radii, pulled } = self;
+        let ClassSet { centers, residuals, radii, pulled } = self;
         let at_once = count.div_ceil(MOST_TASKS).max(1);
-        let means = (Chunks(centers, at_once * d), Chunks(beyond_first, at_once * d));
+        let means = (Chunks(centers, at_once * d), Chunks(residuals, at_once * d));
         let known = (Chunks(radii, at_once), Chunks(pulled, at_once));
         let blocks = count.div_ceil(at_once);
         let measure = |block: usize, (means, known): Parts<T>| {
-            let ((centers, beyond_first), (radii, pulled)) = (means, known);
+            let ((centers, residuals), (radii, pulled)) = (means, known);
             let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
-            let means = centers.0.chunks_exact_mut(d).zip(beyond_first.0.chunks_exact_mut(d));
+            let means = centers.0.chunks_exact_mut(d).zip(residuals.0.chunks_exact_mut(d));
             let known = radii.0.iter_mut().zip(pulled.0);
             let mut sums = Sums::default();
-            for (class, ((center, beyond_first), (radius, pulled))) in
+            for (class, ((center, residual), (radius, pulled))) in
                 (block * at_once..).zip(means.zip(known))
             {
                 let places = places_of(classes, class);
@@ -280,7 +292,7 @@ impl<T: Real> ClassSet<T> {
                         rows,
                         places,
                         center,
-                        beyond_first,
+                        residual,
                         part: &mut part,
                         pull,
                         radii: &mut scratch,

@@ -70,7 +70,7 @@ impl Positives<'_> {
 }
 
 impl Others {
-    fn negatives(&self) -> impl Iterator<Item = usize> {
+    fn negatives(&self) -> impl Iterator<Item = usize> + '_ {
         self.negatives.iter().cloned().flatten()
     }
 
@@ -289,16 +289,36 @@ impl<T: Real> Anchors<'_, T> {
             s.store(nearest, &mut lanes);
             let nearest = lanes.into_iter().fold(T::INFINITY, |a, b| if b < a { b } else { a });
             let wanted = if nearest < T::INFINITY { nearest } else { farthest };
-            let first = |is_it: &dyn Fn(T) -> bool| {
-                let all = others.negatives().zip(of_anchor.iter()).filter(|&(_, &d2)| is_it(d2));
-                all.map(|(place, _)| place as u32)
-                    .min_by_key(|&place| self.rows.order[place as usize])
+            let found = match ap.is_nan() {
+                true => None,
+                false => self.first_at(s, wanted, others, of_anchor),
             };
-            let found = if ap.is_nan() { None } else { first(&|d2| d2 == wanted) };
-            if let Some(negative) = found.or_else(|| first(&|_| true)) {
-                chosen.push([positive, negative]);
+            let order = |&place: &usize| self.rows.order[place];
+            if let Some(negative) = found.or_else(|| others.negatives().min_by_key(order)) {
+                chosen.push([positive, negative as u32]);
             }
         }
+    }
+
+    /// The negative of the lowest index at a squared distance.
+    #[inline(always)]
+    fn first_at<S: Simd<T>>(&self, s: S, d2: T, others: &Others, of_anchor: &[T]) -> Option<usize> {
+        let wanted = s.splat(d2);
+        let mut first: Option<usize> = None;
+        let mut from = 0;
+        for run in &others.negatives {
+            let (places, some) = (run.clone(), &of_anchor[from..from + run.len()]);
+            from += run.len();
+            for (place, some) in places.step_by(S::LANES).zip(some.chunks(S::LANES)) {
+                let found = s.eq(s.load(some), wanted) & s.first(some.len());
+                if s.count(found) == 0 {
+                    continue;
+                }
+                let places = (place..).zip(some).filter(|&(_, &x)| x == d2).map(|(place, _)| place);
+                first = places.chain(first).min_by_key(|&place| self.rows.order[place]);
+            }
+        }
+        first
     }
 
     /// The triplets that have been chosen.

@@ -12,6 +12,7 @@
 use std::ops::Range;
 
 use super::rows::squared_distance;
+use super::tile::DISTANCE_ROUNDINGS;
 use crate::loss::Kind;
 use crate::mat::Mat;
 use crate::real::Real;
@@ -44,7 +45,7 @@ pub(crate) struct Spheres<'a, T> {
 }
 
 /// Whether all rows of one sphere are out of `reach` of all rows of another one, however distances are
-/// rounded.
+/// rounded, and by more than a distance from products may be off.
 #[inline(always)]
 pub(super) fn apart<T: Real, S: Simd<T>>(
     s: S,
@@ -54,14 +55,16 @@ pub(super) fn apart<T: Real, S: Simd<T>>(
 ) -> bool {
     let distance = squared_distance(s, one.centers.row(a), other.centers.row(b)).sqrt();
     let taken = one.radii[a] + other.radii[b] + reach;
-    let rounding = T::EPSILON * T::from_f64(4.0 * (one.centers.cols() as f64 + 8.0));
+    let roundings = 4.0 * (one.centers.cols() as f64 + 8.0) + DISTANCE_ROUNDINGS;
+    let rounding = T::EPSILON * T::from_f64(roundings);
     distance - taken > rounding * (distance + taken)
 }
 
-/// Adds the rows at some places that are finite to `sum`; returns how many they are.
+/// Adds what the rows at some places that are finite are beyond a point to `sum`; returns how many they are.
 pub(crate) struct SumRows<'a, T> {
     pub rows: Rows<'a, T>,
     pub places: Range<usize>,
+    pub point: &'a [T],
     pub sum: &'a mut [T],
 }
 
@@ -83,8 +86,9 @@ impl<T: Real> Kernel<T> for SumRows<'_, T> {
                 continue;
             }
             count += 1;
-            for (sum, x) in self.sum.chunks_mut(S::LANES).zip(row.chunks(S::LANES)) {
-                s.store(s.load(sum) + s.load(x), sum);
+            let row = row.chunks(S::LANES).zip(self.point.chunks(S::LANES));
+            for (sum, (x, point)) in self.sum.chunks_mut(S::LANES).zip(row) {
+                s.store(s.load(sum) + (s.load(x) - s.load(point)), sum);
             }
         }
         count
@@ -97,9 +101,9 @@ pub(crate) struct MeasureClass<'a, T> {
     pub places: Range<usize>,
     /// To be overwritten: the mean of the rows.
     pub center: &'a mut [T],
-    /// To be overwritten: the mean of what the rows are beyond the first of them. (A mean of rows far
-    /// from the origin is rounded by more than they may be apart.)
-    pub beyond_first: &'a mut [T],
+    /// To be overwritten: the mean of what the rows are beyond that. (The mean of rows far from the origin
+    /// is rounded by more than they may be apart.)
+    pub residual: &'a mut [T],
     /// Scratch for as many numbers as there are columns.
     pub part: &'a mut [T],
     /// What similar pairs are pulled by, where that is wanted and a constant.
@@ -122,56 +126,61 @@ impl<T: Real> Kernel<T> for MeasureClass<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Class<T> {
-        self.find_mean(s);
         let first = self.rows.row(self.places.start);
-        let mut spread = 0.0;
+        self.find_mean(s, None);
+        let means = self.center.chunks_mut(S::LANES).zip(self.residual.chunks(S::LANES));
+        for ((center, beyond), first) in means.zip(first.chunks(S::LANES)) {
+            s.store(s.load(first) + s.load(beyond), center);
+        }
+        let center = std::mem::take(&mut self.center);
+        self.find_mean(s, Some(center));
+        let (mut radius, mut spread) = (T::ZERO, 0.0);
         self.radii.clear();
         for place in self.places.clone() {
-            let mut squares = s.splat(T::ZERO);
-            let row = self.rows.row(place).chunks(S::LANES).zip(first.chunks(S::LANES));
-            for ((x, first), mean) in row.zip(self.beyond_first.chunks(S::LANES)) {
-                let t = (s.load(x) - s.load(first)) - s.load(mean);
+            let (mut squares, mut of_rest) = (s.splat(T::ZERO), s.splat(T::ZERO));
+            let row = self.rows.row(place).chunks(S::LANES).zip(center.chunks(S::LANES));
+            for ((x, center), residual) in row.zip(self.residual.chunks(S::LANES)) {
+                let t = s.load(x) - s.load(center);
                 squares = s.fma(t, t, squares);
+                let t = t - s.load(residual);
+                of_rest = s.fma(t, t, of_rest);
             }
-            let squares = s.sum(squares);
-            spread += squares.to_f64();
-            self.radii.push((squares.sqrt(), place as u32));
+            spread += s.sum(of_rest).to_f64();
+            let distance = s.sum(squares).sqrt();
+            if (distance > radius || distance.is_nan()) && !radius.is_nan() {
+                radius = distance;
+            }
+            self.radii.push((distance, place as u32));
         }
-        let largest = |radius: T, &(other, _): &(T, u32)| match other > radius || other.is_nan() {
-            true if !radius.is_nan() => other,
-            _ => radius,
-        };
-        let radius = self.radii.iter().fold(T::ZERO, largest);
+        self.center = center;
         Class { radius, pulled: self.pull.and_then(|pull| self.pulled(s, pull, radius, spread)) }
     }
 }
 
 impl<T: Real> MeasureClass<'_, T> {
-    /// Means, in parts of a few rows, so that long sums keep their digits.
+    /// The mean of what the rows are beyond some point, or the first of them, in parts of a few rows, so
+    /// that long sums keep their digits.
     #[inline(always)]
-    fn find_mean<S: Simd<T>>(&mut self, s: S) {
+    fn find_mean<S: Simd<T>>(&mut self, s: S, point: Option<&[T]>) {
         const PART: usize = 64;
-        let first = self.rows.row(self.places.start);
-        self.beyond_first.fill(T::ZERO);
+        let point = point.unwrap_or(self.rows.row(self.places.start));
+        self.residual.fill(T::ZERO);
         for from in self.places.clone().step_by(PART) {
             self.part.fill(T::ZERO);
             for place in from..(from + PART).min(self.places.end) {
-                let row = self.rows.row(place).chunks(S::LANES).zip(first.chunks(S::LANES));
-                for ((x, first), part) in row.zip(self.part.chunks_mut(S::LANES)) {
-                    s.store(s.load(part) + (s.load(x) - s.load(first)), part);
+                let row = self.rows.row(place).chunks(S::LANES).zip(point.chunks(S::LANES));
+                for ((x, point), part) in row.zip(self.part.chunks_mut(S::LANES)) {
+                    s.store(s.load(part) + (s.load(x) - s.load(point)), part);
                 }
             }
             let parts = self.part.chunks(S::LANES);
-            for (sum, part) in self.beyond_first.chunks_mut(S::LANES).zip(parts) {
+            for (sum, part) in self.residual.chunks_mut(S::LANES).zip(parts) {
                 s.store(s.load(sum) + s.load(part), sum);
             }
         }
         let share = s.splat(T::from_f64(1.0 / self.places.len() as f64));
-        let means = self.beyond_first.chunks_mut(S::LANES).zip(self.center.chunks_mut(S::LANES));
-        for ((mean, center), first) in means.zip(first.chunks(S::LANES)) {
-            let beyond = s.load(mean) * share;
-            s.store(beyond, mean);
-            s.store(s.load(first) + beyond, center);
+        for mean in self.residual.chunks_mut(S::LANES) {
+            s.store(s.load(mean) * share, mean);
         }
     }
 

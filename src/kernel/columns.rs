@@ -188,13 +188,15 @@ pub(super) fn add_difference<T: Real, S: Simd<T>>(
     }
 }
 
+/// See [`StartGradient::pulled`].
+type Pulled<'a, T> = dyn Fn(usize) -> Option<(T, [&'a [T]; 2])> + 'a;
+
 /// What a block of gradients starts from: 0, or the pull of whole classes.
 pub(crate) struct StartGradient<'a, T> {
     pub rows: Rows<'a, T>,
     pub places: Range<usize>,
-    /// Of each place: by how much it is pulled, the place of the first row of its class, and the mean of
-    /// what the rows of the class are beyond that.
-    pub pulled: &'a dyn Fn(usize) -> Option<(T, usize, &'a [T])>,
+    /// Of each place: by how much it is pulled, and the mean of its class, in two parts.
+    pub pulled: &'a Pulled<'a, T>,
     pub grad: &'a mut [T],
 }
 
@@ -206,15 +208,15 @@ impl<T: Real> Kernel<T> for StartGradient<'_, T> {
         let (depth, width, height) = (self.rows.z.cols(), 2 * S::LANES, self.places.len());
         self.grad.fill(T::ZERO);
         for (r, at) in self.places.enumerate() {
-            let Some((pull, first, beyond)) = (self.pulled)(at) else { continue };
-            let (row, first, pull) = (self.rows.row(at), self.rows.row(first), s.splat(pull));
+            let Some((pull, [center, residual])) = (self.pulled)(at) else { continue };
+            let (row, pull) = (self.rows.row(at), s.splat(pull));
             for at in (0..depth).step_by(S::LANES) {
                 let end = (at + S::LANES).min(depth);
                 let lanes = at..end;
-                let beyond_first = s.load(&row[lanes.clone()]) - s.load(&first[lanes.clone()]);
+                let beyond = s.load(&row[lanes.clone()]) - s.load(&center[lanes.clone()]);
                 let to = place(height, depth, width, r, at);
                 s.store(
-                    pull * (beyond_first - s.load(&beyond[lanes])),
+                    pull * (beyond - s.load(&residual[lanes])),
                     &mut self.grad[to..to + end - at],
                 );
             }

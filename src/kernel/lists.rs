@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::real::Real;
 
 /// The number of no row: what stands in a list's places that are still empty, with a key of NaN.
@@ -14,10 +16,28 @@ pub(crate) struct Lists<'a, T> {
     pub keys: &'a mut [T],
 }
 
-impl<T: Real> Lists<'_, T> {
-    /// The same lists, for a while.
-    pub(crate) fn reborrow(&mut self) -> Lists<'_, T> {
-        Lists { k: self.k, indices: self.indices, keys: self.keys }
+impl<'a, T: Real> Lists<'a, T> {
+    /// Some of the lists.
+    pub(crate) fn into_some(self, some: Range<usize>) -> Lists<'a, T> {
+        let places = some.start * self.k..some.end * self.k;
+        let (indices, keys) = (&mut self.indices[places.clone()], &mut self.keys[places]);
+        Lists { k: self.k, indices, keys }
+    }
+
+    /// Some of the lists, for a while.
+    pub(crate) fn some(&mut self, some: Range<usize>) -> Lists<'_, T> {
+        Lists { k: self.k, indices: self.indices, keys: self.keys }.into_some(some)
+    }
+
+    /// The lists before `at`, and the others.
+    pub(crate) fn split(&mut self, at: usize) -> [Lists<'_, T>; 2] {
+        let (indices, keys) =
+            (self.indices.split_at_mut(at * self.k), self.keys.split_at_mut(at * self.k));
+        [(indices.0, keys.0), (indices.1, keys.1)].map(|(indices, keys)| Lists {
+            k: self.k,
+            indices,
+            keys,
+        })
     }
 
     /// The last key of a list: what is above it does not enter.

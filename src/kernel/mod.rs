@@ -1,5 +1,5 @@
 //! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
-//! block and assigned to a thread; nothing here allocates, splits work or returns an error.
+//! block and assigned to a thread; nothing here splits work or returns an error.
 
 pub(crate) mod all_pairs;
 pub(crate) mod all_pairs_planar;
