@@ -12,6 +12,7 @@ use drlim::{Cx, Isa, Par};
 mod agreement;
 mod batch;
 mod distances;
+mod large;
 mod precision;
 mod pull;
 mod quiet;

@@ -55,6 +55,28 @@ fn skipping_what_is_out_of_reach_changes_no_bit() {
     skipping_changes_nothing::<f64>();
 }
 
+#[test]
+fn far_from_the_origin_nothing_active_is_skipped() {
+    // Means of the classes are rounded by more than the classes are wide.
+    let far = f64::from(1 << 20);
+    let offsets = [0.0, 0.125, 1.125, 1.25];
+    let labels: Vec<i64> = (0..64).map(|i| i / 32).collect();
+    let similar = Similar::Labels(&labels);
+    for d in [1, 2, 5] {
+        let batch = Batch::<f32>::new([64, d], |at| far + offsets[at / d / 16]);
+        let margin = 1.1 * (d as f64).sqrt();
+        let [telling, quiet] = [true, false]
+            .map(|tells| Quiet::<f32>::of(f32::contrastive(margin)).telling_reach(tells));
+        for isa in tiers() {
+            let run = |loss| batch.run_with(loss, &serial(isa), Reduction::Sum, similar);
+            let ((skipped, grad), (whole, expected)) = (run(&telling), run(&quiet));
+            assert!(whole.sums.dissimilar.active > 0);
+            assert_eq!(skipped, whole, "D = {d} on {isa}");
+            assert_eq!(grad, expected, "D = {d} on {isa}");
+        }
+    }
+}
+
 fn skips_by_distance<T: Element>(d: usize)
 where
     Quiet<T>: BlockLoss<T>,
