@@ -373,3 +373,11 @@ fn a_search_for_the_hardest_that_makes_no_sense_is_refused() {
     let found = pairs::nearest(&cx, empty, empty, 2).unwrap();
     assert_eq!(found.row(9), ([0, 1].as_slice(), [0.0; 2].as_slice()));
 }
+
+#[test]
+fn lists_larger_than_memory_are_refused() {
+    // Rows without elements cost the caller nothing.
+    let many = Mat::new(&[0.0_f32; 0], 3_000_000, 0).unwrap();
+    let refused = drlim::pairs::nearest_others(&Cx::default(), many, 2_999_999);
+    assert!(matches!(refused, Err(drlim::Error::Overflow { .. })), "{refused:?}");
+}

@@ -47,13 +47,30 @@ struct Peak {
 /// What was measured, for every element type, tier and number of threads.
 pub struct Peaks(Vec<Peak>);
 
+/// Twice, some seconds apart: for as long as a peak takes, somebody else may have a core of a shared machine.
 pub fn measure(runner: &Runner) -> Peaks {
-    let mut peaks = Vec::new();
-    runner.contexts(|cx, threads| {
-        peaks.push(measure_one::<f32>(runner, cx, threads));
-        peaks.push(measure_one::<f64>(runner, cx, threads));
-    });
+    let mut peaks: Vec<Peak> = Vec::new();
+    for _ in 0..2 {
+        runner.contexts(|cx, threads| {
+            for peak in
+                [measure_one::<f32>(runner, cx, threads), measure_one::<f64>(runner, cx, threads)]
+            {
+                match peaks.iter_mut().find(|other| other.of_same(&peak)) {
+                    Some(other) if other.times.best <= peak.times.best => {}
+                    Some(other) => *other = peak,
+                    None => peaks.push(peak),
+                }
+            }
+        });
+    }
     Peaks(peaks)
+}
+
+impl Peak {
+    fn of_same(&self, other: &Peak) -> bool {
+        let what = |peak: &Peak| (peak.element, peak.tier, peak.threads);
+        what(self) == what(other)
+    }
 }
 
 fn measure_one<T: Real>(runner: &Runner, cx: Cx, threads: usize) -> Peak {

@@ -118,21 +118,17 @@ fn run_checked<T: Real>(Checked { mut call, grad, scratch }: Checked<T>) -> Outc
     let Some(grad) = grad else {
         return Outcome::new(reduction, call.run([T::ONE; 2], false, scratch));
     };
-    let factors = match reduction {
-        Reduction::Sum | Reduction::Factors { .. } => objective.factors(&Sums::default()),
-        Reduction::Mean | Reduction::Balanced => {
-            objective.factors(&count(call.similar, &scratch.set.classes))
+    let counted = match reduction {
+        Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
+        Reduction::Mean | Reduction::Balanced | Reduction::MeanNonZero => {
+            count(call.similar, &scratch.set.classes)
         }
-        // One factor for all, which the pass ends with.
-        Reduction::MeanNonZero => [T::ONE; 2],
-        Reduction::BalancedNonZero => objective.factors(&call.run([T::ONE; 2], false, scratch)),
+        Reduction::BalancedNonZero => call.run([T::ONE; 2], false, scratch),
     };
+    let factors = objective.factors_of_pass(&counted);
     call.start(factors, scratch);
     let sums = call.run(factors, true, scratch);
-    let scale = match reduction {
-        Reduction::MeanNonZero => objective.factors(&sums)[0],
-        _ => T::ONE,
-    };
+    let scale = objective.scale_after_pass(&counted, &sums);
     let AllPairsScratch { set, gradient, .. } = scratch;
     gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
     Outcome::new(reduction, sums)

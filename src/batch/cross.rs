@@ -162,24 +162,17 @@ fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome
     if call.wanted == [false; 2] {
         return Outcome::new(reduction, call.run([T::ONE; 2], [false; 2], scratch));
     }
-    let factors = match reduction {
-        Reduction::Sum | Reduction::Factors { .. } => objective.factors(&Sums::default()),
-        Reduction::Mean | Reduction::Balanced => objective.factors(&call.count(scratch)),
-        // One factor for all, which the pass ends with.
-        Reduction::MeanNonZero => [T::ONE; 2],
-        Reduction::BalancedNonZero => {
-            objective.factors(&call.run([T::ONE; 2], [false; 2], scratch))
-        }
+    let counted = match reduction {
+        Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
+        Reduction::Mean | Reduction::Balanced | Reduction::MeanNonZero => call.count(scratch),
+        Reduction::BalancedNonZero => call.run([T::ONE; 2], [false; 2], scratch),
     };
     let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
     for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
         gradient.clear(z.shape());
     }
-    let sums = call.run(factors, call.wanted, scratch);
-    let scale = match reduction {
-        Reduction::MeanNonZero => objective.factors(&sums)[0],
-        _ => T::ONE,
-    };
+    let sums = call.run(objective.factors_of_pass(&counted), call.wanted, scratch);
+    let scale = objective.scale_after_pass(&counted, &sums);
     let CrossScratch { sets, gradients, .. } = scratch;
     for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
         if let Some(grad) = grad {

@@ -42,6 +42,9 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
         [n, m],
         "rows of a x rows of b",
     )?;
+    if n == 0 || m == 0 {
+        return Ok(());
+    }
     let cx = &small(cx, n.saturating_mul(m), d);
     run(Checked { cx, a, b, distances });
     Ok(())

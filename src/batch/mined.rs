@@ -226,7 +226,14 @@ impl<T: Real> Call<'_, '_, T> {
             gradient.clear([n, d]);
         }
         let offsets = BlockOffsets::new::<T>(cx.isa, MOST_ROWS, stride, d);
-        let strips = Strips { call: self, all, set, stride, block, offsets: &offsets };
+        let positives = match self.similar {
+            Similar::Graph(graph) => Positives::Graph(graph),
+            _ => Positives::Classes(&set.classes),
+        };
+        let most = positives.count(all, n);
+        let factor = self.objective.factor_of_pass(most);
+        let strips =
+            Strips { call: self, all, set, positives, factor, stride, block, offsets: &offsets };
         let mut sums = Sums::default();
         for start in (0..n).step_by(height.max(1)) {
             let rows = start..(start + height).min(n);
@@ -234,7 +241,8 @@ impl<T: Real> Call<'_, '_, T> {
             sums = sums + strips.strip(rows, d2, gradient);
         }
         if let Some(grad) = grad {
-            gradient.finish(cx, set, BLOCK, self.objective.factor(&sums), grad);
+            let scale = self.objective.scale_after_pass(most, &sums);
+            gradient.finish(cx, set, BLOCK, scale, grad);
         }
         sums
     }
@@ -245,6 +253,8 @@ struct Strips<'s, 'c, 'o, T> {
     call: &'s Call<'c, 'o, T>,
     all: bool,
     set: &'s Set<T>,
+    positives: Positives<'s>,
+    factor: T,
     stride: usize,
     /// Rows of a block of the set.
     block: usize,
@@ -259,7 +269,7 @@ impl<T: Real> Strips<'_, '_, '_, T> {
         d2: &mut [T],
         gradient: Option<(&mut [T], &mut Gradient<T>)>,
     ) -> Sums {
-        let Call { cx, objective, z, similar } = *self.call;
+        let Call { cx, objective, z, .. } = *self.call;
         let (n, stride) = (z.rows(), self.stride);
         let side = self.set.side(z);
         let d2 = &mut d2[..rows.len() * stride];
@@ -279,10 +289,8 @@ impl<T: Real> Strips<'_, '_, '_, T> {
                     isa: cx.isa,
                     loss: objective.loss,
                     rows: side.points.rows,
-                    positives: match similar {
-                        Similar::Graph(graph) => Positives::Graph(graph),
-                        _ => Positives::Classes(&self.set.classes),
-                    },
+                    positives: self.positives,
+                    factor: self.factor,
                     all: self.all,
                     anchors: some(task),
                     first: rows.start,

@@ -27,10 +27,14 @@ pub(crate) struct Found<T> {
 impl<T: Real> Found<T> {
     /// Empty lists.
     fn new(queries: usize, k: usize) -> Result<Self> {
-        let len =
-            queries.checked_mul(k).filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
-        let len = len.ok_or(Error::Overflow { what: "a list of neighbours" })?;
-        Ok(Found { indices: vec![NONE; len], distances: vec![T::from_f64(f64::NAN); len] })
+        let overflow = Error::Overflow { what: "a list of neighbours" };
+        let len = queries.checked_mul(k).ok_or(overflow.clone())?;
+        let (mut indices, mut distances) = (Vec::new(), Vec::new());
+        indices.try_reserve_exact(len).map_err(|_| overflow.clone())?;
+        distances.try_reserve_exact(len).map_err(|_| overflow)?;
+        indices.resize(len, NONE);
+        distances.resize(len, T::from_f64(f64::NAN));
+        Ok(Found { indices, distances })
     }
 
     /// From keys to distances.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::blocks::BLOCK_PAIRS;
 use super::classes::{NO_CLASS, Rows};
 use super::rows::squared_distance;
-use super::tally::tally;
+use super::tally::{tally, weigh_slopes};
 use crate::graph::Graph;
 use crate::isa::Isa;
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
@@ -32,6 +32,25 @@ struct Others {
 }
 
 impl Positives<'_> {
+    /// How many triplets there are at most: of all kinds, or one for each anchor and positive.
+    pub(crate) fn count(&self, all: bool, rows: usize) -> u64 {
+        let of = |anchors: u64, positives: u64, negatives: u64| {
+            anchors * positives * if all { negatives } else { 1 }
+        };
+        match self {
+            Positives::Classes(classes) => {
+                let known = classes.partition_point(|&class| class != NO_CLASS);
+                let sizes =
+                    classes[..known].chunk_by(|a, b| a == b).map(|class| class.len() as u64);
+                sizes.map(|size| of(size, size - 1, known as u64 - size)).sum()
+            }
+            Positives::Graph(graph) => {
+                let degrees = (0..rows).map(|row| graph.neighbours(row).len() as u64);
+                degrees.map(|degree| of(1, degree, rows as u64 - 1 - degree)).sum()
+            }
+        }
+    }
+
     /// Finds those of an anchor; there are none of one that is left out.
     fn find(&self, anchor: usize, rows: usize, others: &mut Others) {
         let Others { positives, negatives } = others;
@@ -119,6 +138,8 @@ pub(crate) struct Anchors<'a, T> {
     /// Squared distances of all rows of the strip, in rows of `stride`.
     pub d2: &'a [T],
     pub stride: usize,
+    /// What slopes are multiplied by.
+    pub factor: T,
     /// Slopes of these anchors, in rows of `stride`, to be overwritten.
     pub slopes: Option<&'a mut [T]>,
 }
@@ -264,7 +285,11 @@ impl<T: Real> Anchors<'_, T> {
         let [ap, an, pn] = &mut buffers.three;
         let values = &mut buffers.values[..len];
         self.loss.eval_block(self.isa, [&mut ap[..len], &mut an[..len], &mut pn[..len]], values);
-        tally(s, Pairing::new(&[false; BLOCK_PAIRS][..len]), values)
+        let pairing = Pairing::new(&[false; BLOCK_PAIRS][..len]);
+        for slopes in [ap, an, pn] {
+            weigh_slopes(s, pairing, [self.factor; 2], &mut slopes[..len]);
+        }
+        tally(s, pairing, values)
     }
 
     /// For each positive the nearest negative that is farther from the anchor, or else the farthest; of

@@ -57,7 +57,9 @@ pub(super) fn apart<T: Real, S: Simd<T>>(
     let taken = one.radii[a] + other.radii[b] + reach;
     let roundings = 4.0 * (one.centers.cols() as f64 + 8.0) + DISTANCE_ROUNDINGS;
     let rounding = T::EPSILON * T::from_f64(roundings);
-    distance - taken > rounding * (distance + taken)
+    // What underflows in a square is not in a radius.
+    let lost = T::from_f64(4.0 * (T::MIN_POSITIVE.to_f64() * one.centers.cols() as f64).sqrt());
+    distance - taken > rounding * (distance + taken) + lost
 }
 
 /// Adds what the rows at some places that are finite are beyond a point to `sum`; returns how many they are.

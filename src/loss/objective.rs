@@ -170,6 +170,22 @@ impl<'l, T: Real> Objective<'l, T> {
         self.reduction.factors(sums).map(|factor| T::from_f64(self.scale.to_f64() * factor))
     }
 
+    /// What slopes are multiplied by on the way, given the numbers of pairs where the reduction needs them;
+    /// those of a mean where the number of non-zero pairs comes out at the end.
+    pub(crate) fn factors_of_pass(&self, counted: &Sums) -> [T; 2] {
+        match self.reduction {
+            Reduction::MeanNonZero => {
+                Objective::mean(self.loss).scaled(self.scale).factors(counted)
+            }
+            _ => self.factors(counted),
+        }
+    }
+
+    /// What gradients are multiplied by at the end of such a pass.
+    pub(crate) fn scale_after_pass(&self, counted: &Sums, sums: &Sums) -> T {
+        late_scale(self.reduction, counted, sums)
+    }
+
     /// Whether a slope of 0 stays 0, whatever it is multiplied by.
     pub(crate) fn is_finite(&self) -> bool {
         // Other reductions divide by a number of pairs, or by nothing.
@@ -233,6 +249,37 @@ impl<'l, T: Real> TripletObjective<'l, T> {
     pub(crate) fn factor(&self, sums: &Sums) -> T {
         let [_, factor] = self.reduction.factors(sums);
         T::from_f64(self.scale.to_f64() * factor)
+    }
+
+    /// What slopes are multiplied by on the way where there are at most so many triplets: about what they are
+    /// to be multiplied by, so that no sum overflows.
+    pub(crate) fn factor_of_pass(&self, most: u64) -> T {
+        T::from_f64(self.scale.to_f64() * self.early(most))
+    }
+
+    /// What gradients are multiplied by at the end of such a pass.
+    pub(crate) fn scale_after_pass(&self, most: u64, sums: &Sums) -> T {
+        T::from_f64(self.reduction.factors(sums)[1] / self.early(most))
+    }
+
+    fn early(&self, most: u64) -> f64 {
+        match self.reduction {
+            Reduction::Sum => 1.0,
+            _ => 1.0 / most.max(1) as f64,
+        }
+    }
+}
+
+/// From gradients of a mean over the pairs `counted` to those of the mean over the non-zero ones that `sums`
+/// has; 1 for other reductions.
+fn late_scale<T: Real>(reduction: Reduction, counted: &Sums, sums: &Sums) -> T {
+    match reduction {
+        Reduction::MeanNonZero => {
+            let [late, early] =
+                [(reduction, sums), (Reduction::Mean, counted)].map(|(r, of)| r.factors(of)[1]);
+            T::from_f64(late / early)
+        }
+        _ => T::ONE,
     }
 }
 

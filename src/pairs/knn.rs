@@ -70,7 +70,7 @@ impl<T: Real> Neighbours<T> {
 /// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
 /// comes after all others. Takes the memory of both sets once more, or none where queries are few.
 ///
-/// Refused where the columns differ, `k` is 0 or above M, or M does not fit in a `u32`.
+/// Refused where the columns differ, `k` is 0 or above M, or N or M does not fit in a `u32`.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
@@ -93,6 +93,7 @@ pub fn nearest<T: Real>(
     check_shape("nearest", "queries", queries.shape(), expected, "the columns of references")?;
     check_k(k, references.rows(), "from 1 to the number of references")?;
     check_samples(references.rows())?;
+    check_samples(queries.rows())?;
     Ok(Neighbours::new(k, against(cx, queries, references, k)?))
 }
 

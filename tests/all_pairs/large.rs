@@ -109,7 +109,7 @@ struct Sharing(Contrastive<f32>);
 
 impl BlockLoss<f32> for Sharing {
     fn eval_block(&self, isa: Isa, d2: &mut [f32], similar: &[bool], values: &mut [f32]) {
-        rayon::join(|| (), || std::thread::yield_now());
+        rayon::join(|| (), std::thread::yield_now);
         self.0.eval_block(isa, d2, similar, values);
     }
 }

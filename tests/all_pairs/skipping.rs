@@ -77,6 +77,26 @@ fn far_from_the_origin_nothing_active_is_skipped() {
     }
 }
 
+#[test]
+fn where_squares_underflow_nothing_active_is_skipped() {
+    // Two classes of 128 rows, each at two places, whose distances are so small that their squares are not.
+    let labels: Vec<i64> = (0..256).map(|i| i / 128).collect();
+    let batch = Batch::<f32>::new([256, 4], |at| match (at / 4, at % 4) {
+        (i, 0) if i < 128 => 2.5e-23 * (1 - i % 2) as f64,
+        (i, 0) => 1.6e-22 - 2.5e-23 * (1 - i % 2) as f64,
+        _ => 0.0,
+    });
+    let loss = || Box::new(drlim::loss::LinearHinge::new(0.0, 1.2e-22_f32).unwrap());
+    let [telling, quiet] = [true, false].map(|tells| Quiet::<f32>::of(loss()).telling_reach(tells));
+    for isa in tiers() {
+        let similar = Similar::Labels(&labels);
+        let run = |loss| batch.run_with(loss, &serial(isa), Reduction::Sum, similar);
+        let ((skipped, _), (whole, _)) = (run(&telling), run(&quiet));
+        assert!(whole.sums.dissimilar.active > 0);
+        assert_eq!(skipped, whole, "on {isa}");
+    }
+}
+
 fn skips_by_distance<T: Element>(d: usize)
 where
     Quiet<T>: BlockLoss<T>,

@@ -122,3 +122,29 @@ fn factors_that_are_not_finite_reach_every_pair() {
         assert!(grad.iter().all(|g| g.is_nan()), "{isa}");
     }
 }
+
+/// A loss whose slope is 1 for every pair, at no cost but 1.
+struct Constant;
+
+impl drlim::loss::BlockLoss<f32> for Constant {
+    fn eval_block(&self, _: drlim::Isa, d2: &mut [f32], _: &[bool], values: &mut [f32]) {
+        d2.fill(1.0);
+        values.fill(1.0);
+    }
+}
+
+#[test]
+fn a_mean_over_non_zero_pairs_overflows_no_sooner_than_the_mean() {
+    // The sum over 255 pairs overflows, their mean does not.
+    let mut batch = Batch::<f32>::new([256, 4], |_| 0.0);
+    batch.z[0] = 1e37;
+    let labels = vec![0; 256];
+    for isa in tiers() {
+        let run = |reduction| {
+            batch.run_with(&Constant, &serial(isa), reduction, Similar::Labels(&labels)).1
+        };
+        let (mean, non_zero) = (run(Reduction::Mean), run(Reduction::MeanNonZero));
+        assert!(mean[0].is_finite() && mean[0] > 1e34);
+        assert!((non_zero[0] - mean[0]).abs() <= 1e-5 * mean[0], "{} on {isa}", non_zero[0]);
+    }
+}

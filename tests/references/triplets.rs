@@ -68,8 +68,8 @@ fn compare_batches<T: Element>(reference: &Reference, family: &str, mining: Mini
             reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
             reference.compare(case, "grad", &grad, &by);
             if mining == Mining::All {
-                assert_eq!(outcome.pairs, reference.size(case, "triplets") as u64, "{case}");
-                assert_eq!(outcome.active, reference.size(case, "active") as u64, "{case}");
+                assert_eq!(outcome.pairs, reference.real::<f64>(case, "triplets") as u64, "{case}");
+                assert_eq!(outcome.active, reference.real::<f64>(case, "active") as u64, "{case}");
             } else {
                 let active = reference.reals::<f64>(case, "per_anchor");
                 let active = active.iter().filter(|&&value| value != 0.0).count();
