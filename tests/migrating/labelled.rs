@@ -64,9 +64,12 @@ fn semi_hard(d: &dyn Fn(usize, usize) -> f64, kinks: &Kinks) -> Vec<[usize; 3]> 
     ordered_pairs(true).into_iter().map(triplet).collect()
 }
 
-/// The hard triplets of a batch, given its distances; and the call that finds them.
+/// Triplets of a batch, given its distances.
+type Find = fn(&dyn Fn(usize, usize) -> f64, &Kinks) -> Vec<[usize; 3]>;
+
+/// The hard triplets of a batch, and the call that finds them.
 pub struct Mined {
-    find: fn(&dyn Fn(usize, usize) -> f64, &Kinks) -> Vec<[usize; 3]>,
+    find: Find,
     call: Option<Mining>,
 }
 
