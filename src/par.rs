@@ -9,7 +9,9 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
+#[cfg(feature = "rayon")]
 use std::sync::OnceLock;
+#[cfg(feature = "rayon")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cx::Par;
