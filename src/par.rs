@@ -167,8 +167,10 @@ fn share<R, F: Fn(usize) -> R>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
 #[cfg(feature = "rayon")]
 fn share<R: Send + Sync, F: Fn(usize) -> R + Sync>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
     let queue = Queue::new(tasks, f);
+    // Found before any runs: those that wait for these become ready meanwhile.
+    let ready: Vec<usize> = queue.ready_at_once().collect();
     rayon::scope(|scope| {
-        for task in queue.ready_at_once() {
+        for task in ready {
             let queue = &queue;
             scope.spawn(move |scope| queue.run(task, scope));
         }
@@ -217,8 +219,8 @@ impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
     }
 
     fn run<'scope>(&'scope self, task: usize, scope: &rayon::Scope<'scope>) {
-        // A task runs once, so its result has not been set.
-        let _ = self.results[task].set((self.f)(task));
+        let first = self.results[task].set((self.f)(task)).is_ok();
+        assert!(first, "a task runs once");
         for next in self.next[task].into_iter().flatten() {
             if self.waits[next].fetch_sub(1, Ordering::AcqRel) == 1 {
                 scope.spawn(move |scope| self.run(next, scope));
