@@ -232,6 +232,7 @@ impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -251,6 +252,17 @@ mod tests {
         for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.0.fill(block + 1));
         let expected: Vec<usize> = (0..23).map(|i| i / 5 + 1).collect();
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_task_that_becomes_ready_while_others_are_started_runs_once() {
+        // Two for each thing: the second one is ready as soon as the first is done.
+        let tasks: Vec<[usize; 2]> = (0..4000).map(|task| [task % 2000; 2]).collect();
+        for _ in 0..20 {
+            let runs: Vec<AtomicUsize> = tasks.iter().map(|_| AtomicUsize::new(0)).collect();
+            in_turn(Par::Rayon, &tasks, |task| runs[task].fetch_add(1, Ordering::Relaxed));
+            assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1));
+        }
     }
 
     #[test]

@@ -170,8 +170,7 @@ pub(crate) fn offsets<T>(cx: &Cx, d: usize) -> BlockOffsets {
     BlockOffsets::new::<T>(cx.isa, MOST_ROWS, SLOPE_STRIDE, d)
 }
 
-/// Picks the kernel of two blocks. (Compiled where it is called, unlike the kernels of rows and lists:
-/// inside the crate it would add eight seconds to a clean build.)
+/// Picks the kernel of two blocks.
 fn run<T: Real>(pair: BlockPair<T>) -> Sums {
     let Batch { isa, sides, .. } = pair.batch;
     match sides[0].points.rows.z.cols() {

@@ -225,7 +225,7 @@ impl<T: Real> Gradient<T> {
     }
 }
 
-/// Centers, means beyond the first row, radii, and whether they are pulled, of some classes.
+/// Centers, residuals, radii, and whether they are pulled, of some classes.
 type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, bool>));
 
 /// Memory of a call for the classes of one set.

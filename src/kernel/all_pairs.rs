@@ -27,8 +27,8 @@ use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Elements from a row of slopes to the next: a block takes 72 KiB in `f32`. (A power of two would put a column of them into a few
-/// sets of the cache.)
+/// Elements from a row of slopes to the next: a block takes 72 KiB in `f32`. (A power of two would put a
+/// column of them into a few sets of the cache.)
 pub(crate) const SLOPE_STRIDE: usize = MOST_ROWS + 16;
 
 /// Elements of a block of slopes.

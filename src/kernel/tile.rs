@@ -63,9 +63,8 @@ pub(super) struct Trust<T> {
 }
 
 impl<T: Real> Trust<T> {
-    /// The roundings of a product, of the norms'
-    /// sums (in lanes) and of taking away the mean are at most so many of the norms' sum. What
-    /// underflows in a product is far below `least`.
+    /// The roundings of a product, of the norms' sums (in lanes) and of taking away the mean are at most
+    /// so many of the norms' sum. What underflows in a product is far below `least`.
     pub(super) fn new(depth: usize, lanes: usize) -> Self {
         let product = depth.min(CHUNK) + depth.div_ceil(CHUNK);
         let roundings = product + depth.div_ceil(lanes) + 16;
