@@ -84,8 +84,53 @@ fn expected(rows: &[Vec<f64>], similar: Similar, mining: Mining) -> Vec<[usize; 
     found
 }
 
+/// What triplets add up to.
+#[derive(Default)]
+struct Added {
+    sum: f64,
+    active: u64,
+    /// Of distances and margins, of which the sum is made.
+    size: f64,
+    grad: Vec<f64>,
+    /// The largest sum of sizes of the terms of an element of the gradient.
+    largest: f64,
+}
+
+impl Added {
+    /// In scalar f64.
+    fn new<T: Element>(
+        formula: TripletFormula,
+        rows: &[Vec<f64>],
+        triplets: &[[usize; 3]],
+    ) -> Self {
+        let d = rows.first().map_or(0, Vec::len);
+        let mut added = Added { grad: vec![0.0; rows.len() * d], ..Added::default() };
+        let mut terms = added.grad.clone();
+        for &[a, p, q] in triplets {
+            let sides = [[a, p], [a, q], [p, q]];
+            let d2 = sides.map(|[i, j]| squared_distance(&rows[i], &rows[j]));
+            let value = formula.value(d2);
+            added.sum += value;
+            added.active += u64::from(value != 0.0);
+            added.size += d2.iter().fold(0.0_f64, |x, &y| x.max(y)).sqrt() + formula.margin();
+            let slopes = formula.slopes(d2, T::MIN_POSITIVE.to_f64());
+            for ([i, j], slope) in sides.into_iter().zip(slopes) {
+                for k in 0..d {
+                    let term = slope * (rows[i][k] - rows[j][k]);
+                    added.grad[i * d + k] += term;
+                    added.grad[j * d + k] -= term;
+                    terms[i * d + k] += term.abs();
+                    terms[j * d + k] += term.abs();
+                }
+            }
+        }
+        added.largest = terms.into_iter().fold(0.0, f64::max);
+        added
+    }
+}
+
 /// Compares with the formula: the number of triplets to the digit, the value and each element of the
-/// gradient within `rounding` roundings of the terms they are sums of.
+/// gradient within some roundings of the terms they are sums of.
 fn check<T: Element>(
     formula: TripletFormula,
     z: &[T],
@@ -95,50 +140,29 @@ fn check<T: Element>(
 ) {
     let [n, d] = shape;
     let rows: Vec<Vec<f64>> = (0..n).map(|i| wide(&z[i * d..][..d])).collect();
-    let rounded = formula.rounded::<T>();
     let loss = formula.loss::<T>();
     let objective =
         TripletObjective::sum(&*loss).reduced(reduction).unwrap().scaled(T::from_f64(-1.5));
     for mining in MININGS {
         let all = expected(&rows, similar, mining);
-        let (mut sum, mut active, mut size) = (0.0, 0, 0.0_f64);
-        let mut grad = vec![0.0; n * d];
-        let mut terms = vec![0.0; n * d];
-        for &[a, p, q] in &all {
-            let d2 = [[a, p], [a, q], [p, q]].map(|[i, j]| squared_distance(&rows[i], &rows[j]));
-            let value = rounded.value(d2);
-            sum += value;
-            size += d2.iter().fold(0.0_f64, |x, &y| x.max(y)).sqrt() + formula.margin();
-            active += u64::from(value != 0.0);
-            let slopes = rounded.slopes(d2, T::MIN_POSITIVE.to_f64());
-            for ([i, j], slope) in [[a, p], [a, q], [p, q]].into_iter().zip(slopes) {
-                for k in 0..d {
-                    let term = slope * (rows[i][k] - rows[j][k]);
-                    grad[i * d + k] += term;
-                    grad[j * d + k] -= term;
-                    terms[i * d + k] += term.abs();
-                    terms[j * d + k] += term.abs();
-                }
-            }
-        }
+        let added = Added::new::<T>(formula.rounded::<T>(), &rows, &all);
         let divisor = match reduction {
             Reduction::Mean => all.len() as f64,
-            Reduction::MeanNonZero => active as f64,
+            Reduction::MeanNonZero => added.active as f64,
             _ => 1.0,
         }
         .max(1.0);
-        let largest = terms.iter().fold(0.0_f64, |max, &x| max.max(x)) / divisor * 1.5;
         let epsilon = T::EPSILON.to_f64();
         for isa in tiers() {
             let (outcome, got) = run(&serial(isa), &objective, (z, shape), similar, mining);
             let case = format!("{formula:?}, {mining:?}, {n}x{d} {} on {isa}", T::NAME);
             assert_eq!(outcome.pairs, all.len() as u64, "{case}");
-            assert_eq!(outcome.active, active, "{case}");
-            let error = (outcome.value - sum / divisor).abs();
-            assert!(error <= 60.0 * epsilon * size / divisor, "{case}: {error:e} off");
-            for (at, (&got, &expected)) in got.iter().zip(&grad).enumerate() {
+            assert_eq!(outcome.active, added.active, "{case}");
+            let error = (outcome.value - added.sum / divisor).abs();
+            assert!(error <= 60.0 * epsilon * added.size / divisor, "{case}: {error:e} off");
+            for (at, (&got, &expected)) in got.iter().zip(&added.grad).enumerate() {
                 let error = (got.to_f64() + 1.5 * expected / divisor).abs();
-                let allowed = 100.0 * epsilon * largest;
+                let allowed = 1.5 * 100.0 * epsilon * added.largest / divisor;
                 assert!(error <= allowed, "{case}: gradient {at} is {got}, {error:e} off");
             }
         }
@@ -197,23 +221,7 @@ fn close<T: Element>() {
         let loss = TripletMargin::new(T::from_f64(4.0)).unwrap();
         let objective = TripletObjective::sum(&loss);
         let all = expected(&rows, Similar::Labels(&labels), Mining::All);
-        let mut grad = vec![0.0; n * d];
-        let mut terms = vec![0.0; n * d];
-        for &[a, p, q] in &all {
-            let d2 = [[a, p], [a, q], [p, q]].map(|[i, j]| squared_distance(&rows[i], &rows[j]));
-            let formula = TripletFormula::all(4.0)[0];
-            let slopes = formula.slopes(d2, T::MIN_POSITIVE.to_f64());
-            for ([i, j], slope) in [[a, p], [a, q], [p, q]].into_iter().zip(slopes) {
-                for k in 0..d {
-                    let term = slope * (rows[i][k] - rows[j][k]);
-                    grad[i * d + k] += term;
-                    grad[j * d + k] -= term;
-                    terms[i * d + k] += term.abs();
-                    terms[j * d + k] += term.abs();
-                }
-            }
-        }
-        let largest = terms.iter().fold(0.0_f64, |max, &x| max.max(x));
+        let Added { grad, largest, .. } = Added::new::<T>(TripletFormula::all(4.0)[0], &rows, &all);
         for isa in tiers() {
             let similar = Similar::Labels(&labels);
             let (_, got) = run(&serial(isa), &objective, (&z, [n, d]), similar, Mining::All);

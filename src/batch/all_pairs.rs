@@ -3,9 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::rounds::{offsets, run_blocks};
-use super::sets::{
-    ClassSet, Gradient, Set, block_rows, labels_of, mean, number_classes, places_of, small,
-};
+use super::sets::{ClassSet, Gradient, Set, block_rows, mean, places_of, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
@@ -151,17 +149,12 @@ impl<T: Real> Call<'_, '_, T> {
         let AllPairsScratch { set, classes, .. } = scratch;
         let (cx, z, loss) = (self.cx, self.z, self.objective.loss);
         classes.clear();
-        if let Some((labels, ignored)) = labels_of(&self.similar) {
-            set.order_by_label(labels, ignored);
-            let count = number_classes([&mut *set], [labels], ignored);
-            // A factor that is not finite makes something of a slope of 0.
-            self.pull = loss.pull_block().filter(|_| self.objective.is_finite());
-            if loss.reach_block().is_some() || self.pull.is_some() {
-                let rows = set.rows(z);
-                self.pulled = classes.measure(cx, rows, &set.classes, count, self.pull);
-            }
-        } else {
-            set.keep_order(z.rows());
+        let count = set.order_of(&self.similar);
+        // A factor that is not finite makes something of a slope of 0.
+        self.pull = loss.pull_block().filter(|_| count > 0 && self.objective.is_finite());
+        if count > 0 && (loss.reach_block().is_some() || self.pull.is_some()) {
+            let rows = set.rows(z);
+            self.pulled = classes.measure(cx, rows, &set.classes, count, self.pull);
         }
         let mean = mean(cx, [(&*set, z)]);
         set.prepare_pairs(cx, z, &mean, gradient);

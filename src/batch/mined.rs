@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::search::{Found, among};
-use super::sets::{Gradient, Set, block_rows, labels_of, mean, number_classes, small};
+use super::sets::{Gradient, Set, block_rows, mean, small};
 use super::task_rows;
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -204,12 +204,7 @@ impl<T: Real> Call<'_, '_, T> {
     ) -> Sums {
         let MinedScratch { set, gradient, d2, slopes, .. } = scratch;
         let (cx, z, [n, d]) = (self.cx, self.z, self.z.shape());
-        if let Some((labels, ignored)) = labels_of(&self.similar) {
-            set.order_by_label(labels, ignored);
-            number_classes([&mut *set], [labels], ignored);
-        } else {
-            set.keep_order(n);
-        }
+        set.order_of(&self.similar);
         let mean = mean(cx, [(&*set, z)]);
         // Rows of a block that products read, and of a strip.
         let at_once = strip_rows::<T>(n, bytes) / BLOCK * BLOCK;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::rounds::{lock, rounds, rows_of_a_task};
-use super::sets::{Set, block_rows, labels_of, mean, number_classes, small};
+use super::sets::{Set, block_rows, mean, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::graph::Similar;
@@ -141,10 +141,9 @@ fn search_among<T: Real>(Among { cx, z, k, kind, found }: Among<T>) -> Vec<u32> 
     let [n, d] = z.shape();
     let cx = &small(cx, n.saturating_mul(n), d);
     let mut set = Set::default();
-    match kind.and_then(|(similar, _)| labels_of(&similar)) {
-        Some((labels, ignored)) => {
-            set.order_by_label(labels, ignored);
-            number_classes([&mut set], [labels], ignored);
+    match kind {
+        Some((similar, _)) => {
+            set.order_of(&similar);
         }
         None => set.keep_order(n),
     }

@@ -79,6 +79,21 @@ impl<T: Real> Set<T> {
         self.order.sort_unstable_by_key(|&row| (label(row).is_none(), label(row), row));
     }
 
+    /// The order of a similar set: that of its labels, or as the rows are. Returns how many classes there are,
+    /// none of a graph.
+    pub(crate) fn order_of(&mut self, similar: &Similar) -> usize {
+        let (labels, ignored) = match *similar {
+            Similar::Labels(labels) => (labels, None),
+            Similar::LabelsIgnoring { labels, ignored } => (labels, Some(ignored)),
+            Similar::Graph(graph) => {
+                self.keep_order(graph.samples());
+                return 0;
+            }
+        };
+        self.order_by_label(labels, ignored);
+        number_classes([self], [labels], ignored)
+    }
+
     /// Finds for each row its place.
     pub(crate) fn find_places(&mut self) {
         self.places.resize(self.order.len(), 0);
@@ -353,15 +368,6 @@ pub(crate) fn number_classes<T: Real, const N: usize>(
         set.classes.resize(set.order.len(), NO_CLASS);
     }
     count as usize
-}
-
-/// The labels of a similar set, and the one that is no class; none of a graph.
-pub(crate) fn labels_of<'s>(similar: &Similar<'s>) -> Option<(&'s [i64], Option<i64>)> {
-    match *similar {
-        Similar::Labels(labels) => Some((labels, None)),
-        Similar::LabelsIgnoring { labels, ignored } => Some((labels, Some(ignored))),
-        Similar::Graph(_) => None,
-    }
 }
 
 /// Whether so many pairs are so little work that the calling thread does it sooner alone.
