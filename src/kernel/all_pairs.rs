@@ -93,7 +93,7 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
             return sums;
         }
         self.mark::<S>();
-        if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
+        self.block(s)
     }
 }
 
@@ -130,7 +130,7 @@ struct SlopeSums<T> {
 
 impl<T: Real> BlockPair<'_, T> {
     #[inline(always)]
-    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
+    fn block<S: Simd<T>>(&mut self, s: S) -> Sums {
         let cols = 2 * S::LANES;
         let mut pairs = GroupPairs::new();
         let mut slope_sums = SlopeSums {
@@ -148,7 +148,7 @@ impl<T: Real> BlockPair<'_, T> {
             for row in (self.i.start..end).step_by(height) {
                 let rows = row..(row + height).min(end);
                 let (strip, slope_sums) = (&mut strip, &mut slope_sums);
-                sums = sums + self.strip::<S, ROWS>(s, rows, col, strip, &mut pairs, slope_sums);
+                sums = sums + self.strip(s, rows, col, strip, &mut pairs, slope_sums);
             }
         }
         if self.wants_gradient() {
@@ -170,7 +170,7 @@ impl<T: Real> BlockPair<'_, T> {
 
     /// The pairs of some rows with a panel of columns, and their slopes into the block.
     #[inline(always)]
-    fn strip<S: Simd<T>, const ROWS: usize>(
+    fn strip<S: Simd<T>>(
         &mut self,
         s: S,
         rows: Range<usize>,
@@ -197,7 +197,7 @@ impl<T: Real> BlockPair<'_, T> {
             let [x, y] = &self.batch.sides;
             let (sides, first) = ([&x.points, &y.points], measured.start - rows.start);
             let to = &mut strip[first * cols..];
-            near = squared_distances::<T, S, ROWS>(s, sides, measured, col, to) << (first / height);
+            near = squared_distances(s, sides, measured, col, to) << (first / height);
         }
         let mut sums = Sums::default();
         for (g, (group, content)) in groups.zip(contents).enumerate() {

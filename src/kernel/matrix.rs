@@ -24,13 +24,13 @@ impl<T: Real> Kernel<T> for MatrixBlock<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
-        if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
+        self.block(s)
     }
 }
 
 impl<T: Real> MatrixBlock<'_, T> {
     #[inline(always)]
-    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) {
+    fn block<S: Simd<T>>(&mut self, s: S) {
         let cols = 2 * S::LANES;
         let height = strip_rows::<S, T>(self.sides[0].rows.z.cols());
         let mut d2 = [T::ZERO; STRIP_PAIRS];
@@ -40,7 +40,7 @@ impl<T: Real> MatrixBlock<'_, T> {
             for row in self.rows.clone().step_by(height) {
                 let rows = row..(row + height).min(self.rows.end);
                 let sides = [&self.sides[0], &self.sides[1]];
-                squared_distances::<T, S, ROWS>(s, sides, rows.clone(), col, &mut d2);
+                squared_distances(s, sides, rows.clone(), col, &mut d2);
                 for (d2, row) in d2.chunks_exact(cols).zip(rows) {
                     let to = &mut self.distances.row_mut(row - self.rows.start)[col..col + present];
                     if self.squared {

@@ -52,13 +52,13 @@ impl<T: Real> Kernel<T> for SearchBlock<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
-        if S::LANES * size_of::<T>() >= 64 { self.block::<S, 8>(s) } else { self.block::<S, 4>(s) }
+        self.block(s)
     }
 }
 
 impl<T: Real> SearchBlock<'_, T> {
     #[inline(always)]
-    fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) {
+    fn block<S: Simd<T>>(&mut self, s: S) {
         let cols = 2 * S::LANES;
         let mut group = Group {
             keys: [T::ZERO; BLOCK_PAIRS],
@@ -82,7 +82,7 @@ impl<T: Real> SearchBlock<'_, T> {
                     }
                     if !measured {
                         let sides = [&self.sides[0], &self.sides[1]];
-                        by_products::<T, S, ROWS, false>(s, sides, rows.clone(), col, &mut strip);
+                        by_products::<T, S, false>(s, sides, rows.clone(), col, &mut strip);
                         measured = true;
                     }
                     let from = &strip[(row - rows.start) * cols..][..some.len() * cols];
