@@ -233,8 +233,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let pairs = pairing.len();
         pairing.check("step", pairs, "as similar")?;
         self.check_room("step", "similar", pairs)?;
-        self.workspace.fill_input(x1.iter().chain(x2.iter()));
-        let z = self.net.forward_input(cx, 2 * pairs, &mut self.workspace)?;
+        let row = |i: usize| if i < pairs { x1.row(i) } else { x2.row(i - pairs) };
+        let z = self.net.forward_rows(cx, 2 * pairs, &row, &mut self.workspace)?;
         let (z1, z2) = (z.rows_range(0, pairs), z.rows_range(pairs, 2 * pairs));
         let dz = &mut self.dz[..2 * pairs * z.cols()];
         let (dz1, dz2) = MatMut::new(dz, 2 * pairs, z.cols())?.split_rows_at(pairs);
@@ -267,8 +267,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         self.batch.set(pairs)?;
         let Batch { samples, list, .. } = &self.batch;
         let n = samples.len();
-        self.workspace.fill_input(samples.iter().map(|&i| data.row(i as usize)));
-        let z = self.net.forward_input(cx, n, &mut self.workspace)?;
+        let row = |i: usize| data.row(samples[i] as usize);
+        let z = self.net.forward_rows(cx, n, &row, &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let out = IndexedOut::grad(dz);
         let outcome = indexed(cx, objective, z, list, pairing, out, &mut self.scratch)?;
@@ -299,8 +299,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let n = samples.len();
         self.net.check_workspace("step_batch", &self.workspace, n)?;
         let similar = self.subset.choose(similar, samples)?;
-        self.workspace.fill_input(samples.iter().map(|&i| data.row(i as usize)));
-        let z = self.net.forward_input(cx, n, &mut self.workspace)?;
+        let row = |i: usize| data.row(samples[i] as usize);
+        let z = self.net.forward_rows(cx, n, &row, &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let outcome = all_pairs(cx, objective, z, similar, Some(dz), &mut self.all_pairs)?;
         self.descend(cx, rate, n)?;

@@ -449,7 +449,7 @@ impl Layer<f64> for Scale {
         }
         pass.d_params[0] = pass.scratch[..samples].iter().sum();
         let Some(dx) = pass.dx else { return };
-        for (dx, dy) in dx.iter_mut().zip(pass.dy) {
+        for (dx, dy) in dx.iter_mut().zip(&*pass.dy) {
             *dx = pass.params[0] * dy;
         }
     }

@@ -162,7 +162,8 @@ impl BlockOffsets {
         for columns in panels(self.depth, self.width) {
             let width = columns.len();
             let from = self.rows[usize::from(width < self.width)].range(0..others);
-            let b = Contiguous { data: &rows[others * columns.start..][..others * width], from };
+            let data = &rows[others * columns.start..][..others * width];
+            let b = Contiguous { data, from, shift: 0 };
             let data = &mut out[height * columns.start..][..height * width];
             let c = Output { data, stride: width, width };
             multiply(isa, Product { a, b, initial: Initial::Output, c });

@@ -1,25 +1,29 @@
-//! Convolution of images in channel, row, column order, as products of weights with patches.
+//! Convolution of images, forward and backward, as products of weights with pixels.
 //!
-//! With K = channels x kernel height x kernel width taps and P output pixels, and X the K x P matrix
-//! of patches of one image,
+//! With taps k = (channel, row u, column v) of a window and output pixels p,
 //!
 //! ```text
-//! Y = W X + bias        dW = dY X'        dX = W' dY, scattered back to the pixels of each tap
+//! y[o][p] = bias[o] + sum over k of w[o][k] x[p at k]
+//! dw[o][k] = sum over p of dy[o][p] x[p at k]        dx[p at k] += sum over o of w[o][k] dy[o][p]
 //! ```
 //!
-//! X is never built as a whole. Where rows of the output are long, patches of stride 1 are read from
-//! the image itself, whose rows are contiguous; else bands of output rows are gathered. The weight
-//! gradient broadcasts pixels of the image and reads dY' in vectors of output channels. Padding is a
-//! copy of the image in a frame of zeros.
+//! Images come in groups that lie interleaved: element e of image n of a group of g is at `e g + n`.
+//! With as many images as a vector has lanes every vector is full, whatever the sizes; a group of one is
+//! an image by itself. Either way pixels that are neighbours in a row lie next to each other, so a
+//! window's tap reads a whole row of output pixels as one run, and nothing is gathered. Padding and strides
+//! are taken care of by one copy of the image in a *frame*: zeros around it, and the columns that a
+//! stride lets a tap see brought together.
+//!
+//! Rows of single images that are too short for vectors are the exception: there, patches of several
+//! rows are gathered into bands.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
-use super::dense::AddRows;
-use super::pool;
+use super::dots::{Dots, Rows, add_dots};
+use super::elementwise::{Activate, Activation};
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
-use super::transpose::Transpose;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -37,18 +41,18 @@ pub(crate) struct Plan {
     pub kernel: [usize; 2],
     pub stride: usize,
     pub padding: usize,
-    /// Offsets of the taps within a padded image.
+    /// Pixels of a row of the frame that one column of a kernel can see.
+    columns: usize,
+    /// Offsets of the taps within a frame.
     taps: OffsetTable,
-    /// Offsets of the first tap of each output pixel within a padded image.
-    pixels: OffsetTable,
-    /// Rows of the weights, and their columns.
+    /// Rows of the weights, their columns, and the columns of each channel's first tap.
     weight_rows: OffsetTable,
     weight_columns: OffsetTable,
-    /// Rows of dY', and of a gathered band.
-    transposed_rows: OffsetTable,
-    band_rows: OffsetTable,
-    /// Rows of dY.
+    weight_channels: OffsetTable,
+    /// Maps of the output.
     map_rows: OffsetTable,
+    /// Rows of a gathered band.
+    band_rows: OffsetTable,
 }
 
 impl Plan {
@@ -61,23 +65,21 @@ impl Plan {
         padding: usize,
     ) -> Self {
         let mut plan = Plan { input, output, kernel, stride, padding, ..Plan::default() };
-        let (taps, pixels) = (plan.tap_count(), plan.pixel_count());
-        let [_, height, width] = plan.padded();
+        plan.columns = (input[2] + 2 * padding).div_ceil(plan.column_stride());
+        let [maps, height, width] = output;
         let [rows, columns] = kernel;
-        plan.taps = (0..taps)
+        let window = rows * columns;
+        plan.taps = (0..plan.tap_count())
             .map(|tap| {
-                let (channel, y, x) = (tap / (rows * columns), tap / columns % rows, tap % columns);
-                (channel * height + y) * width + x
+                let (channel, u, v) = (tap / window, tap / columns % rows, tap % columns);
+                (channel * plan.frame_height() + u) * plan.frame_width() + plan.column(v)
             })
             .collect();
-        let out_width = output[2];
-        plan.pixels =
-            (0..pixels).map(|p| (p / out_width * width + p % out_width) * stride).collect();
-        plan.weight_rows = OffsetTable::linear(output[0], taps);
-        plan.weight_columns = OffsetTable::linear(taps, 1);
-        plan.transposed_rows = OffsetTable::linear(pixels, output[0]);
-        plan.band_rows = OffsetTable::linear(taps, plan.band_pixels());
-        plan.map_rows = OffsetTable::linear(output[0], pixels);
+        plan.weight_rows = OffsetTable::linear(maps, plan.tap_count());
+        plan.weight_columns = OffsetTable::linear(plan.tap_count(), 1);
+        plan.weight_channels = OffsetTable::linear(input[0], window);
+        plan.map_rows = OffsetTable::linear(maps, height * width);
+        plan.band_rows = OffsetTable::linear(plan.tap_count(), plan.band_pixels());
         plan
     }
 
@@ -95,13 +97,39 @@ impl Plan {
         self.input.iter().product()
     }
 
-    pub(crate) fn output_len(&self) -> usize {
-        self.output.iter().product()
+    /// The stride of columns; any will do where there is but one.
+    fn column_stride(&self) -> usize {
+        if self.output[2] == 1 { 1 } else { self.stride }
     }
 
-    fn padded(&self) -> [usize; 3] {
-        let [channels, height, width] = self.input;
-        [channels, height + 2 * self.padding, width + 2 * self.padding]
+    fn frame_height(&self) -> usize {
+        self.input[1] + 2 * self.padding
+    }
+
+    /// Pixels of a row of the frame.
+    fn frame_width(&self) -> usize {
+        self.columns * self.column_stride()
+    }
+
+    /// Where a column of the padded image lies in a row of the frame: those that are a multiple of the
+    /// stride apart lie next to each other.
+    fn column(&self, padded: usize) -> usize {
+        let stride = self.column_stride();
+        padded % stride * self.columns + padded / stride
+    }
+
+    /// Where the windows of a row of output pixels start in the frame.
+    fn row(&self, row: usize) -> usize {
+        row * self.stride * self.frame_width()
+    }
+
+    fn has_frame(&self) -> bool {
+        self.padding > 0 || self.column_stride() > 1
+    }
+
+    /// Elements of an image's frame, or none where images are used as they are.
+    fn frame_len(&self) -> usize {
+        if self.has_frame() { self.input[0] * self.frame_height() * self.frame_width() } else { 0 }
     }
 
     /// Output rows that are gathered at once, at least one.
@@ -113,57 +141,51 @@ impl Plan {
         self.band_height() * self.output[2]
     }
 
-    /// Elements of an image with its frame, or none where images are used as they are.
-    fn frame_len(&self) -> usize {
-        if self.padding > 0 { self.padded().iter().product() } else { 0 }
+    /// Elements of scratch of either pass over a group of images.
+    pub(crate) fn scratch(&self, group: usize) -> usize {
+        let band = if group == 1 { self.tap_count() * self.band_pixels() } else { 0 };
+        group * self.frame_len() + band
     }
 
-    /// Elements of scratch for a forward pass over one image at a time.
-    pub(crate) fn forward_scratch(&self) -> usize {
-        self.frame_len() + self.tap_count() * self.band_pixels()
+    /// Copies a group of images into the frame, or back out of it.
+    fn rows_in_frame(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [channels, height, width] = self.input;
+        let (frame_height, frame_width) = (self.frame_height(), self.frame_width());
+        (0..channels * height).map(move |row| {
+            let (channel, y) = (row / height, row % height);
+            (row * width, (channel * frame_height + y + self.padding) * frame_width)
+        })
     }
 
-    /// Elements of scratch for an input gradient of one image at a time.
-    pub(crate) fn input_scratch(&self) -> usize {
-        self.frame_len() + self.kernel[0] * self.kernel[1] * self.pixel_count()
+    /// Runs of an image's pixels that lie next to each other in the frame too: where each starts in
+    /// the image and in the frame, and its length.
+    fn runs(&self) -> impl Iterator<Item = [usize; 3]> {
+        let width = self.input[2];
+        self.rows_in_frame().flat_map(move |(from, to)| {
+            let len = if self.column_stride() == 1 { width } else { 1 };
+            (0..width)
+                .step_by(len)
+                .map(move |x| [from + x, to + self.column(x + self.padding), len])
+        })
     }
 
-    /// Elements of scratch for a weight gradient over some images.
-    pub(crate) fn weight_scratch(&self) -> usize {
-        self.frame_len() + self.output_len() + self.partial_len()
-    }
-
-    /// Elements of a partial weight gradient: K rows of output channels, and one of biases.
-    pub(crate) fn partial_len(&self) -> usize {
-        (self.tap_count() + 1) * self.output[0]
-    }
-
-    /// The image in its frame of zeros. The frame has been zeroed before the first image.
-    fn framed<'a, T: Real>(&self, image: &'a [T], frame: &'a mut [T]) -> &'a [T] {
-        if self.padding == 0 {
-            return image;
+    /// The images in their frame of zeros.
+    fn framed<'a, T: Real>(&self, group: usize, images: &'a [T], frame: &'a mut [T]) -> &'a [T] {
+        if !self.has_frame() {
+            return images;
         }
-        for (from, to) in self.frame_rows() {
-            frame[to..][..self.input[2]].copy_from_slice(&image[from..][..self.input[2]]);
+        frame.fill(T::ZERO);
+        for [from, to, len] in self.runs() {
+            let pixels = &images[from * group..][..len * group];
+            frame[to * group..][..len * group].copy_from_slice(pixels);
         }
         frame
     }
 
-    /// Where each row of an image starts, in the image and in its frame.
-    fn frame_rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        let [_, height, width] = self.input;
-        let [_, frame_height, frame_width] = self.padded();
-        let (rows, padding) = (self.input[0] * height, self.padding);
-        (0..rows).map(move |row| {
-            let (channel, y) = (row / height, row % height);
-            (row * width, (channel * frame_height + y + padding) * frame_width + padding)
-        })
-    }
-
-    /// Whether output rows fill vectors well enough to read patches from the image itself.
-    fn reads_rows_in_place(&self, lanes: usize) -> bool {
+    /// Whether output rows of single images fill vectors too badly to be read from the images themselves.
+    fn gathers(&self, lanes: usize, group: usize) -> bool {
         let width = self.output[2];
-        self.stride == 1 && 4 * width >= 3 * width.next_multiple_of(lanes)
+        group == 1 && 4 * width < 3 * width.next_multiple_of(lanes)
     }
 
     /// The weights as the broadcast operand, a row for each output channel.
@@ -173,46 +195,38 @@ impl Plan {
     }
 }
 
-/// y = W * x + bias for each of some images.
+/// y = f(w * x + bias) for a group of images.
 pub(crate) fn forward<T: Real>(
     isa: Isa,
     plan: &Plan,
+    group: usize,
     [weight, bias]: [&[T]; 2],
+    f: Option<Activation>,
     x: &[T],
     y: &mut [T],
     scratch: &mut [T],
 ) {
-    let (frame, band) = scratch.split_at_mut(plan.frame_len());
-    frame.fill(T::ZERO);
-    let in_place = plan.reads_rows_in_place(isa.lanes::<T>());
-    let images = x.chunks_exact(plan.input_len());
-    for (image, y) in images.zip(y.chunks_exact_mut(plan.output_len())) {
-        let image = plan.framed(image, frame);
-        if in_place {
-            forward_in_place(isa, plan, [weight, bias], image, y);
-        } else {
-            forward_by_bands(isa, plan, [weight, bias], image, band, y);
-        }
+    let (frame, band) = scratch.split_at_mut(group * plan.frame_len());
+    let x = plan.framed(group, x, frame);
+    if plan.gathers(isa.lanes::<T>(), group) {
+        return forward_by_bands(isa, plan, [weight, bias], f, x, band, y);
     }
-}
-
-fn forward_in_place<T: Real>(
-    isa: Isa,
-    plan: &Plan,
-    [weight, bias]: [&[T]; 2],
-    image: &[T],
-    y: &mut [T],
-) {
-    let [_, height, width] = plan.output;
-    let frame_width = plan.padded()[2];
+    let [maps, height, width] = plan.output;
+    let (run, stride) = (width * group, height * width * group);
     for row in 0..height {
+        let from = plan.taps.all();
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous { data: &image[row * frame_width..], from: plan.taps.all() },
+            b: Contiguous { data: &x[plan.row(row) * group..], from, shift: group.ilog2() },
             initial: Initial::PerRow(bias),
-            c: Output { data: &mut y[row * width..], stride: height * width, width },
+            c: Output { data: &mut y[row * run..], stride, width: run },
         };
         multiply(isa, product);
+        if let Some(f) = f {
+            // The row is still in L1.
+            let y = &mut y[row * run..];
+            T::dispatch(isa, Activate { f, y, rows: maps, stride, width: run });
+        }
     }
 }
 
@@ -220,29 +234,36 @@ fn forward_by_bands<T: Real>(
     isa: Isa,
     plan: &Plan,
     [weight, bias]: [&[T]; 2],
-    image: &[T],
+    f: Option<Activation>,
+    frame: &[T],
     band: &mut [T],
     y: &mut [T],
 ) {
-    let (pixels, at_once) = (plan.pixel_count(), plan.band_pixels());
-    for from in (0..pixels).step_by(at_once) {
-        let to = (from + at_once).min(pixels);
-        T::dispatch(isa, GatherBand { plan, pixels: from..to, image, band: &mut *band });
+    let [maps, height, width] = plan.output;
+    let (pixels, at_once) = (plan.pixel_count(), plan.band_height());
+    for from in (0..height).step_by(at_once) {
+        let rows = from..(from + at_once).min(height);
+        let (from, run) = (from * width, rows.len() * width);
+        T::dispatch(isa, GatherBand { plan, rows, frame, band: &mut *band });
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous { data: band, from: plan.band_rows.all() },
+            b: Contiguous { data: band, from: plan.band_rows.all(), shift: 0 },
             initial: Initial::PerRow(bias),
-            c: Output { data: &mut y[from..], stride: pixels, width: to - from },
+            c: Output { data: &mut y[from..], stride: pixels, width: run },
         };
         multiply(isa, product);
+        if let Some(f) = f {
+            let y = &mut y[from..];
+            T::dispatch(isa, Activate { f, y, rows: maps, stride: pixels, width: run });
+        }
     }
 }
 
-/// Whole rows of output pixels, as a row of the band for each tap.
+/// Whole rows of output pixels of one image, as a row of the band for each tap.
 struct GatherBand<'a, T> {
     plan: &'a Plan,
-    pixels: Range<usize>,
-    image: &'a [T],
+    rows: Range<usize>,
+    frame: &'a [T],
     band: &'a mut [T],
 }
 
@@ -252,122 +273,103 @@ impl<T: Real> Kernel<T> for GatherBand<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let (plan, width) = (self.plan, self.plan.output[2]);
-        let rows = plan.pixels.range(self.pixels).as_slice();
         let taps = plan.taps.all().as_slice();
         for (&tap, band) in taps.iter().zip(self.band.chunks_exact_mut(plan.band_pixels())) {
-            for (&pixel, run) in rows.iter().step_by(width).zip(band.chunks_exact_mut(width)) {
-                let from = &self.image[tap + pixel..];
-                if plan.stride == 1 {
-                    let chunks = from[..width].chunks(S::LANES).zip(run.chunks_mut(S::LANES));
-                    for (from, to) in chunks {
-                        s.store(s.load(from), to);
-                    }
-                } else {
-                    for (to, from) in run.iter_mut().zip(from.iter().step_by(plan.stride)) {
-                        *to = *from;
-                    }
+            for (row, run) in self.rows.clone().zip(band.chunks_exact_mut(width)) {
+                let from = &self.frame[plan.row(row) + tap..][..width];
+                for (from, to) in from.chunks(S::LANES).zip(run.chunks_mut(S::LANES)) {
+                    s.store(s.load(from), to);
                 }
             }
         }
     }
 }
 
-/// The weight and bias gradients summed over some images, as K rows of output channels and one row
-/// of biases, left at the start of `scratch`.
+/// Adds the gradients of weights and biases of a group of images.
 pub(crate) fn weight_gradient<T: Real>(
     isa: Isa,
     plan: &Plan,
+    group: usize,
     x: &[T],
     dy: &[T],
+    [d_weight, d_bias]: [&mut [T]; 2],
     scratch: &mut [T],
 ) {
-    let (channels, pixels) = (plan.output[0], plan.pixel_count());
-    let (partial, rest) = scratch.split_at_mut(plan.partial_len());
-    let (frame, transposed) = rest.split_at_mut(plan.frame_len());
-    let transposed = &mut transposed[..plan.output_len()];
-    let (weights, biases) = partial.split_at_mut(plan.tap_count() * channels);
-    weights.fill(T::ZERO);
-    biases.fill(T::ZERO);
-    frame.fill(T::ZERO);
-    let images = x.chunks_exact(plan.input_len());
-    for (image, dy) in images.zip(dy.chunks_exact(plan.output_len())) {
-        let data = plan.framed(image, frame);
-        T::dispatch(isa, Transpose { from: dy, cols: pixels, to: &mut *transposed });
-        T::dispatch(isa, AddRows { rows: transposed, sum: &mut *biases });
-        let product = Product {
-            a: Broadcast { data, rows: plan.taps.all(), depth: plan.pixels.all() },
-            b: Contiguous { data: transposed, from: plan.transposed_rows.all() },
-            initial: Initial::Output,
-            c: Output { data: &mut *weights, stride: channels, width: channels },
-        };
-        multiply(isa, product);
+    let x = plan.framed(group, x, &mut scratch[..group * plan.frame_len()]);
+    let [maps, height, width] = plan.output;
+    let (run, stride) = (width * group, height * width * group);
+    T::dispatch(isa, AddRowSums { rows: dy, sums: d_bias });
+    let dots = Dots {
+        a: Rows { data: dy, count: maps, stride, step: run },
+        b: Contiguous { data: x, from: plan.taps.all(), shift: group.ilog2() },
+        step: plan.row(1) * group,
+        runs: height,
+        width: run,
+        c: d_weight,
+    };
+    add_dots(isa, dots);
+}
+
+/// sums[i] += the sum of row i
+struct AddRowSums<'a, T> {
+    rows: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for AddRowSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let rows = self.rows.chunks_exact(self.rows.len() / self.sums.len());
+        for (sum, row) in self.sums.iter_mut().zip(rows) {
+            let mut sums = [s.splat(T::ZERO); 4];
+            for (k, vector) in row.chunks(S::LANES).enumerate() {
+                sums[k & 3] = sums[k & 3] + s.load(vector);
+            }
+            *sum += s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        }
     }
 }
 
-/// dx for each of some images: the products of each channel's taps with dY, scattered.
+/// dx of a group of images: what each tap of the kernel gives back to the pixels that it reads.
 pub(crate) fn input_gradient<T: Real>(
     isa: Isa,
     plan: &Plan,
+    group: usize,
     weight: &[T],
     dy: &[T],
     dx: &mut [T],
     scratch: &mut [T],
 ) {
-    let [_, frame_height, frame_width] = plan.padded();
-    let (pixels, window) = (plan.pixel_count(), plan.kernel[0] * plan.kernel[1]);
-    let (frame, patches) = scratch.split_at_mut(plan.frame_len());
-    let patches = &mut patches[..window * pixels];
-    let images = dy.chunks_exact(plan.output_len());
-    for (dy, dx) in images.zip(dx.chunks_exact_mut(plan.input_len())) {
-        // Without padding the gradient is scattered in place, else into the frame.
-        let framed = if plan.padding > 0 { &mut *frame } else { &mut *dx };
-        framed.fill(T::ZERO);
-        for channel in 0..plan.input[0] {
-            let rows = plan.weight_columns.range(channel * window..(channel + 1) * window);
+    let frame = &mut scratch[..group * plan.frame_len()];
+    let framed = if plan.has_frame() { &mut *frame } else { &mut *dx };
+    framed.fill(T::ZERO);
+    let [_, height, width] = plan.output;
+    let run = width * group;
+    let window = plan.kernel[0] * plan.kernel[1];
+    let stride = plan.frame_height() * plan.frame_width() * group;
+    for row in 0..height {
+        for (at, &tap) in plan.taps.range(0..window).as_slice().iter().enumerate() {
+            let (rows, depth) = (plan.weight_channels.all(), plan.weight_rows.all());
+            let from = plan.map_rows.all();
             let product = Product {
-                a: Broadcast { data: weight, rows, depth: plan.weight_rows.all() },
-                b: Contiguous { data: dy, from: plan.map_rows.all() },
-                initial: Initial::Zero,
-                c: Output { data: &mut *patches, stride: pixels, width: pixels },
+                a: Broadcast { data: &weight[at..], rows, depth },
+                b: Contiguous { data: &dy[row * run..], from, shift: group.ilog2() },
+                initial: Initial::Output,
+                c: Output {
+                    data: &mut framed[(plan.row(row) + tap) * group..],
+                    stride,
+                    width: run,
+                },
             };
             multiply(isa, product);
-            let map = &mut framed[channel * frame_height * frame_width..];
-            T::dispatch(isa, ScatterPatches { plan, patches, map });
-        }
-        if plan.padding > 0 {
-            for (to, from) in plan.frame_rows() {
-                dx[to..][..plan.input[2]].copy_from_slice(&frame[from..][..plan.input[2]]);
-            }
         }
     }
-}
-
-/// Adds each tap's row of patches of one channel to the pixels that the tap reads.
-struct ScatterPatches<'a, T> {
-    plan: &'a Plan,
-    patches: &'a [T],
-    map: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for ScatterPatches<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let (plan, width) = (self.plan, self.plan.output[2]);
-        let taps = plan.taps.all().as_slice();
-        let rows = plan.pixels.all().as_slice();
-        for (&tap, patches) in taps.iter().zip(self.patches.chunks_exact(plan.pixel_count())) {
-            for (&pixel, run) in rows.iter().step_by(width).zip(patches.chunks_exact(width)) {
-                let map = &mut self.map[tap + pixel..];
-                if plan.stride == 1 {
-                    pool::add(s, run, &mut map[..width]);
-                } else {
-                    for (from, to) in run.iter().zip(map.iter_mut().step_by(plan.stride)) {
-                        *to += *from;
-                    }
-                }
-            }
+    if plan.has_frame() {
+        for [to, from, len] in plan.runs() {
+            let pixels = &frame[from * group..][..len * group];
+            dx[to * group..][..len * group].copy_from_slice(pixels);
         }
     }
 }

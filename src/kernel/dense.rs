@@ -103,7 +103,7 @@ pub(crate) fn forward<T: Real>(
     let rows = plan.input_rows.range(0..y.len() / plan.outputs);
     let product = Product {
         a: Broadcast { data: x, rows, depth: plan.input_columns.all() },
-        b: Contiguous { data: transposed, from: plan.transposed_rows.all() },
+        b: Contiguous { data: transposed, from: plan.transposed_rows.all(), shift: 0 },
         initial: Initial::PerColumn(bias),
         c: Output { data: y, stride: plan.outputs, width: plan.outputs },
     };
@@ -115,7 +115,7 @@ pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, weight: &[T], dy: &
     let rows = plan.output_rows.range(0..dy.len() / plan.outputs);
     let product = Product {
         a: Broadcast { data: dy, rows, depth: plan.output_columns.all() },
-        b: Contiguous { data: weight, from: plan.weight_rows.all() },
+        b: Contiguous { data: weight, from: plan.weight_rows.all(), shift: 0 },
         initial: Initial::Zero,
         c: Output { data: dx, stride: plan.inputs, width: plan.inputs },
     };
@@ -139,7 +139,7 @@ pub(crate) fn weight_gradient<T: Real>(
         let rows = plan.output_columns.range(outputs.clone());
         let product = Product {
             a: Broadcast { data: dy, rows, depth: plan.output_rows.range(0..samples) },
-            b: Contiguous { data: x, from: plan.input_rows.range(0..samples) },
+            b: Contiguous { data: x, from: plan.input_rows.range(0..samples), shift: 0 },
             initial: Initial::Output,
             c: Output { data: &mut *d_weight, stride: plan.inputs, width: plan.inputs },
         };
@@ -189,34 +189,4 @@ fn dot<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T {
         sums[k & 3] = s.fma(s.load(a), s.load(b), sums[k & 3]);
     }
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
-}
-
-/// Adds every row to the sum.
-pub(crate) struct AddRows<'a, T> {
-    pub rows: &'a [T],
-    pub sum: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for AddRows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let width = self.sum.len();
-        // A vector of columns at a time, so that the sums stay in registers.
-        for (column, sum) in self.sum.chunks_mut(S::LANES).enumerate() {
-            let at = column * S::LANES;
-            let mut sums = [s.load(sum), s.splat(T::ZERO), s.splat(T::ZERO), s.splat(T::ZERO)];
-            let mut fours = self.rows.chunks_exact(4 * width);
-            for four in fours.by_ref() {
-                for k in 0..4 {
-                    sums[k] = sums[k] + s.load(&four[k * width + at..][..sum.len()]);
-                }
-            }
-            for row in fours.remainder().chunks_exact(width) {
-                sums[0] = sums[0] + s.load(&row[at..][..sum.len()]);
-            }
-            s.store((sums[0] + sums[1]) + (sums[2] + sums[3]), sum);
-        }
-    }
 }

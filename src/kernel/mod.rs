@@ -1,6 +1,7 @@
 //! Loops over lanes. Each file is one computation on data that its caller has checked, cut to a
 //! block and assigned to a thread; nothing here splits work or returns an error.
 
+pub(crate) mod add_up;
 pub(crate) mod all_pairs;
 pub(crate) mod all_pairs_planar;
 pub(crate) mod anchors;
@@ -11,6 +12,7 @@ pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod direct;
 pub(crate) mod distances;
+pub(crate) mod dots;
 pub(crate) mod elementwise;
 pub(crate) mod gradients;
 pub(crate) mod indexed;
@@ -18,6 +20,7 @@ pub(crate) mod kinds;
 pub(crate) mod large;
 pub(crate) mod lists;
 pub(crate) mod matrix;
+pub(crate) mod max_pool;
 pub(crate) mod mined;
 pub(crate) mod nearest;
 pub(crate) mod normalize;

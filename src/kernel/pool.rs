@@ -1,5 +1,8 @@
-//! Average pooling of one image map, forward and backward, with the affine map of a subsampling
-//! layer folded in.
+//! Average pooling of the maps of a group of images, forward and backward, with the affine map of a
+//! subsampling layer folded in.
+//!
+//! Images of a group lie interleaved, as [`conv`](super::conv) says. Where they fill vectors, each pixel
+//! is one; an image by itself is pooled along rows.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +12,7 @@ use crate::simd::{Kernel, Simd};
 /// Sizes of a pooling: maps of `input` (height, width) to maps of `output`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pooling {
+    pub channels: usize,
     pub input: [usize; 2],
     pub output: [usize; 2],
     pub kernel: usize,
@@ -22,13 +26,44 @@ impl Pooling {
     pub(crate) fn row_len(&self) -> usize {
         self.input[1].div_ceil(16).saturating_mul(16)
     }
+
+    pub(super) fn input_map(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    pub(super) fn output_map(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Whether each pixel of the input is in exactly one window.
+    pub(super) fn tiles(&self) -> bool {
+        let covered = [self.output[0] * self.kernel, self.output[1] * self.kernel];
+        self.stride == self.kernel && covered == self.input
+    }
+
+    /// Starts of the windows of a map in its input, row by row.
+    #[inline(always)]
+    pub(super) fn windows(&self) -> impl Iterator<Item = usize> {
+        let Pooling { input: [_, width], output: [rows, columns], stride, .. } = *self;
+        (0..rows).flat_map(move |y| (0..columns).map(move |x| y * stride * width + x * stride))
+    }
+
+    /// The pixels of the window that starts at one, row by row.
+    #[inline(always)]
+    pub(super) fn window(&self, start: usize) -> impl Iterator<Item = usize> {
+        let (kernel, width) = (self.kernel, self.input[1]);
+        (0..kernel).flat_map(move |y| (0..kernel).map(move |x| start + y * width + x))
+    }
 }
 
-/// y = coefficient mean + bias over each window of a map.
+/// What each map's mean is multiplied by and what is added to it, or nothing for the plain mean.
+pub(crate) type Affine<'a, T> = Option<[&'a [T]; 2]>;
+
+/// y = coefficient mean + bias over each window of each map.
 pub(crate) struct PoolForward<'a, T> {
     pub sizes: Pooling,
-    pub coefficient: T,
-    pub bias: T,
+    pub group: usize,
+    pub affine: Affine<'a, T>,
     pub x: &'a [T],
     pub y: &'a mut [T],
     /// [`Pooling::row_len`] elements.
@@ -40,65 +75,171 @@ impl<T: Real> Kernel<T> for PoolForward<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Pooling { output: [_, out_width], kernel, .. } = self.sizes;
-        let scale = self.coefficient / T::from_f64((kernel * kernel) as f64);
-        for (oy, y) in self.y.chunks_exact_mut(out_width).enumerate() {
-            column_sums(s, &self.sizes, self.x, oy, self.row);
-            for (ox, y) in y.iter_mut().enumerate() {
-                *y = window_sum(&self.sizes, self.row, ox) * scale + self.bias;
+        let PoolForward { sizes, group, affine, x, y, row } = self;
+        let area = T::from_f64((sizes.kernel * sizes.kernel) as f64);
+        let maps = x.chunks_exact(sizes.input_map() * group);
+        let maps = maps.zip(y.chunks_exact_mut(sizes.output_map() * group));
+        for (map, (x, y)) in maps.enumerate() {
+            let [coefficient, bias] = match affine {
+                Some([coefficients, biases]) => [coefficients[map], biases[map]],
+                None => [T::ONE, T::ZERO],
+            };
+            let scale = coefficient / area;
+            if group == 1 {
+                for (oy, y) in y.chunks_exact_mut(sizes.output[1]).enumerate() {
+                    column_sums(s, &sizes, x, oy, row);
+                    for (ox, y) in y.iter_mut().enumerate() {
+                        *y = window_sum(&sizes, row, ox) * scale + bias;
+                    }
+                }
+            } else {
+                let (scale, bias) = (s.splat(scale), s.splat(bias));
+                for (from, y) in sizes.windows().zip(y.chunks_exact_mut(S::LANES)) {
+                    s.store(s.fma(pixel_sums(s, &sizes, &x[from * S::LANES..]), scale, bias), y);
+                }
             }
         }
     }
 }
 
-/// dx of [`PoolForward`]; returns the gradients of the coefficient and of the bias.
+/// dx of [`PoolForward`], and the gradients of coefficients and biases, which are added to.
 pub(crate) struct PoolBackward<'a, T> {
     pub sizes: Pooling,
-    pub coefficient: T,
+    pub group: usize,
+    pub affine: Affine<'a, T>,
     pub x: &'a [T],
     pub dy: &'a [T],
     pub dx: Option<&'a mut [T]>,
+    pub d_affine: Option<[&'a mut [T]; 2]>,
     /// [`Pooling::row_len`] elements.
     pub row: &'a mut [T],
 }
 
 impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
-    type Output = [T; 2];
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> [T; 2] {
-        let Pooling { input: [_, width], output: [_, out_width], kernel, stride } = self.sizes;
-        let mean = T::ONE / T::from_f64((kernel * kernel) as f64);
-        let scale = self.coefficient * mean;
-        let (mut d_coefficient, mut d_bias) = (T::ZERO, T::ZERO);
-        let mut dx = self.dx;
-        if let Some(dx) = &mut dx {
+    fn run<S: Simd<T>>(self, s: S) {
+        let PoolBackward { sizes, group, affine, x, dy, dx, d_affine, row } = self;
+        let mean = T::ONE / T::from_f64((sizes.kernel * sizes.kernel) as f64);
+        let (inputs, outputs) = (sizes.input_map() * group, sizes.output_map() * group);
+        if let Some([d_coefficients, d_biases]) = d_affine {
+            for map in 0..sizes.channels {
+                let (x, dy) = (&x[map * inputs..][..inputs], &dy[map * outputs..][..outputs]);
+                let [d_coefficient, d_bias] = if group == 1 {
+                    affine_gradient_by_rows(s, &sizes, x, dy, row)
+                } else {
+                    affine_gradient(s, &sizes, x, dy)
+                };
+                d_coefficients[map] += d_coefficient * mean;
+                d_biases[map] += d_bias;
+            }
+        }
+        let Some(dx) = dx else { return };
+        if !sizes.tiles() {
             dx.fill(T::ZERO);
         }
-        for (oy, dy) in self.dy.chunks_exact(out_width).enumerate() {
-            column_sums(s, &self.sizes, self.x, oy, self.row);
-            for (ox, &dy) in dy.iter().enumerate() {
-                d_coefficient += dy * window_sum(&self.sizes, self.row, ox);
-                d_bias += dy;
-            }
-            let Some(dx) = &mut dx else { continue };
-            // The row is free again: what one row of the output adds to each row of its window.
-            self.row.fill(T::ZERO);
-            for (ox, &dy) in dy.iter().enumerate() {
-                for slot in &mut self.row[ox * stride..][..kernel] {
-                    *slot += dy * scale;
-                }
-            }
-            for dx in dx[oy * stride * width..].chunks_exact_mut(width).take(kernel) {
-                if stride >= kernel {
-                    // Windows do not overlap: nothing is there yet.
-                    dx.copy_from_slice(&self.row[..width]);
-                } else {
-                    add(s, &self.row[..width], dx);
-                }
+        for map in 0..sizes.channels {
+            let (dx, dy) = (&mut dx[map * inputs..][..inputs], &dy[map * outputs..][..outputs]);
+            let scale = match affine {
+                Some([coefficients, _]) => coefficients[map] * mean,
+                None => mean,
+            };
+            if group == 1 {
+                spread_by_rows(s, &sizes, scale, dy, dx, row);
+            } else {
+                spread(s, &sizes, s.splat(scale), dy, dx);
             }
         }
-        [d_coefficient * mean, d_bias]
+    }
+}
+
+/// The sums over a window's pixels, each of them a vector.
+#[inline(always)]
+fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T]) -> S::F {
+    let mut sum = s.splat(T::ZERO);
+    for row in 0..sizes.kernel {
+        let row = &x[row * sizes.input[1] * S::LANES..][..sizes.kernel * S::LANES];
+        for pixel in row.chunks_exact(S::LANES) {
+            sum = sum + s.load(pixel);
+        }
+    }
+    sum
+}
+
+/// The sums of dy times the window's sum, and of dy.
+#[inline(always)]
+fn affine_gradient<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T], dy: &[T]) -> [T; 2] {
+    let (mut d_coefficient, mut d_bias) = (s.splat(T::ZERO), s.splat(T::ZERO));
+    for (from, dy) in sizes.windows().zip(dy.chunks_exact(S::LANES)) {
+        let dy = s.load(dy);
+        let sums = pixel_sums(s, sizes, &x[from * S::LANES..]);
+        d_coefficient = s.fma(dy, sums, d_coefficient);
+        d_bias = d_bias + dy;
+    }
+    [s.sum(d_coefficient), s.sum(d_bias)]
+}
+
+#[inline(always)]
+fn affine_gradient_by_rows<T: Real, S: Simd<T>>(
+    s: S,
+    sizes: &Pooling,
+    x: &[T],
+    dy: &[T],
+    row: &mut [T],
+) -> [T; 2] {
+    let (mut d_coefficient, mut d_bias) = (T::ZERO, T::ZERO);
+    for (oy, dy) in dy.chunks_exact(sizes.output[1]).enumerate() {
+        column_sums(s, sizes, x, oy, row);
+        for (ox, &dy) in dy.iter().enumerate() {
+            d_coefficient += dy * window_sum(sizes, row, ox);
+            d_bias += dy;
+        }
+    }
+    [d_coefficient, d_bias]
+}
+
+/// Gives each pixel of a window its share of the window's gradient.
+#[inline(always)]
+fn spread<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, scale: S::F, dy: &[T], dx: &mut [T]) {
+    let overlap = sizes.stride < sizes.kernel;
+    for (from, dy) in sizes.windows().zip(dy.chunks_exact(S::LANES)) {
+        let share = s.load(dy) * scale;
+        for row in 0..sizes.kernel {
+            let from = (from + row * sizes.input[1]) * S::LANES;
+            for pixel in dx[from..][..sizes.kernel * S::LANES].chunks_exact_mut(S::LANES) {
+                s.store(if overlap { s.load(pixel) + share } else { share }, pixel);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn spread_by_rows<T: Real, S: Simd<T>>(
+    s: S,
+    sizes: &Pooling,
+    scale: T,
+    dy: &[T],
+    dx: &mut [T],
+    row: &mut [T],
+) {
+    let Pooling { input: [_, width], output: [_, columns], kernel, stride, .. } = *sizes;
+    for (oy, dy) in dy.chunks_exact(columns).enumerate() {
+        // What one row of the output adds to each row of its windows.
+        row.fill(T::ZERO);
+        for (ox, &dy) in dy.iter().enumerate() {
+            for slot in &mut row[ox * stride..][..kernel] {
+                *slot += dy * scale;
+            }
+        }
+        for dx in dx[oy * stride * width..].chunks_exact_mut(width).take(kernel) {
+            if stride >= kernel {
+                // Windows do not overlap: nothing is there yet.
+                dx.copy_from_slice(&row[..width]);
+            } else {
+                add(s, &row[..width], dx);
+            }
+        }
     }
 }
 
@@ -126,7 +267,7 @@ fn window_sum<T: Real>(sizes: &Pooling, row: &[T], ox: usize) -> T {
 
 /// to += from
 #[inline(always)]
-pub(crate) fn add<T: Real, S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
+fn add<T: Real, S: Simd<T>>(s: S, from: &[T], to: &mut [T]) {
     for (from, to) in from.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
         s.store(s.load(from) + s.load(to), to);
     }

@@ -1,7 +1,7 @@
 //! The register tile of every matrix product in the layers: dense, convolution, and their gradients.
 //!
 //! ```text
-//! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] + j]
+//! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] << shift + j]
 //! ```
 //!
 //! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of
@@ -69,6 +69,11 @@ impl<'a> Offsets<'a> {
     pub(crate) fn as_slice(self) -> &'a [usize] {
         self.table
     }
+
+    /// At least as large as every one of them.
+    pub(crate) fn largest(self) -> usize {
+        self.largest
+    }
 }
 
 /// The operand that is broadcast: element (i, k) is `data[rows[i] + depth[k]]`.
@@ -79,11 +84,13 @@ pub(crate) struct Broadcast<'a, T> {
     pub depth: Offsets<'a>,
 }
 
-/// The operand that is read in vectors: element (k, j) is `data[from[k] + j]`.
+/// The operand that is read in vectors: element (k, j) is `data[from[k] << shift + j]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Contiguous<'a, T> {
     pub data: &'a [T],
     pub from: Offsets<'a>,
+    /// Where each element of the table stands for 2^shift that lie next to each other.
+    pub shift: u32,
 }
 
 /// What a product is added to.
@@ -155,7 +162,7 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) 
     assert!(c.stride >= c.width && (m - 1) * c.stride + c.width <= c.data.len(), "output");
     assert!(depth > 0, "a product without depth");
     assert!(a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
-    assert!(b.from.largest + c.width <= b.data.len(), "contiguous operand");
+    assert!((b.from.largest << b.shift) + c.width <= b.data.len(), "contiguous operand");
     let columns = 2 * S::LANES;
     let tiles = m.div_ceil(S::TILE_ROWS);
     for j in (0..c.width).step_by(columns) {
@@ -275,7 +282,7 @@ impl<T: Real> Tile<'_, T> {
             for (&k, &from) in self.a.depth.table.iter().zip(self.b.from.table) {
                 let mut vectors = [s.splat(T::ZERO); V];
                 for v in 0..V {
-                    let b = b.add(from + v * S::LANES);
+                    let b = b.add((from << self.b.shift) + v * S::LANES);
                     vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
                 }
                 for i in 0..M {

@@ -182,7 +182,7 @@ pub(super) fn by_products<T: Real, S: Simd<T>, const COUNTED: bool>(
 
 /// Whether sums take half of 32 registers, rather than of 16.
 #[inline(always)]
-fn is_wide<T: Real, S: Simd<T>>() -> bool {
+pub(super) fn is_wide<T: Real, S: Simd<T>>() -> bool {
     S::LANES * size_of::<T>() >= 64
 }
 

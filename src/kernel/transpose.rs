@@ -22,36 +22,72 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
         let rows = from.len() / cols;
         let mut i = 0;
         while i < rows {
+            let from = &from[i * cols..];
             // Columns of 8, 4, 2 or 1 rows: what is written at once.
             i += match rows - i {
-                8.. => band::<T, 8>(from, cols, to, i),
-                4.. => band::<T, 4>(from, cols, to, i),
-                2.. => band::<T, 2>(from, cols, to, i),
-                _ => band::<T, 1>(from, cols, to, i),
+                8.. => {
+                    band::<T, 8>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
+                }
+                4.. => {
+                    band::<T, 4>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
+                }
+                2.. => {
+                    band::<T, 2>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
+                }
+                _ => band::<T, 1>([&from[..cols]], to, i, rows),
             };
         }
     }
 }
 
-/// Transposes rows `i..i + N`, a block of 8 columns at a time, which the compiler keeps in
-/// registers; returns N.
+/// Writes element e of row n at `e rows + n`: as many rows as lie interleaved, 1, 2 or a multiple of 4.
+pub(crate) struct Interleave<'a, T> {
+    pub rows: &'a [&'a [T]],
+    pub to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Interleave<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, _: S) {
+        let Interleave { rows, to } = self;
+        assert!(rows.iter().all(|row| row.len() * rows.len() == to.len()), "rows of one length");
+        match rows {
+            [row] => to.copy_from_slice(row),
+            &[one, other] => {
+                band::<T, 2>([one, other], to, 0, 2);
+            }
+            _ => {
+                let (fours, rest) = rows.as_chunks::<4>();
+                assert!(rest.is_empty(), "a multiple of four rows");
+                let mut done = 0;
+                for &four in fours {
+                    done += band::<T, 4>(four, to, done, rows.len());
+                }
+            }
+        }
+    }
+}
+
+/// Writes rows as the columns from `i` on of a matrix of rows of `stride` elements, a block of 8 columns
+/// at a time, which the compiler keeps in registers; returns N.
 #[inline(always)]
-fn band<T: Real, const N: usize>(from: &[T], cols: usize, to: &mut [T], i: usize) -> usize {
+fn band<T: Real, const N: usize>(rows: [&[T]; N], to: &mut [T], i: usize, stride: usize) -> usize {
     const WIDTH: usize = 8;
-    let rows = from.len() / cols;
-    let starts: [&[T]; N] = std::array::from_fn(|k| &from[(i + k) * cols..][..cols]);
+    let cols = rows[0].len();
     let whole = cols - cols % WIDTH;
     for j in (0..whole).step_by(WIDTH) {
         let block: [[T; WIDTH]; N] =
-            std::array::from_fn(|k| std::array::from_fn(|l| starts[k][j + l]));
+            std::array::from_fn(|k| std::array::from_fn(|l| rows[k][j + l]));
         for l in 0..WIDTH {
             let column: [T; N] = std::array::from_fn(|k| block[k][l]);
-            to[(j + l) * rows + i..][..N].copy_from_slice(&column);
+            to[(j + l) * stride + i..][..N].copy_from_slice(&column);
         }
     }
     for j in whole..cols {
         for k in 0..N {
-            to[j * rows + i + k] = starts[k][j];
+            to[j * stride + i + k] = rows[k][j];
         }
     }
     N

@@ -4,31 +4,34 @@
 
 use super::layer::{Backward, Forward, Layer, Shape};
 use crate::cx::Cx;
-use crate::kernel::elementwise::{self, Activation};
+use crate::kernel::elementwise::{Activate, Activation, Slope};
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
 /// Elements of a block of work.
 const BLOCK: usize = 16 << 10;
 
-fn forward<T: Real, A: Activation>(cx: &Cx, f: A, x: &[T], y: &mut [T]) {
-    for_blocks(cx.par, x.len().div_ceil(BLOCK), Chunks(y, BLOCK), |block, y: Chunks<T>| {
-        let x = &x[block * BLOCK..][..y.0.len()];
-        T::dispatch(cx.isa, elementwise::Forward { f, x, y: y.0 });
+/// y = f(y)
+pub(super) fn activate<T: Real>(cx: &Cx, f: Activation, y: &mut [T]) {
+    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(y, BLOCK), |_, y: Chunks<T>| {
+        let width = y.0.len();
+        T::dispatch(cx.isa, Activate { f, y: y.0, rows: 1, stride: width, width });
     });
 }
 
-fn backward<T: Real, A: Activation>(cx: &Cx, f: A, y: &[T], dy: &[T], dx: &mut [T]) {
-    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(dx, BLOCK), |block, dx: Chunks<T>| {
-        let part = block * BLOCK..block * BLOCK + dx.0.len();
-        let (y, dy) = (&y[part.clone()], &dy[part]);
-        T::dispatch(cx.isa, elementwise::Backward { f, y, dy, dx: dx.0 });
+/// dy = f'(x) dy, where y = f(x)
+pub(super) fn slope<T: Real>(cx: &Cx, f: Activation, y: &[T], dy: &mut [T]) {
+    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(dy, BLOCK), |block, dy: Chunks<T>| {
+        let y = &y[block * BLOCK..][..dy.0.len()];
+        T::dispatch(cx.isa, Slope { f, y, dy: dy.0 });
     });
 }
 
 macro_rules! activation {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// Right after a layer with weights, or a pooling, it is computed within that layer's passes.
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name(());
 
@@ -47,12 +50,17 @@ macro_rules! activation {
                 Ok(input)
             }
             fn forward(&self, cx: &Cx, pass: Forward<T>) {
-                forward(cx, elementwise::$name, pass.x, pass.y);
+                pass.y.copy_from_slice(pass.x);
+                activate(cx, Activation::$name, pass.y);
             }
             fn backward(&self, cx: &Cx, pass: Backward<T>) {
                 if let Some(dx) = pass.dx {
-                    backward(cx, elementwise::$name, pass.y, pass.dy, dx);
+                    dx.copy_from_slice(pass.dy);
+                    slope(cx, Activation::$name, pass.y, dx);
                 }
+            }
+            fn activation(&self) -> Option<Activation> {
+                Some(Activation::$name)
             }
         }
     };
@@ -61,6 +69,15 @@ macro_rules! activation {
 activation!(
     /// y = tanh(x), dx = (1 - y²) dy; `f32` within 2 ULP.
     Tanh
+);
+activation!(
+    /// y = 1.7159 tanh(2x/3), dx = (1.14393 - 0.38852 y²) dy: f(1) = 1, and the slope does not vanish
+    /// there (LeCun, Bottou, Orr, Müller 1998).
+    ScaledTanh
+);
+activation!(
+    /// y = 1 / (1 + exp(-x)), dx = y (1 - y) dy.
+    Sigmoid
 );
 activation!(
     /// y = max(x, 0), dx = dy where y > 0, else 0: at 0 the subgradient 0 is taken. A NaN stays one.

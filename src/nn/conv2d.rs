@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
-use super::{MOST_ELEMENTS, block_samples, dense, most_blocks};
+use super::{MOST_ELEMENTS, dense};
 use crate::cx::Cx;
+use crate::isa::Isa;
 use crate::kernel::conv::{self as kernel, Plan};
-use crate::kernel::dense::{self as dense_kernel, AddRows};
-use crate::kernel::transpose::Transpose;
-use crate::par::{Chunks, for_blocks};
+use crate::kernel::dense as dense_kernel;
+use crate::kernel::elementwise::{Activation, Slope};
 use crate::real::Real;
 
 /// A two-dimensional convolution (a correlation, as everywhere in this field):
@@ -25,6 +26,8 @@ pub struct Conv2d {
     kernel: [usize; 2],
     stride: usize,
     padding: usize,
+    /// What follows, computed within the layer's passes.
+    activation: Option<Activation>,
     plan: Plan,
     /// A kernel that covers the whole image has one output pixel and is a dense layer.
     dense: Option<dense_kernel::Plan>,
@@ -38,7 +41,8 @@ impl Conv2d {
 
     /// So many output maps by a kernel of so many rows and columns.
     pub fn rectangular(maps: usize, kernel: [usize; 2]) -> Self {
-        Conv2d { maps, kernel, stride: 1, padding: 0, plan: Plan::default(), dense: None }
+        let (activation, plan) = (None, Plan::default());
+        Conv2d { maps, kernel, stride: 1, padding: 0, activation, plan, dense: None }
     }
 
     /// Pixels from one window to the next, in both directions.
@@ -121,98 +125,70 @@ impl<T: Real> Layer<T> for Conv2d {
     }
 
     fn scratch(&self, samples: usize) -> usize {
-        if let Some(plan) = &self.dense {
-            return dense::scratch(plan, samples);
+        match &self.dense {
+            Some(plan) => dense::scratch(plan, samples),
+            None => blockwise::scratch(self as &dyn Blockwise<T>, self.params_len(), samples),
         }
-        let plan = &self.plan;
-        let a_block = plan.forward_scratch().max(plan.input_scratch()).max(plan.weight_scratch());
-        most_blocks(samples) * a_block
     }
 
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
-        if let Some(plan) = &self.dense {
-            return dense::forward(cx, plan, pass);
+        match &self.dense {
+            Some(plan) => dense::forward(cx, plan, self.activation, pass),
+            None => {
+                let samples = pass.x.len() / self.plan.input_len();
+                blockwise::forward(cx, self, samples, pass);
+            }
         }
-        let plan = &self.plan;
-        let Forward { params, x, y, scratch } = pass;
-        let (weight, bias) = params.split_at(plan.tap_count() * self.maps);
-        let (blocks, count) = blocks(plan, x);
-        let out = (Chunks(y, count * plan.output_len()), Chunks(scratch, plan.forward_scratch()));
-        for_blocks(cx.par, blocks, out, |block, (y, scratch): (Chunks<T>, Chunks<T>)| {
-            let from = block * count * plan.input_len();
-            let x = &x[from..][..y.0.len() / plan.output_len() * plan.input_len()];
-            let scratch = &mut scratch.0[..plan.forward_scratch()];
-            kernel::forward(cx.isa, plan, [weight, bias], x, y.0, scratch);
-        });
     }
 
     fn backward(&self, cx: &Cx, pass: Backward<T>) {
-        if let Some(plan) = &self.dense {
-            return dense::backward(cx, plan, pass);
+        match &self.dense {
+            Some(plan) => dense::backward(cx, plan, self.activation, pass),
+            None => {
+                let samples = pass.x.len() / self.plan.input_len();
+                blockwise::backward(cx, self, samples, pass);
+            }
         }
-        let Backward { params, x, dy, dx, d_params, scratch, .. } = pass;
-        let weight = &params[..self.plan.tap_count() * self.maps];
+    }
+
+    fn blockwise(&self) -> Option<&dyn Blockwise<T>> {
+        if self.dense.is_none() { Some(self) } else { None }
+    }
+
+    fn fuse(&mut self, next: Activation) -> bool {
+        self.activation.replace(next).is_none()
+    }
+}
+
+impl Conv2d {
+    fn params_len(&self) -> usize {
+        (self.plan.tap_count() + 1) * self.maps
+    }
+}
+
+impl<T: Real> Blockwise<T> for Conv2d {
+    fn group_scratch(&self, group: usize) -> usize {
+        self.plan.scratch(group)
+    }
+
+    fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
+        let Forward { params, x, y, scratch } = pass;
+        let (weight, bias) = params.split_at(self.plan.tap_count() * self.maps);
+        let (plan, f) = (&self.plan, self.activation);
+        kernel::forward(isa, plan, group, [weight, bias], f, x, y, scratch);
+    }
+
+    fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
+        let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
+        let plan = &self.plan;
+        if let Some(f) = self.activation {
+            T::dispatch(isa, Slope { f, y, dy: &mut *dy });
+        }
+        let weights = plan.tap_count() * self.maps;
         if let Some(dx) = dx {
-            input_gradient(cx, &self.plan, weight, dy, dx, scratch);
+            kernel::input_gradient(isa, plan, group, &params[..weights], dy, dx, scratch);
         }
-        weight_gradient(cx, &self.plan, x, dy, d_params, scratch);
+        let (d_weight, d_bias) = d_params.split_at_mut(weights);
+        kernel::weight_gradient(isa, plan, group, x, dy, [d_weight, d_bias], scratch);
     }
-}
-
-/// The number of blocks of samples, and of samples in each.
-fn blocks<T>(plan: &Plan, x: &[T]) -> (usize, usize) {
-    let samples = x.len() / plan.input_len();
-    let count = block_samples(samples);
-    (samples.div_ceil(count), count)
-}
-
-fn input_gradient<T: Real>(
-    cx: &Cx,
-    plan: &Plan,
-    weight: &[T],
-    dy: &[T],
-    dx: &mut [T],
-    scratch: &mut [T],
-) {
-    let (blocks, count) = blocks(plan, dx);
-    let out = (Chunks(dx, count * plan.input_len()), Chunks(scratch, plan.input_scratch()));
-    for_blocks(cx.par, blocks, out, |block, (dx, scratch): (Chunks<T>, Chunks<T>)| {
-        let from = block * count * plan.output_len();
-        let dy = &dy[from..][..dx.0.len() / plan.input_len() * plan.output_len()];
-        let scratch = &mut scratch.0[..plan.input_scratch()];
-        kernel::input_gradient(cx.isa, plan, weight, dy, dx.0, scratch);
-    });
-}
-
-/// Each block of samples leaves its sum at the start of its part of the scratch; the sums are added
-/// in the order of the blocks.
-fn weight_gradient<T: Real>(
-    cx: &Cx,
-    plan: &Plan,
-    x: &[T],
-    dy: &[T],
-    d_params: &mut [T],
-    scratch: &mut [T],
-) {
-    let (blocks, count) = blocks(plan, x);
-    let size = plan.weight_scratch();
-    let samples = x.len() / plan.input_len();
-    for_blocks(cx.par, blocks, Chunks(scratch, size), |block, scratch: Chunks<T>| {
-        let (from, to) = (block * count, ((block + 1) * count).min(samples));
-        let x = &x[from * plan.input_len()..to * plan.input_len()];
-        let dy = &dy[from * plan.output_len()..to * plan.output_len()];
-        let scratch = &mut scratch.0[..size];
-        kernel::weight_gradient(cx.isa, plan, x, dy, scratch);
-    });
-    let Some((sum, others)) = scratch[..blocks * size].split_at_mut_checked(size) else {
-        return d_params.fill(T::ZERO);
-    };
-    let sum = &mut sum[..plan.partial_len()];
-    for other in others.chunks_exact(size) {
-        T::dispatch(cx.isa, AddRows { rows: &other[..plan.partial_len()], sum });
-    }
-    let weights = plan.tap_count() * plan.output[0];
-    let (from, to) = (&sum[..weights], &mut d_params[..weights]);
-    T::dispatch(cx.isa, Transpose { from, cols: plan.output[0], to });
-    d_params[weights..].copy_from_slice(&sum[weights..]);
 }

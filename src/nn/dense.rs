@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::MOST_ELEMENTS;
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+use super::{MOST_ELEMENTS, activation};
 use crate::cx::Cx;
-use crate::kernel::dense::{self as kernel, AddRows, DenseDots, Plan};
+use crate::kernel::add_up::AddUp;
+use crate::kernel::dense::{self as kernel, DenseDots, Plan};
+use crate::kernel::elementwise::{Activate, Activation};
 use crate::kernel::large::is_large;
 use crate::kernel::transpose::Transpose;
 use crate::par::{Chunks, for_blocks};
@@ -27,13 +29,15 @@ const FEW_SAMPLES: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Dense {
     outputs: usize,
+    /// What follows, computed within the layer's passes.
+    activation: Option<Activation>,
     plan: Plan,
 }
 
 impl Dense {
     /// A layer of so many outputs.
     pub fn new(outputs: usize) -> Self {
-        Dense { outputs, plan: Plan::default() }
+        Dense { outputs, activation: None, plan: Plan::default() }
     }
 }
 
@@ -68,11 +72,15 @@ impl<T: Real> Layer<T> for Dense {
     }
 
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
-        forward(cx, &self.plan, pass);
+        forward(cx, &self.plan, self.activation, pass);
     }
 
     fn backward(&self, cx: &Cx, pass: Backward<T>) {
-        backward(cx, &self.plan, pass);
+        backward(cx, &self.plan, self.activation, pass);
+    }
+
+    fn fuse(&mut self, next: Activation) -> bool {
+        self.activation.replace(next).is_none()
     }
 }
 
@@ -81,18 +89,28 @@ pub(super) fn scratch(plan: &Plan, samples: usize) -> usize {
     if samples <= FEW_SAMPLES { 0 } else { plan.inputs * plan.outputs }
 }
 
-pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
+/// y = f(x W' + bias)
+pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass: Forward<T>) {
     let Forward { params, x, y, scratch } = pass;
     let (weight, bias) = params.split_at(plan.inputs * plan.outputs);
     let samples = y.len() / plan.outputs;
+    // While a block is in cache.
+    let activate = |y: &mut [T]| {
+        if let Some(f) = f {
+            let width = y.len();
+            T::dispatch(cx.isa, Activate { f, y, rows: 1, stride: width, width });
+        }
+    };
     if samples <= FEW_SAMPLES {
-        return T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y });
+        T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y: &mut *y });
+        return activate(y);
     }
     if is_large(cx.isa, weight.len()) {
         let out = Chunks(y, LARGE_BLOCK * plan.outputs);
         return for_blocks(cx.par, samples.div_ceil(LARGE_BLOCK), out, |block, y: Chunks<T>| {
             let x = &x[block * LARGE_BLOCK * plan.inputs..];
             kernel::forward_large(plan, weight, bias, x, y.0);
+            activate(y.0);
         });
     }
     let transposed = &mut scratch[..weight.len()];
@@ -103,16 +121,21 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, pass: Forward<T>) {
         let count = y.0.len() / plan.outputs;
         let x = &x[block * BLOCK_SAMPLES * plan.inputs..][..count * plan.inputs];
         kernel::forward(cx.isa, plan, transposed, bias, x, y.0);
+        activate(y.0);
     });
 }
 
-pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, pass: Backward<T>) {
-    let Backward { params, x, dy, dx, d_params, .. } = pass;
+pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass: Backward<T>) {
+    let Backward { params, x, y, dy, dx, d_params, .. } = pass;
+    if let Some(f) = f {
+        activation::slope(cx, f, y, dy);
+    }
+    let dy = &*dy;
     let weight = &params[..plan.inputs * plan.outputs];
     let (d_weight, d_bias) = d_params.split_at_mut(weight.len());
     let samples = dy.len() / plan.outputs;
-    d_bias.fill(T::ZERO);
-    T::dispatch(cx.isa, AddRows { rows: dy, sum: d_bias });
+    let sums = AddUp { from: dy, stride: plan.outputs, count: samples, sum: d_bias };
+    T::dispatch(cx.isa, sums);
     if is_large(cx.isa, weight.len()) {
         return backward_large(cx, plan, weight, [x, dy], dx, d_weight);
     }

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
+use super::blockwise::Blockwise;
 use crate::cx::Cx;
+use crate::kernel::elementwise::Activation;
 use crate::real::Real;
 
 /// The shape of one sample.
@@ -106,8 +108,8 @@ pub struct Backward<'a, T> {
     pub x: &'a [T],
     /// The output of the forward pass.
     pub y: &'a [T],
-    /// The gradient of the output.
-    pub dy: &'a [T],
+    /// The gradient of the output; what it holds after the pass does not matter.
+    pub dy: &'a mut [T],
     /// The gradient of the input, to be overwritten, where somebody asks for it.
     pub dx: Option<&'a mut [T]>,
     /// The gradient of the parameters, to be overwritten: the sum over all samples.
@@ -142,7 +144,7 @@ pub struct Backward<'a, T> {
 ///     }
 ///     fn backward(&self, _: &Cx, pass: Backward<f64>) {
 ///         let Some(dx) = pass.dx else { return };
-///         for ((dx, dy), x) in dx.iter_mut().zip(pass.dy).zip(pass.x) {
+///         for ((dx, dy), x) in dx.iter_mut().zip(&*pass.dy).zip(pass.x) {
 ///             *dx = 2.0 * x * dy;
 ///         }
 ///     }
@@ -175,4 +177,24 @@ pub trait Layer<T: Real>: Send + Sync {
 
     /// dx and the gradients of the parameters from dy.
     fn backward(&self, cx: &Cx, pass: Backward<T>);
+    /// The layer as one that takes a block of images at a time: such layers run one after another over
+    /// each block.
+    #[doc(hidden)]
+    fn blockwise(&self) -> Option<&dyn Blockwise<T>> {
+        None
+    }
+
+    /// What the layer is where it is only a function of each element.
+    #[doc(hidden)]
+    fn activation(&self) -> Option<Activation> {
+        None
+    }
+
+    /// Takes the activation that follows into the layer's own passes, and says whether it has: `y` is the
+    /// activation's output from then on, and `dy` its gradient.
+    #[doc(hidden)]
+    fn fuse(&mut self, next: Activation) -> bool {
+        let _ = next;
+        false
+    }
 }

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`Dense`], [`Conv2d`] | trainable weights |
 //! | [`AvgPool2d`], [`Subsample2d`] | the mean of each window |
-//! | [`Tanh`], [`Relu`] | each element by itself |
+//! | [`MaxPool2d`] | the largest of each window |
+//! | [`Tanh`], [`ScaledTanh`], [`Sigmoid`], [`Relu`] | each element by itself |
 //! | [`L2Normalize`] | samples of unit length |
 //!
 //! ```
@@ -42,19 +43,24 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod blockwise;
 mod conv2d;
 mod dense;
 mod l2_normalize;
 mod layer;
+mod max_pool;
 mod network;
+mod part;
 mod pool;
+mod run;
 mod workspace;
 
-pub use activation::{Relu, Tanh};
+pub use activation::{Relu, ScaledTanh, Sigmoid, Tanh};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use l2_normalize::L2Normalize;
 pub use layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+pub use max_pool::MaxPool2d;
 pub use network::{Builder, Network, Parameter};
 pub use pool::{AvgPool2d, Subsample2d};
 pub use workspace::Workspace;
@@ -62,17 +68,3 @@ pub use workspace::Workspace;
 /// The most weights of a layer, or elements of a sample: 2^28 where addresses have 64 bits. Larger
 /// ones are refused before anything is planned for them.
 const MOST_ELEMENTS: usize = if usize::BITS > 32 { 1 << 28 } else { 1 << 24 };
-
-/// How many blocks of samples a layer's work is cut into at most: enough for the threads of a large
-/// machine, and few enough that a partial weight gradient for each costs little.
-const MOST_BLOCKS: usize = 32;
-
-/// The most blocks that a batch of up to so many samples is cut into.
-fn most_blocks(samples: usize) -> usize {
-    samples.min(MOST_BLOCKS)
-}
-
-/// Samples in a block: a function of the batch alone, since it decides the order of addition.
-fn block_samples(samples: usize) -> usize {
-    samples.div_ceil(MOST_BLOCKS).max(1)
-}

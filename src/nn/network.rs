@@ -6,23 +6,32 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+use super::layer::{Layer, ParamSpec, Shape, Start};
+use super::part::Part;
+use super::run::Run;
 use super::workspace::Workspace;
-use crate::cx::Cx;
-use crate::error::{Error, Result, check_len, check_shape};
+use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::rng::Rng;
 
 /// A layer in its place.
-struct Stage<T> {
-    name: String,
-    layer: Box<dyn Layer<T>>,
-    output: Shape,
-    specs: Vec<ParamSpec>,
+pub(super) struct Stage<T> {
+    pub name: String,
+    pub layer: Box<dyn Layer<T>>,
+    pub input: Shape,
+    pub output: Shape,
+    pub specs: Vec<ParamSpec>,
     /// Its part of the flat parameters.
-    params: Range<usize>,
+    pub params: Range<usize>,
+}
+
+/// A layer as the summary shows it. One that another has taken into its passes has no stage.
+struct Line {
+    name: String,
+    kind: String,
+    output: Shape,
+    params: usize,
 }
 
 /// Layers one after another: the G_W of the paper. See [`nn`](super) for an example.
@@ -30,7 +39,10 @@ pub struct Network<T> {
     /// No other network of the process has it.
     id: u64,
     input: Shape,
+    lines: Vec<Line>,
     stages: Vec<Stage<T>>,
+    /// The stages that run together, one after another.
+    parts: Vec<Range<usize>>,
     params: Vec<T>,
 }
 
@@ -77,9 +89,16 @@ impl<T: Real> Builder<T> {
         let mut shape = self.input;
         static BUILT: AtomicU64 = AtomicU64::new(0);
         let id = BUILT.fetch_add(1, Ordering::Relaxed);
-        let mut net = Network { id, input: self.input, stages: Vec::new(), params: Vec::new() };
+        let mut net = Network {
+            id,
+            input: self.input,
+            lines: Vec::new(),
+            stages: Vec::new(),
+            parts: Vec::new(),
+            params: Vec::new(),
+        };
         for (name, mut layer) in self.layers {
-            if name.is_empty() || net.stages.iter().any(|stage| stage.name == name) {
+            if name.is_empty() || net.lines.iter().any(|line| line.name == name) {
                 return Err(refuse(&name, "the name is empty or taken".to_owned()));
             }
             let output = layer.connect(shape).map_err(|reason| refuse(&name, reason))?;
@@ -108,11 +127,40 @@ impl<T: Real> Builder<T> {
                 }
             }
             let params = first..net.params.len();
-            net.stages.push(Stage { name, layer, output, specs, params });
+            let (kind, count) = (layer.kind(), params.len());
+            net.lines.push(Line { name: name.clone(), kind, output, params: count });
+            let before = net.stages.last_mut().map(|stage| &mut stage.layer);
+            let fused = match (layer.activation(), before) {
+                (Some(f), Some(before)) => before.fuse(f),
+                _ => false,
+            };
+            if !fused {
+                net.stages.push(Stage { name, layer, input: shape, output, specs, params });
+            }
             shape = output;
         }
+        net.parts = parts(&net.stages);
         Ok(net)
     }
+}
+
+/// Blockwise layers that follow each other run together, every other one by itself.
+fn parts<T: Real>(stages: &[Stage<T>]) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for (i, stage) in stages.iter().enumerate() {
+        match parts.last_mut() {
+            Some(part) if is_run(&stages[part.clone()]) && stage.layer.blockwise().is_some() => {
+                part.end = i + 1;
+            }
+            _ => parts.push(i..i + 1),
+        }
+    }
+    parts
+}
+
+/// Whether a part is a run of blockwise layers.
+fn is_run<T: Real>(part: &[Stage<T>]) -> bool {
+    part[0].layer.blockwise().is_some()
 }
 
 impl<T: Real> Network<T> {
@@ -128,7 +176,7 @@ impl<T: Real> Network<T> {
 
     /// The shape of an output sample.
     pub fn output(&self) -> Shape {
-        self.stages.last().map_or(self.input, |stage| stage.output)
+        self.lines.last().map_or(self.input, |line| line.output)
     }
 
     /// All parameters, layer after layer.
@@ -162,127 +210,15 @@ impl<T: Real> Network<T> {
         self.id
     }
 
-    /// Elements of a sample before each layer and after the last.
-    pub(super) fn lens(&self) -> impl Iterator<Item = usize> {
-        [self.input].into_iter().chain(self.stages.iter().map(|stage| stage.output)).map(Shape::len)
-    }
-
-    /// Scratch of the layer that needs most.
-    pub(super) fn scratch(&self, samples: usize) -> usize {
-        self.stages.iter().map(|stage| stage.layer.scratch(samples)).max().unwrap_or(0)
-    }
-
-    /// The outputs, one a row, of the samples `x`, one a row; they stay in the workspace.
-    ///
-    /// `x` is copied into the workspace, so it may have gaps between its rows and need not outlive
-    /// the call. Refused where `x` is wider or narrower than an input sample, or the workspace is
-    /// of another network or for smaller batches.
-    pub fn forward<'w>(
-        &self,
-        cx: &Cx,
-        x: Mat<T>,
-        workspace: &'w mut Workspace<T>,
-    ) -> Result<Mat<'w, T>> {
-        let input = self.input.len();
-        check_shape("forward", "x", x.shape(), [x.rows(), input], "the network's input")?;
-        self.check_workspace("forward", workspace, x.rows())?;
-        workspace.fill_input(x.iter());
-        self.forward_input(cx, x.rows(), workspace)
-    }
-
-    /// As [`forward`](Network::forward), for samples that already lie in the workspace.
-    pub(crate) fn forward_input<'w>(
-        &self,
-        cx: &Cx,
-        samples: usize,
-        workspace: &'w mut Workspace<T>,
-    ) -> Result<Mat<'w, T>> {
-        self.check_workspace("forward", workspace, samples)?;
-        workspace.samples = if workspace.keeps_all { samples } else { 0 };
-        for (i, stage) in self.stages.iter().enumerate() {
-            let slot = workspace.slot(i);
-            let before = i.checked_sub(1).map(|before| workspace.slot(before));
-            let Workspace { input, outputs, scratch, lens, .. } = workspace;
-            let (x, y) = match before {
-                None => (&*input, &mut outputs[slot]),
-                Some(before) if before < slot => {
-                    let (below, from) = outputs.split_at_mut(slot);
-                    (&below[before], &mut from[0])
-                }
-                Some(before) => {
-                    let (below, from) = outputs.split_at_mut(before);
-                    (&from[0], &mut below[slot])
-                }
-            };
-            let pass = Forward {
-                params: &self.params[stage.params.clone()],
-                x: &x[..samples * lens[i]],
-                y: &mut y[..samples * lens[i + 1]],
-                scratch,
-            };
-            stage.layer.forward(cx, pass);
-        }
-        let z = match self.stages.len().checked_sub(1) {
-            None => &workspace.input,
-            Some(last) => &workspace.outputs[workspace.slot(last)],
-        };
-        let width = self.output().len();
-        Mat::new(&z[..samples * width], samples, width)
-    }
-
-    /// The gradient of the parameters, and of the input if asked for, from that of the output.
-    ///
-    /// It belongs to the last [`forward`](Network::forward) pass on the workspace, whose number of
-    /// rows `dz` has. `gradient` and `dx` are overwritten; `gradient` is as long as the parameters
-    /// and holds the sum over the samples.
-    pub fn backward(
-        &self,
-        cx: &Cx,
-        dz: Mat<T>,
-        workspace: &mut Workspace<T>,
-        gradient: &mut [T],
-        dx: Option<MatMut<T>>,
-    ) -> Result<()> {
-        let samples = workspace.samples;
-        let width = self.output().len();
-        self.check_workspace("backward", workspace, samples)?;
-        let like = "the samples of the last forward pass on a training workspace";
-        check_shape("backward", "dz", dz.shape(), [samples, width], like)?;
-        check_len("backward", "gradient", gradient.len(), self.params.len(), "the parameters")?;
-        if let Some(dx) = &dx {
-            let expected = [samples, self.input.len()];
-            check_shape("backward", "dx", dx.shape(), expected, "as the input")?;
-        }
-        let Workspace { input, outputs, gradients, scratch, lens, keeps_all, .. } = workspace;
-        if !*keeps_all {
-            gradient.fill(T::ZERO);
-            return Ok(());
-        }
-        let [current, next] = gradients;
-        for (row, to) in dz.iter().zip(current.chunks_exact_mut(width)) {
-            to.copy_from_slice(row);
-        }
-        for (i, stage) in self.stages.iter().enumerate().rev() {
-            let x = if i == 0 { &*input } else { &outputs[i - 1] };
-            let wanted = i > 0 || dx.is_some();
-            let pass = Backward {
-                params: &self.params[stage.params.clone()],
-                x: &x[..samples * lens[i]],
-                y: &outputs[i][..samples * lens[i + 1]],
-                dy: &current[..samples * lens[i + 1]],
-                dx: wanted.then_some(&mut next[..samples * lens[i]]),
-                d_params: &mut gradient[stage.params.clone()],
-                scratch,
-            };
-            stage.layer.backward(cx, pass);
-            std::mem::swap(current, next);
-        }
-        if let Some(mut dx) = dx {
-            for (i, row) in current.chunks_exact(lens[0]).take(samples).enumerate() {
-                dx.row_mut(i).copy_from_slice(row);
+    /// The stages that run together, one after another.
+    pub(super) fn parts(&self) -> impl DoubleEndedIterator<Item = Part<'_, T>> + ExactSizeIterator {
+        self.parts.iter().map(|part| {
+            let (stages, params) = (&self.stages[part.clone()], &self.params[..]);
+            match is_run(stages) {
+                true => Part::Run(Run { stages, params }),
+                false => Part::One(&stages[0], params),
             }
-        }
-        Ok(())
+        })
     }
 
     pub(crate) fn check_workspace(
@@ -319,9 +255,8 @@ impl<T: Real> fmt::Display for Network<T> {
             };
         writeln!(f, "{:<10} {:<28} {:>12} {:>12}", "layer", "kind", "output", "parameters")?;
         line(f, "input", "", self.input, "")?;
-        for stage in &self.stages {
-            let count = stage.params.len().to_string();
-            line(f, &stage.name, &stage.layer.kind(), stage.output, &count)?;
+        for Line { name, kind, output, params } in &self.lines {
+            line(f, name, kind, *output, &params.to_string())?;
         }
         write!(f, "{:<10} {:<28} {:>12} {:>12}", "total", "", "", self.params.len())
     }

@@ -3,26 +3,41 @@
 #![forbid(unsafe_code)]
 
 use super::network::Network;
+use super::part::Part;
 use crate::error::{Error, Result};
 use crate::real::Real;
 
 /// Activations, gradients and scratch of a network for batches of up to so many samples.
 ///
-/// A workspace for training holds every layer's output; one for inference two buffers that the
-/// layers fill in turn. After it has been made, passes allocate nothing.
+/// A workspace for training holds every layer's output; one for inference what two layers need at a
+/// time. After it has been made, passes allocate nothing but what
+/// [the crate](crate#memory) says.
+///
+/// With n samples at most, L of them lying interleaved (as many as a vector has lanes), and lengths of
+/// samples in elements, it has
+///
+/// | what | training | inference |
+/// |---|---|---|
+/// | between parts: convolutions and poolings that follow each other are one part, every other layer is one, with the activation that follows | n times each length | n times the two largest, of the even and of the odd ones |
+/// | within a part of images | n times each length | 0 |
+/// | gradients between parts | 2 n times the largest length | 0 |
+/// | scratch of a part of images, for up to 32 blocks | L times its two largest lengths, and its parameters | L times its two largest lengths |
+/// | scratch of a dense layer | its weights | its weights |
+///
+/// Of the scratch only what the neediest part takes is held.
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     pub(super) max_samples: usize,
     /// Samples of the last forward pass that a backward pass can follow.
     pub(super) samples: usize,
     pub(super) keeps_all: bool,
-    pub(super) input: Vec<T>,
-    pub(super) outputs: Vec<Vec<T>>,
-    /// The gradients of a layer's output and of its input, in turn.
+    /// Rows before each part and after the last; two that are used in turn for inference.
+    pub(super) between: Vec<Vec<T>>,
+    /// What each part keeps for its backward pass.
+    pub(super) kept: Vec<Vec<T>>,
+    /// The gradients of a part's output and of its input, in turn.
     pub(super) gradients: [Vec<T>; 2],
     pub(super) scratch: Vec<T>,
-    /// Elements of a sample before each layer and after the last.
-    pub(super) lens: Vec<usize>,
     /// The network that it was made for.
     pub(super) network: u64,
 }
@@ -45,50 +60,49 @@ impl<T: Real> Workspace<T> {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let buffers =
-            self.outputs.iter().chain(&self.gradients).chain([&self.input, &self.scratch]);
-        buffers.map(|buffer| buffer.len() * size_of::<T>()).sum()
-    }
-
-    /// Lays samples, each as long as the network's input, where the first layer reads them.
-    pub(crate) fn fill_input<'x>(&mut self, samples: impl Iterator<Item = &'x [T]>) {
-        for (to, sample) in self.input.chunks_exact_mut(self.lens[0]).zip(samples) {
-            to.copy_from_slice(sample);
-        }
+        let buffers = self.between.iter().chain(&self.kept).chain(&self.gradients);
+        buffers.chain([&self.scratch]).map(|buffer| buffer.len() * size_of::<T>()).sum()
     }
 
     fn new(net: &Network<T>, max_samples: usize, keeps_all: bool) -> Result<Self> {
-        let lens: Vec<usize> = net.lens().collect();
-        let buffer = |len: usize| {
-            let len =
-                len.checked_mul(max_samples).ok_or(Error::Overflow { what: "a workspace" })?;
-            zeros("a workspace", len)
+        let what = "a workspace";
+        let buffer =
+            |len: usize| zeros(what, len.checked_mul(max_samples).ok_or(Error::Overflow { what })?);
+        // A part of images reads the network's input as it comes.
+        let first = match net.parts().next() {
+            Some(Part::Run(_)) => 0,
+            _ => net.input().len(),
         };
-        let largest = lens.iter().copied().max().unwrap_or(0);
-        let outputs = match keeps_all {
-            true => lens[1..].iter().map(|&len| buffer(len)).collect::<Result<_>>()?,
-            false => vec![buffer(largest)?, buffer(largest)?],
+        let lens = || [first].into_iter().chain(net.parts().map(|part| part.lens()[1]));
+        let largest = |from: usize, step: usize| lens().skip(from).step_by(step).max().unwrap_or(0);
+        let between = match keeps_all {
+            true => lens().map(buffer).collect::<Result<_>>()?,
+            false => vec![buffer(largest(0, 2))?, buffer(largest(1, 2))?],
         };
-        let gradients = match keeps_all {
-            true => [buffer(largest)?, buffer(largest)?],
-            false => [Vec::new(), Vec::new()],
+        let (kept, gradients) = match keeps_all {
+            true => {
+                let kept = net.parts().map(|part| buffer(part.kept())).collect::<Result<_>>()?;
+                let largest = largest(0, 1).max(net.input().len());
+                (kept, [buffer(largest)?, buffer(largest)?])
+            }
+            false => (Vec::new(), [Vec::new(), Vec::new()]),
         };
+        let scratch = net.parts().map(|part| part.scratch(max_samples, keeps_all)).max();
         Ok(Workspace {
             max_samples,
             samples: 0,
             keeps_all,
-            input: buffer(lens[0])?,
-            outputs,
+            between,
+            kept,
             gradients,
-            scratch: zeros("a workspace", net.scratch(max_samples))?,
-            lens,
+            scratch: zeros(what, scratch.unwrap_or(0))?,
             network: net.id(),
         })
     }
 
-    /// Which buffer holds a layer's output.
-    pub(super) fn slot(&self, layer: usize) -> usize {
-        if self.keeps_all { layer } else { layer % 2 }
+    /// Which buffer holds the rows before a part, or after the last.
+    pub(super) fn slot(&self, part: usize) -> usize {
+        if self.keeps_all { part } else { part % 2 }
     }
 }
 

@@ -1,0 +1,191 @@
+//! Layers of images that take a block at a time, and how a batch is cut into blocks.
+//!
+//! As many images as a vector has lanes lie interleaved, so that every vector is full whatever the size
+//! of a map; those that are left over go one by one. Both are *groups*. A block is a few groups that one
+//! thread takes through all such layers that follow each other, while their maps are in its cache.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::layer::{Backward, Forward};
+use crate::cx::Cx;
+use crate::isa::Isa;
+use crate::kernel::add_up::AddUp;
+use crate::par::{Chunks, Split, for_blocks};
+use crate::real::Real;
+
+/// A layer whose samples are independent but for the gradient of its parameters.
+///
+/// The images of a pass are one group: element e of image n of a group of g is at `e g + n`. Each pass
+/// runs on the calling thread. The gradient of the parameters is added to.
+pub trait Blockwise<T: Real>: Send + Sync {
+    /// Elements of scratch for a group.
+    fn group_scratch(&self, group: usize) -> usize;
+
+    /// y from x.
+    fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>);
+
+    /// dx and the gradients of the parameters from dy.
+    fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>);
+}
+
+/// How many blocks a batch is cut into at most: enough for the threads of a large machine, and few
+/// enough that a gradient for each costs little.
+const MOST_BLOCKS: usize = 32;
+/// The same where a gradient has more than `LARGE` elements.
+const MOST_LARGE_BLOCKS: usize = 8;
+const LARGE: usize = 1 << 20;
+
+fn most_blocks(params: usize) -> usize {
+    if params > LARGE { MOST_LARGE_BLOCKS } else { MOST_BLOCKS }
+}
+
+/// How a batch is cut: a function of its size, the tier, and the number of parameters, since it decides
+/// the order of addition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    samples: usize,
+    lanes: usize,
+    /// Groups of a block.
+    depth: usize,
+}
+
+impl Blocks {
+    /// For groups of so many samples.
+    pub(super) fn new(samples: usize, lanes: usize, params: usize) -> Self {
+        let blocks = Blocks { samples, lanes, depth: 1 };
+        Blocks { depth: blocks.groups().div_ceil(most_blocks(params)).max(1), ..blocks }
+    }
+
+    /// The most blocks that a batch of up to so many samples is cut into.
+    pub(super) fn most(samples: usize, lanes: usize, params: usize) -> usize {
+        // Beside whole groups, all but one of a group may be left over.
+        samples.min(samples / lanes + lanes - 1).min(most_blocks(params))
+    }
+
+    fn groups(&self) -> usize {
+        self.samples / self.lanes + self.samples % self.lanes
+    }
+
+    /// The number of blocks.
+    pub(super) fn count(&self) -> usize {
+        self.groups().div_ceil(self.depth)
+    }
+
+    /// The samples of each group of a block.
+    pub(super) fn of(&self, block: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let blocks = *self;
+        let groups = block * self.depth..((block + 1) * self.depth).min(self.groups());
+        groups.map(move |group| blocks.start(group)..blocks.start(group + 1))
+    }
+
+    /// The first sample of a group.
+    fn start(&self, group: usize) -> usize {
+        let whole = self.samples / self.lanes;
+        group.min(whole) * self.lanes + group.saturating_sub(whole)
+    }
+
+    /// The first sample of a block, or the number of samples.
+    fn first(&self, block: usize) -> usize {
+        self.start((block * self.depth).min(self.groups()))
+    }
+}
+
+/// Elements of samples, so many of each, that are cut where the batch is.
+pub(super) struct Samples<'a, T> {
+    data: &'a mut [T],
+    width: usize,
+    blocks: Blocks,
+    block: usize,
+}
+
+impl<'a, T> Samples<'a, T> {
+    pub(super) fn new(data: &'a mut [T], width: usize, blocks: Blocks) -> Self {
+        Samples { data, width, blocks, block: 0 }
+    }
+
+    /// The elements of some samples of the block.
+    pub(super) fn of(&mut self, samples: &Range<usize>) -> &mut [T] {
+        let first = self.blocks.first(self.block);
+        &mut self.data[(samples.start - first) * self.width..][..samples.len() * self.width]
+    }
+}
+
+impl<T: Send> Split for Samples<'_, T> {
+    fn split(self, count: usize) -> (Self, Self) {
+        let Samples { data, width, blocks, block } = self;
+        let at = (blocks.first(block + count) - blocks.first(block)) * width;
+        let (left, right) = data.split_at_mut(at);
+        let part = |data, block| Samples { data, width, blocks, block };
+        (part(left, block), part(right, block + count))
+    }
+}
+
+/// Elements of scratch that a layer by itself needs for a batch.
+pub(super) fn scratch<T: Real>(layer: &dyn Blockwise<T>, params: usize, samples: usize) -> usize {
+    let blocks = Blocks::most(samples, 1, params);
+    layer.group_scratch(1).saturating_add(params).saturating_mul(blocks)
+}
+
+/// The forward pass of a layer by itself: images as they lie, one by one.
+pub(super) fn forward<T: Real>(
+    cx: &Cx,
+    layer: &dyn Blockwise<T>,
+    samples: usize,
+    pass: Forward<T>,
+) {
+    let Forward { params, x, y, scratch } = pass;
+    let blocks = Blocks::new(samples, 1, params.len());
+    let [input, output] = [x.len(), y.len()].map(|len| len / samples.max(1));
+    let each = layer.group_scratch(1) + params.len();
+    let out = (Samples::new(y, output, blocks), Chunks(scratch, each));
+    for_blocks(cx.par, blocks.count(), out, |block, (mut y, scratch): (Samples<T>, Chunks<T>)| {
+        for sample in blocks.of(block) {
+            let x = &x[sample.start * input..][..input];
+            let (y, scratch) = (y.of(&sample), &mut *scratch.0);
+            layer.forward_group(cx.isa, 1, Forward { params, x, y, scratch });
+        }
+    });
+}
+
+/// The backward pass of a layer by itself.
+pub(super) fn backward<T: Real>(
+    cx: &Cx,
+    layer: &dyn Blockwise<T>,
+    samples: usize,
+    pass: Backward<T>,
+) {
+    let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
+    let blocks = Blocks::new(samples, 1, params.len());
+    let [input, output] = [x.len(), y.len()].map(|len| len / samples.max(1));
+    let each = layer.group_scratch(1) + params.len();
+    let out = (
+        (Samples::new(dy, output, blocks), dx.map(|dx| Samples::new(dx, input, blocks))),
+        Chunks(&mut *scratch, each),
+    );
+    type Part<'a, T> = ((Samples<'a, T>, Option<Samples<'a, T>>), Chunks<'a, T>);
+    for_blocks(cx.par, blocks.count(), out, |block, ((mut dy, mut dx), scratch): Part<T>| {
+        let (d_params, scratch) = scratch.0.split_at_mut(params.len());
+        d_params.fill(T::ZERO);
+        for sample in blocks.of(block) {
+            let (x, y) =
+                (&x[sample.start * input..][..input], &y[sample.start * output..][..output]);
+            let (dy, dx) = (dy.of(&sample), dx.as_mut().map(|dx| dx.of(&sample)));
+            let (d_params, scratch) = (&mut *d_params, &mut *scratch);
+            let pass = Backward { params, x, y, dy, dx, d_params, scratch };
+            layer.backward_group(cx.isa, 1, pass);
+        }
+    });
+    add_up(cx, scratch, each, blocks.count(), d_params);
+}
+
+/// The sum of what each block has at the start of its scratch, in the order of the blocks.
+pub(super) fn add_up<T: Real>(cx: &Cx, scratch: &[T], each: usize, count: usize, sum: &mut [T]) {
+    /// Elements that a task adds up.
+    const PART: usize = 4 << 10;
+    for_blocks(cx.par, sum.len().div_ceil(PART), Chunks(sum, PART), |part, sum: Chunks<T>| {
+        let from = scratch.get(part * PART..).unwrap_or(&[]);
+        T::dispatch(cx.isa, AddUp { from, stride: each, count, sum: sum.0 });
+    });
+}
