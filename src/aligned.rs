@@ -4,10 +4,11 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::error::{Error, Result};
 use crate::real::Real;
 
 /// Bytes of a cache line, and of the widest vector.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Elements from the start of a cache line on; memory is kept when the length shrinks.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,17 @@ impl<T: Real> Aligned<T> {
     pub(crate) fn clear(&mut self, len: usize) {
         self.resize(len);
         self.fill(T::ZERO);
+    }
+
+    /// So many zeros, or an error where there is no room for `what` they are.
+    pub(crate) fn zeros(what: &'static str, len: usize) -> Result<Self> {
+        let room = if len == 0 { 0 } else { len.saturating_add(LINE / size_of::<T>()) };
+        let mut data = Vec::new();
+        data.try_reserve_exact(room).map_err(|_| Error::Overflow { what })?;
+        data.resize(room, T::ZERO);
+        let mut zeros = Aligned { data, start: 0, len };
+        zeros.resize(len);
+        Ok(zeros)
     }
 
     /// So many elements of any content.

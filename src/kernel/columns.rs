@@ -154,19 +154,16 @@ impl BlockOffsets {
             false => (&self.across, &self.along),
             true => (&self.along, &self.across),
         };
-        let a = Broadcast {
-            data: slopes.slopes,
-            rows: of_rows.range(0..height),
-            depth: of_depth.range(0..others),
-        };
+        let (of_rows, of_depth) = (of_rows.range(0..height), of_depth.range(0..others));
+        let a = Broadcast::new(slopes.slopes, of_rows, of_depth);
         for columns in panels(self.depth, self.width) {
             let width = columns.len();
             let from = self.rows[usize::from(width < self.width)].range(0..others);
             let data = &rows[others * columns.start..][..others * width];
-            let b = Contiguous { data, from, shift: 0 };
+            let b = Contiguous::new(data, from);
             let data = &mut out[height * columns.start..][..height * width];
             let c = Output { data, stride: width, width };
-            multiply(isa, Product { a, b, initial: Initial::Output, c });
+            multiply(isa, Product { a, b, turns: 1, initial: Initial::Output, c });
         }
     }
 }

@@ -49,8 +49,8 @@ pub(crate) struct Plan {
     weight_rows: OffsetTable,
     weight_columns: OffsetTable,
     weight_channels: OffsetTable,
-    /// Maps of the output.
-    map_rows: OffsetTable,
+    /// 0, 1, 2, ... for each map of the output.
+    maps: OffsetTable,
     /// Rows of a gathered band.
     band_rows: OffsetTable,
 }
@@ -66,7 +66,7 @@ impl Plan {
     ) -> Self {
         let mut plan = Plan { input, output, kernel, stride, padding, ..Plan::default() };
         plan.columns = (input[2] + 2 * padding).div_ceil(plan.column_stride());
-        let [maps, height, width] = output;
+        let maps = output[0];
         let [rows, columns] = kernel;
         let window = rows * columns;
         plan.taps = (0..plan.tap_count())
@@ -78,7 +78,7 @@ impl Plan {
         plan.weight_rows = OffsetTable::linear(maps, plan.tap_count());
         plan.weight_columns = OffsetTable::linear(plan.tap_count(), 1);
         plan.weight_channels = OffsetTable::linear(input[0], window);
-        plan.map_rows = OffsetTable::linear(maps, height * width);
+        plan.maps = OffsetTable::linear(maps, 1);
         plan.band_rows = OffsetTable::linear(plan.tap_count(), plan.band_pixels());
         plan
     }
@@ -143,11 +143,20 @@ impl Plan {
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        let band = if group == 1 { self.tap_count() * self.band_pixels() } else { 0 };
-        group * self.frame_len() + band
+        let patches = if group == 1 { self.tap_count() * self.band_pixels() } else { 0 };
+        // Those of the backward pass may be asked for in steps of up to all rows.
+        let gradients = self.output.iter().product::<usize>() * group;
+        2 * group * self.frame_len() + patches.max(gradients)
     }
 
-    /// Copies a group of images into the frame, or back out of it.
+    /// Rows of the output's gradient that a backward pass takes at once, a multiple of `step` but where the
+    /// map ends: of all maps, what an L2 holds beside the images.
+    fn gradient_rows(&self, step: usize, group: usize) -> usize {
+        let rows = BAND / 2 / (self.output[0] * self.output[2] * group);
+        (rows / step * step).max(step).min(self.output[1])
+    }
+
+    /// Where each row of an image starts, in the image and in its frame.
     fn rows_in_frame(&self) -> impl Iterator<Item = (usize, usize)> {
         let [channels, height, width] = self.input;
         let (frame_height, frame_width) = (self.frame_height(), self.frame_width());
@@ -190,8 +199,7 @@ impl Plan {
 
     /// The weights as the broadcast operand, a row for each output channel.
     fn weights<'a, T: Real>(&'a self, weight: &'a [T]) -> Broadcast<'a, T> {
-        let (rows, depth) = (self.weight_rows.all(), self.weight_columns.all());
-        Broadcast { data: weight, rows, depth }
+        Broadcast::new(weight, self.weight_rows.all(), self.weight_columns.all())
     }
 }
 
@@ -214,10 +222,11 @@ pub(crate) fn forward<T: Real>(
     let [maps, height, width] = plan.output;
     let (run, stride) = (width * group, height * width * group);
     for row in 0..height {
-        let from = plan.taps.all();
+        let pixels = Contiguous::new(&x[plan.row(row) * group..], plan.taps.all());
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous { data: &x[plan.row(row) * group..], from, shift: group.ilog2() },
+            b: pixels.scaled(group),
+            turns: 1,
             initial: Initial::PerRow(bias),
             c: Output { data: &mut y[row * run..], stride, width: run },
         };
@@ -247,7 +256,8 @@ fn forward_by_bands<T: Real>(
         T::dispatch(isa, GatherBand { plan, rows, frame, band: &mut *band });
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous { data: band, from: plan.band_rows.all(), shift: 0 },
+            b: Contiguous::new(band, plan.band_rows.all()),
+            turns: 1,
             initial: Initial::PerRow(bias),
             c: Output { data: &mut y[from..], stride: pixels, width: run },
         };
@@ -285,29 +295,114 @@ impl<T: Real> Kernel<T> for GatherBand<'_, T> {
     }
 }
 
-/// Adds the gradients of weights and biases of a group of images.
-pub(crate) fn weight_gradient<T: Real>(
+/// Gives the gradient of some rows of one map of the output.
+pub(crate) type GradientRows<'a, T> = &'a mut dyn FnMut(usize, Range<usize>, &mut [T]);
+
+/// What a backward pass writes: gradients of weights and biases, which are added to, and of the
+/// images, which is overwritten, where asked for.
+pub(crate) struct Gradients<'a, T> {
+    pub weight: &'a mut [T],
+    pub bias: &'a mut [T],
+    pub x: Option<&'a mut [T]>,
+}
+
+/// The backward pass of a group of images, a band of rows of all maps at a time: a multiple of `step` rows
+/// but where the map ends. So the gradient of the output need never exist as a whole.
+pub(crate) fn backward<T: Real>(
     isa: Isa,
     plan: &Plan,
     group: usize,
-    x: &[T],
-    dy: &[T],
-    [d_weight, d_bias]: [&mut [T]; 2],
+    weight: &[T],
+    [x, y]: [&[T]; 2],
+    gradients: Gradients<T>,
     scratch: &mut [T],
+    step: usize,
+    dy: GradientRows<T>,
 ) {
-    let x = plan.framed(group, x, &mut scratch[..group * plan.frame_len()]);
     let [maps, height, width] = plan.output;
-    let (run, stride) = (width * group, height * width * group);
-    T::dispatch(isa, AddRowSums { rows: dy, sums: d_bias });
-    let dots = Dots {
-        a: Rows { data: dy, count: maps, stride, step: run },
-        b: Contiguous { data: x, from: plan.taps.all(), shift: group.ilog2() },
-        step: plan.row(1) * group,
-        runs: height,
-        width: run,
-        c: d_weight,
-    };
-    add_dots(isa, dots);
+    let run = width * group;
+    let (frame, rest) = scratch.split_at_mut(group * plan.frame_len());
+    let (dx_frame, band) = rest.split_at_mut(group * plan.frame_len());
+    let x = plan.framed(group, x, frame);
+    let mut dx = gradients.x;
+    if let Some(dx) = &mut dx {
+        let dx = if plan.has_frame() { &mut *dx_frame } else { &mut **dx };
+        dx.fill(T::ZERO);
+    }
+    let at_once = plan.gradient_rows(step, group);
+    for first in (0..height).step_by(at_once) {
+        let rows = first..(first + at_once).min(height);
+        let stride = rows.len() * run;
+        let band = &mut band[..maps * stride];
+        for (map, band) in band.chunks_exact_mut(stride).enumerate() {
+            dy(map, rows.clone(), band);
+        }
+        let band = &*band;
+        T::dispatch(isa, AddRowSums { rows: band, sums: &mut *gradients.bias });
+        let dots = Dots {
+            a: Rows { data: band, count: maps, stride, step: run },
+            b: Contiguous::new(&x[plan.row(first) * group..], plan.taps.all()).scaled(group),
+            step: plan.row(1) * group,
+            runs: rows.len(),
+            width: run,
+            next: (rows.end < height).then(|| Rows {
+                data: &y[rows.end * run..],
+                count: maps,
+                stride: height * run,
+                step: run,
+            }),
+            c: &mut *gradients.weight,
+        };
+        add_dots(isa, dots);
+        if let Some(dx) = &mut dx {
+            let dx = if plan.has_frame() { &mut *dx_frame } else { &mut **dx };
+            add_input_gradient(isa, plan, group, weight, rows, band, dx);
+        }
+    }
+    if let (Some(dx), true) = (dx, plan.has_frame()) {
+        for [to, from, len] in plan.runs() {
+            let pixels = &dx_frame[from * group..][..len * group];
+            dx[to * group..][..len * group].copy_from_slice(pixels);
+        }
+    }
+}
+
+/// Adds to dx, in its frame, what some rows of all maps give back to the pixels that they read.
+///
+/// A row of pixels has a turn for each row of the band in whose windows it is.
+fn add_input_gradient<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    group: usize,
+    weight: &[T],
+    rows: Range<usize>,
+    band: &[T],
+    dx: &mut [T],
+) {
+    let ([height, width], stride) = (plan.kernel, plan.stride);
+    let (run, map) = (plan.output[2] * group, plan.frame_height() * plan.frame_width() * group);
+    for y in rows.start * stride..(rows.end - 1) * stride + height {
+        let first = rows.start.max((y + 1).saturating_sub(height).div_ceil(stride));
+        let end = rows.end.min(y / stride + 1);
+        for v in 0..width {
+            if end <= first {
+                continue;
+            }
+            let tap = (y - first * stride) * width + v;
+            let weights =
+                Broadcast::new(weight, plan.weight_channels.all(), plan.weight_rows.all());
+            let gradients = Contiguous::new(&band[(first - rows.start) * run..], plan.maps.all());
+            let at = (y * plan.frame_width() + plan.column(v)) * group;
+            let product = Product {
+                a: weights.turning(tap, -((stride * width) as isize)),
+                b: gradients.scaled(rows.len() * run).turning(run),
+                turns: end - first,
+                initial: Initial::Output,
+                c: Output { data: &mut dx[at..], stride: map, width: run },
+            };
+            multiply(isa, product);
+        }
+    }
 }
 
 /// sums[i] += the sum of row i
@@ -328,48 +423,6 @@ impl<T: Real> Kernel<T> for AddRowSums<'_, T> {
                 sums[k & 3] = sums[k & 3] + s.load(vector);
             }
             *sum += s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-        }
-    }
-}
-
-/// dx of a group of images: what each tap of the kernel gives back to the pixels that it reads.
-pub(crate) fn input_gradient<T: Real>(
-    isa: Isa,
-    plan: &Plan,
-    group: usize,
-    weight: &[T],
-    dy: &[T],
-    dx: &mut [T],
-    scratch: &mut [T],
-) {
-    let frame = &mut scratch[..group * plan.frame_len()];
-    let framed = if plan.has_frame() { &mut *frame } else { &mut *dx };
-    framed.fill(T::ZERO);
-    let [_, height, width] = plan.output;
-    let run = width * group;
-    let window = plan.kernel[0] * plan.kernel[1];
-    let stride = plan.frame_height() * plan.frame_width() * group;
-    for row in 0..height {
-        for (at, &tap) in plan.taps.range(0..window).as_slice().iter().enumerate() {
-            let (rows, depth) = (plan.weight_channels.all(), plan.weight_rows.all());
-            let from = plan.map_rows.all();
-            let product = Product {
-                a: Broadcast { data: &weight[at..], rows, depth },
-                b: Contiguous { data: &dy[row * run..], from, shift: group.ilog2() },
-                initial: Initial::Output,
-                c: Output {
-                    data: &mut framed[(plan.row(row) + tap) * group..],
-                    stride,
-                    width: run,
-                },
-            };
-            multiply(isa, product);
-        }
-    }
-    if plan.has_frame() {
-        for [to, from, len] in plan.runs() {
-            let pixels = &frame[from * group..][..len * group];
-            dx[to * group..][..len * group].copy_from_slice(pixels);
         }
     }
 }

@@ -102,8 +102,9 @@ pub(crate) fn forward<T: Real>(
 ) {
     let rows = plan.input_rows.range(0..y.len() / plan.outputs);
     let product = Product {
-        a: Broadcast { data: x, rows, depth: plan.input_columns.all() },
-        b: Contiguous { data: transposed, from: plan.transposed_rows.all(), shift: 0 },
+        a: Broadcast::new(x, rows, plan.input_columns.all()),
+        b: Contiguous::new(transposed, plan.transposed_rows.all()),
+        turns: 1,
         initial: Initial::PerColumn(bias),
         c: Output { data: y, stride: plan.outputs, width: plan.outputs },
     };
@@ -114,8 +115,9 @@ pub(crate) fn forward<T: Real>(
 pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T]) {
     let rows = plan.output_rows.range(0..dy.len() / plan.outputs);
     let product = Product {
-        a: Broadcast { data: dy, rows, depth: plan.output_columns.all() },
-        b: Contiguous { data: weight, from: plan.weight_rows.all(), shift: 0 },
+        a: Broadcast::new(dy, rows, plan.output_columns.all()),
+        b: Contiguous::new(weight, plan.weight_rows.all()),
+        turns: 1,
         initial: Initial::Zero,
         c: Output { data: dx, stride: plan.inputs, width: plan.inputs },
     };
@@ -138,8 +140,9 @@ pub(crate) fn weight_gradient<T: Real>(
         let samples = dy.len() / plan.outputs;
         let rows = plan.output_columns.range(outputs.clone());
         let product = Product {
-            a: Broadcast { data: dy, rows, depth: plan.output_rows.range(0..samples) },
-            b: Contiguous { data: x, from: plan.input_rows.range(0..samples), shift: 0 },
+            a: Broadcast::new(dy, rows, plan.output_rows.range(0..samples)),
+            b: Contiguous::new(x, plan.input_rows.range(0..samples)),
+            turns: 1,
             initial: Initial::Output,
             c: Output { data: &mut *d_weight, stride: plan.inputs, width: plan.inputs },
         };

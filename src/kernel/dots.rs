@@ -2,7 +2,7 @@
 //! gradient of a convolution, whose rows are maps on the one side and taps on the other.
 //!
 //! ```text
-//! c[i][j] += sum over runs r and elements t of a[i stride + r step_a + t] b[from[j] << shift + r step_b + t]
+//! c[i][j] += sum over runs r and elements t of a[i stride + r step_a + t] b[from[j] + r step_b + t]
 //! ```
 //!
 //! Both operands are read in vectors along t, so neither is transposed. The sums of a tile of rows of
@@ -39,6 +39,9 @@ pub(crate) struct Dots<'a, T> {
     pub runs: usize,
     /// Elements of a run.
     pub width: usize,
+    /// What will be read next, by whoever asked for these: rows and runs as of `a`, brought into the
+    /// cache on the way. Past their end nothing is read.
+    pub next: Option<Rows<'a, T>>,
     /// Rows of as many elements as `b` has rows.
     pub c: &'a mut [T],
 }
@@ -66,19 +69,20 @@ impl<T: Real> Kernel<T> for Dots<'_, T> {
     /// Where an operand or the output is too small for its rows and runs.
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Dots { a, b, step, runs, width, c } = self;
+        let Dots { a, b, step, runs, width, next, c } = self;
         let (m, n) = (a.count, b.from.as_slice().len());
         if m == 0 || n == 0 || runs == 0 || width == 0 {
             return;
         }
         // Every element that a tile reads lies within its slice: those furthest out do.
         assert!((m - 1) * a.stride + (runs - 1) * a.step + width <= a.data.len(), "rows");
-        let last = b.from.largest() << b.shift;
+        let last = b.from.largest() * b.scale;
         assert!(last + (runs - 1) * step + width <= b.data.len(), "rows by offset");
         assert_eq!(c.len(), m * n, "output");
         let (high, wide) = if is_wide::<T, S>() { (4, 6) } else { (2, 5) };
         let (row_tiles, column_tiles) = (m.div_ceil(high), n.div_ceil(wide));
         let band = (BAND / (high * width)).max(1);
+        let mut ahead = Ahead { rows: next.unwrap_or(a), runs, done: 0 };
         for start in (0..runs).step_by(band) {
             let runs = start..(start + band).min(runs);
             for tile in 0..row_tiles {
@@ -87,7 +91,10 @@ impl<T: Real> Kernel<T> for Dots<'_, T> {
                 for tile in 0..column_tiles {
                     let columns = n * tile / column_tiles..n * (tile + 1) / column_tiles;
                     let runs = runs.clone();
-                    let tile = Tile { a, b, step, runs, width, columns, c: &mut *c, n };
+                    let first = ahead.done;
+                    ahead.done += runs.len();
+                    let ahead = Ahead { done: first, ..ahead };
+                    let tile = Tile { a, b, step, runs, width, columns, ahead, c: &mut *c, n };
                     // SAFETY: the assertions above cover all rows, columns and runs.
                     unsafe { tile.run(s, rows.clone()) }
                 }
@@ -104,14 +111,35 @@ struct Tile<'a, T> {
     runs: Range<usize>,
     width: usize,
     columns: Range<usize>,
+    ahead: Ahead<'a, T>,
     c: &'a mut [T],
     n: usize,
+}
+
+/// The runs to be brought into the cache, one for each run of a tile.
+#[derive(Clone, Copy)]
+struct Ahead<'a, T> {
+    rows: Rows<'a, T>,
+    runs: usize,
+    done: usize,
+}
+
+impl<T> Ahead<'_, T> {
+    /// Where the next run starts; past the last one, anywhere.
+    #[inline(always)]
+    fn next(&mut self) -> *const T {
+        let (row, run) = (self.done / self.runs, self.done % self.runs);
+        self.done += 1;
+        let row = row.min(self.rows.count - 1);
+        self.rows.data.as_ptr().wrapping_add(row * self.rows.stride + run * self.rows.step)
+    }
 }
 
 macro_rules! of_size {
     ($tile:ident, $s:ident, $rows:ident: $($m:literal x $n:literal)*) => {
         match ($rows.len(), $tile.columns.len()) {
-            $(($m, $n) => $tile.add::<S, $m, $n>($s, $rows.start),)*
+            $(($m, $n) if $tile.width % S::LANES == 0 => $tile.add::<S, $m, $n, true>($s, $rows.start),
+            ($m, $n) => $tile.add::<S, $m, $n, false>($s, $rows.start),)*
             (m, n) => unreachable!("a tile of {m} by {n} rows"),
         }
     };
@@ -139,8 +167,12 @@ impl<T: Real> Tile<'_, T> {
     /// # Safety
     /// As for [`run`](Tile::run), with `M` rows from `first` and `N` columns.
     #[inline(always)]
-    unsafe fn add<S: Simd<T>, const M: usize, const N: usize>(self, s: S, first: usize) {
-        let Tile { a, b, step, runs, width, columns, c, n } = self;
+    unsafe fn add<S: Simd<T>, const M: usize, const N: usize, const FULL: bool>(
+        self,
+        s: S,
+        first: usize,
+    ) {
+        let Tile { a, b, step, runs, width, columns, mut ahead, c, n } = self;
         let mut sums = [[s.splat(T::ZERO); N]; M];
         // SAFETY: as promised by the caller; each pointer is offset within its own slice.
         unsafe {
@@ -151,47 +183,31 @@ impl<T: Real> Tile<'_, T> {
                 let stride = self.a.stride;
                 let rows: [*const T; M] = std::array::from_fn(|i| a.add(i * stride));
                 let data = b.data.as_ptr().add(run * step);
-                let columns: [*const T; N] = std::array::from_fn(|j| data.add(from[j] << b.shift));
-                let whole = width - width % S::LANES;
-                for t in (0..whole).step_by(S::LANES) {
-                    step_of_sums(s, t, S::LANES, rows, columns, &mut sums);
-                }
-                if whole < width {
-                    step_of_sums(s, whole, width - whole, rows, columns, &mut sums);
+                let columns: [*const T; N] = std::array::from_fn(|j| data.add(from[j] * b.scale));
+                let ahead = ahead.next();
+                for t in (0..width).step_by(S::LANES) {
+                    s.prefetch(ahead.wrapping_add(t));
+                    let lanes = if FULL { S::LANES } else { (width - t).min(S::LANES) };
+                    let mut vectors = [s.splat(T::ZERO); M];
+                    for i in 0..M {
+                        vectors[i] = s.load(std::slice::from_raw_parts(rows[i].add(t), lanes));
+                    }
+                    for j in 0..N {
+                        let column = s.load(std::slice::from_raw_parts(columns[j].add(t), lanes));
+                        for i in 0..M {
+                            sums[i][j] = s.fma(vectors[i], column, sums[i][j]);
+                        }
+                    }
                 }
             }
-        }
-        for i in 0..M {
-            for j in 0..N {
-                c[(first + i) * n + columns.start + j] += s.sum(sums[i][j]);
-            }
-        }
-    }
-}
-
-/// Adds the products of one vector of elements of each row, of which the first `lanes` count.
-///
-/// # Safety
-/// There are so many elements from `t` on in each row.
-#[inline(always)]
-unsafe fn step_of_sums<T: Real, S: Simd<T>, const M: usize, const N: usize>(
-    s: S,
-    t: usize,
-    lanes: usize,
-    rows: [*const T; M],
-    columns: [*const T; N],
-    sums: &mut [[S::F; N]; M],
-) {
-    let mut vectors = [s.splat(T::ZERO); M];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for i in 0..M {
-            vectors[i] = s.load(std::slice::from_raw_parts(rows[i].add(t), lanes));
         }
         for j in 0..N {
-            let column = s.load(std::slice::from_raw_parts(columns[j].add(t), lanes));
+            let mut column = [s.splat(T::ZERO); 4];
             for i in 0..M {
-                sums[i][j] = s.fma(vectors[i], column, sums[i][j]);
+                column[i] = sums[i][j];
+            }
+            for (i, sum) in s.sums(column).into_iter().enumerate().take(M) {
+                c[(first + i) * n + columns.start + j] += sum;
             }
         }
     }

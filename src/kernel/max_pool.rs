@@ -33,7 +33,7 @@ impl<T: Real> Kernel<T> for MaxForward<'_, T> {
     }
 }
 
-/// dx of [`MaxForward`].
+/// dx of some rows of windows of one map; `x`, `dy` and `dx` start at the first of them.
 pub(crate) struct MaxBackward<'a, T> {
     pub sizes: Pooling,
     pub group: usize,
@@ -48,22 +48,17 @@ impl<T: Real> Kernel<T> for MaxBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
         let MaxBackward { sizes, group, x, dy, dx } = self;
-        let (inputs, outputs) = (sizes.input_map() * group, sizes.output_map() * group);
         let zero = s.splat(T::ZERO);
         dx.fill(T::ZERO);
-        for map in 0..sizes.channels {
-            let (x, dx) = (&x[map * inputs..][..inputs], &mut dx[map * inputs..][..inputs]);
-            let dy = dy[map * outputs..][..outputs].chunks_exact(group);
-            for (start, dy) in sizes.windows().zip(dy) {
-                let (largest, dy) = (largest(s, &sizes, group, x, start), s.load(dy));
-                let mut open = s.splat_mask(true);
-                for at in sizes.window(start) {
-                    let pixel = s.load(&x[at * group..][..group]);
-                    let takes = open & (s.eq(pixel, largest) | !s.eq(pixel, pixel));
-                    open = open & !takes;
-                    let dx = &mut dx[at * group..][..group];
-                    s.store(s.load(dx) + s.select(takes, dy, zero), dx);
-                }
+        for (start, dy) in sizes.windows().zip(dy.chunks_exact(group)) {
+            let (largest, dy) = (largest(s, &sizes, group, x, start), s.load(dy));
+            let mut open = s.splat_mask(true);
+            for at in sizes.window(start) {
+                let pixel = s.load(&x[at * group..][..group]);
+                let takes = open & (s.eq(pixel, largest) | !s.eq(pixel, pixel));
+                open = open & !takes;
+                let dx = &mut dx[at * group..][..group];
+                s.store(s.load(dx) + s.select(takes, dy, zero), dx);
             }
         }
     }

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -27,12 +29,28 @@ impl Pooling {
         self.input[1].div_ceil(16).saturating_mul(16)
     }
 
-    pub(super) fn input_map(&self) -> usize {
+    pub(crate) fn input_map(&self) -> usize {
         self.input[0] * self.input[1]
     }
 
-    pub(super) fn output_map(&self) -> usize {
+    pub(crate) fn output_map(&self) -> usize {
         self.output[0] * self.output[1]
+    }
+
+    /// Whether no pixel is in two windows.
+    pub(crate) fn is_disjoint(&self) -> bool {
+        self.stride >= self.kernel
+    }
+
+    /// Where some rows of a map's input, from the start of a window to the end of one or of the map, lie in
+    /// the map of its input and of its output.
+    pub(crate) fn parts(&self, rows: &Range<usize>, group: usize) -> [Range<usize>; 2] {
+        let windows = rows.start / self.stride..rows.end.div_ceil(self.stride).min(self.output[0]);
+        let part = |rows: Range<usize>, width: usize| {
+            let start = rows.start.min(rows.end);
+            start * width * group..rows.end * width * group
+        };
+        [part(rows.clone(), self.input[1]), part(windows, self.output[1])]
     }
 
     /// Whether each pixel of the input is in exactly one window.
@@ -102,55 +120,50 @@ impl<T: Real> Kernel<T> for PoolForward<'_, T> {
     }
 }
 
-/// dx of [`PoolForward`], and the gradients of coefficients and biases, which are added to.
+/// dx of some rows of windows of one map; returns the gradients of its coefficient and bias, by these
+/// windows.
+///
+/// `x`, `dy` and `dx` start at the first of the rows. What no window reaches gets 0.
 pub(crate) struct PoolBackward<'a, T> {
     pub sizes: Pooling,
     pub group: usize,
-    pub affine: Affine<'a, T>,
+    pub coefficient: T,
     pub x: &'a [T],
     pub dy: &'a [T],
     pub dx: Option<&'a mut [T]>,
-    pub d_affine: Option<[&'a mut [T]; 2]>,
+    /// Whether the gradients of coefficient and bias are wanted; they are 0 otherwise.
+    pub affine: bool,
     /// [`Pooling::row_len`] elements.
     pub row: &'a mut [T],
 }
 
 impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
-    type Output = ();
+    type Output = [T; 2];
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) {
-        let PoolBackward { sizes, group, affine, x, dy, dx, d_affine, row } = self;
+    fn run<S: Simd<T>>(self, s: S) -> [T; 2] {
+        let PoolBackward { sizes, group, coefficient, x, dy, dx, affine, row } = self;
         let mean = T::ONE / T::from_f64((sizes.kernel * sizes.kernel) as f64);
-        let (inputs, outputs) = (sizes.input_map() * group, sizes.output_map() * group);
-        if let Some([d_coefficients, d_biases]) = d_affine {
-            for map in 0..sizes.channels {
-                let (x, dy) = (&x[map * inputs..][..inputs], &dy[map * outputs..][..outputs]);
-                let [d_coefficient, d_bias] = if group == 1 {
-                    affine_gradient_by_rows(s, &sizes, x, dy, row)
-                } else {
-                    affine_gradient(s, &sizes, x, dy)
-                };
-                d_coefficients[map] += d_coefficient * mean;
-                d_biases[map] += d_bias;
+        let scale = coefficient * mean;
+        if let Some(dx) = dx {
+            if !sizes.tiles() {
+                dx.fill(T::ZERO);
             }
-        }
-        let Some(dx) = dx else { return };
-        if !sizes.tiles() {
-            dx.fill(T::ZERO);
-        }
-        for map in 0..sizes.channels {
-            let (dx, dy) = (&mut dx[map * inputs..][..inputs], &dy[map * outputs..][..outputs]);
-            let scale = match affine {
-                Some([coefficients, _]) => coefficients[map] * mean,
-                None => mean,
-            };
             if group == 1 {
                 spread_by_rows(s, &sizes, scale, dy, dx, row);
             } else {
                 spread(s, &sizes, s.splat(scale), dy, dx);
             }
         }
+        if !affine {
+            return [T::ZERO; 2];
+        }
+        let [d_coefficient, d_bias] = if group == 1 {
+            affine_gradient_by_rows(s, &sizes, x, dy, row)
+        } else {
+            affine_gradient(s, &sizes, x, dy)
+        };
+        [d_coefficient * mean, d_bias]
     }
 }
 
@@ -202,7 +215,7 @@ fn affine_gradient_by_rows<T: Real, S: Simd<T>>(
 /// Gives each pixel of a window its share of the window's gradient.
 #[inline(always)]
 fn spread<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, scale: S::F, dy: &[T], dx: &mut [T]) {
-    let overlap = sizes.stride < sizes.kernel;
+    let overlap = !sizes.is_disjoint();
     for (from, dy) in sizes.windows().zip(dy.chunks_exact(S::LANES)) {
         let share = s.load(dy) * scale;
         for row in 0..sizes.kernel {
@@ -233,7 +246,7 @@ fn spread_by_rows<T: Real, S: Simd<T>>(
             }
         }
         for dx in dx[oy * stride * width..].chunks_exact_mut(width).take(kernel) {
-            if stride >= kernel {
+            if sizes.is_disjoint() {
                 // Windows do not overlap: nothing is there yet.
                 dx.copy_from_slice(&row[..width]);
             } else {

@@ -1,19 +1,20 @@
 //! The register tile of every matrix product in the layers: dense, convolution, and their gradients.
 //!
 //! ```text
-//! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] << shift + j]
+//! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] + j]
 //! ```
 //!
 //! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of
 //! offsets for its rows and one for its depth make it a matrix, a transposed matrix or the patches
 //! of an image, without a copy. The other one is read in vectors, so its elements are contiguous
-//! along j. Up to [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole
+//! along j. The depth may come in several turns, between which both operands move by a step. Up to [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole
 //! depth.
 
 #![allow(unsafe_code, reason = "offsets are checked once a product, not once an element")]
 
 use std::ops::Range;
 
+use super::tile::is_wide;
 use crate::isa::Isa;
 use crate::real::{Real, precompiled};
 use crate::simd::{Kernel, Simd};
@@ -76,21 +77,52 @@ impl<'a> Offsets<'a> {
     }
 }
 
-/// The operand that is broadcast: element (i, k) is `data[rows[i] + depth[k]]`.
+/// The operand that is broadcast: element (i, k) is `data[rows[i] + depth[k]]`, in turn t
+/// `data[start + t step + rows[i] + depth[k]]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Broadcast<'a, T> {
-    pub data: &'a [T],
-    pub rows: Offsets<'a>,
-    pub depth: Offsets<'a>,
+    data: &'a [T],
+    rows: Offsets<'a>,
+    depth: Offsets<'a>,
+    start: usize,
+    step: isize,
 }
 
-/// The operand that is read in vectors: element (k, j) is `data[from[k] << shift + j]`.
+impl<'a, T> Broadcast<'a, T> {
+    pub(crate) fn new(data: &'a [T], rows: Offsets<'a>, depth: Offsets<'a>) -> Self {
+        Broadcast { data, rows, depth, start: 0, step: 0 }
+    }
+
+    /// Where the first turn starts, and how far the next one is.
+    pub(crate) fn turning(self, start: usize, step: isize) -> Self {
+        Broadcast { start, step, ..self }
+    }
+}
+
+/// The operand that is read in vectors: element (k, j) is `data[from[k] scale + j]`, in turn t
+/// `data[t step + from[k] scale + j]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Contiguous<'a, T> {
     pub data: &'a [T],
     pub from: Offsets<'a>,
-    /// Where each element of the table stands for 2^shift that lie next to each other.
-    pub shift: u32,
+    /// How many elements an offset stands for.
+    pub scale: usize,
+    step: usize,
+}
+
+impl<'a, T> Contiguous<'a, T> {
+    pub(crate) fn new(data: &'a [T], from: Offsets<'a>) -> Self {
+        Contiguous { data, from, scale: 1, step: 0 }
+    }
+
+    pub(crate) fn scaled(self, scale: usize) -> Self {
+        Contiguous { scale, ..self }
+    }
+
+    /// How far the next turn is.
+    pub(crate) fn turning(self, step: usize) -> Self {
+        Contiguous { step, ..self }
+    }
 }
 
 /// What a product is added to.
@@ -113,10 +145,11 @@ pub(crate) struct Output<'a, T> {
     pub width: usize,
 }
 
-/// A product, for [`multiply`].
+/// A product, for [`multiply`]; where there are several turns, the sum of theirs.
 pub(crate) struct Product<'a, T> {
     pub a: Broadcast<'a, T>,
     pub b: Contiguous<'a, T>,
+    pub turns: usize,
     pub initial: Initial<'a, T>,
     pub c: Output<'a, T>,
 }
@@ -152,7 +185,7 @@ impl<T: Real> Kernel<T> for Product<'_, T> {
 /// # Panics
 /// Where an operand or the output is too small for its offsets.
 #[inline(always)]
-fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) {
+fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, turns, initial, c }: Product<T>) {
     let (m, depth) = (a.rows.table.len(), a.depth.table.len());
     assert_eq!(b.from.table.len(), depth, "depth of both operands");
     if m == 0 || c.width == 0 {
@@ -160,19 +193,28 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) 
     }
     // Every element that a tile reads or writes lies within its slice: those furthest out do.
     assert!(c.stride >= c.width && (m - 1) * c.stride + c.width <= c.data.len(), "output");
-    assert!(depth > 0, "a product without depth");
-    assert!(a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
-    assert!((b.from.largest << b.shift) + c.width <= b.data.len(), "contiguous operand");
-    let columns = 2 * S::LANES;
-    let tiles = m.div_ceil(S::TILE_ROWS);
-    for j in (0..c.width).step_by(columns) {
-        let width = (c.width - j).min(columns);
+    assert!(depth > 0 && turns > 0, "a product without depth");
+    let last = a.start.checked_add_signed(a.step * (turns - 1) as isize).expect("the last turn");
+    let start = a.start.max(last);
+    assert!(start + a.rows.largest + a.depth.largest < a.data.len(), "broadcast operand");
+    let start = (turns - 1) * b.step;
+    assert!(start + b.from.largest * b.scale + c.width <= b.data.len(), "contiguous operand");
+    let vectors = c.width.div_ceil(S::LANES);
+    let most = if is_wide::<T, S>() && c.width % S::LANES == 0 { 3 } else { 2 };
+    let panels = vectors.div_ceil(most);
+    let high = if most == 3 { 7 } else { S::TILE_ROWS };
+    let tiles = m.div_ceil(high);
+    for panel in 0..panels {
+        let j = vectors * panel / panels * S::LANES;
+        let end = (vectors * (panel + 1) / panels * S::LANES).min(c.width);
+        let width = end - j;
         let mut start = 0;
         for t in 0..tiles {
             // Tiles of equal height: eight and one would leave the one waiting for its latency.
             let end = m * (t + 1) / tiles;
-            let tile = Tile { a, b, initial, c: c.data.as_mut_ptr(), stride: c.stride, j, width };
-            // SAFETY: the assertions above cover all rows, the whole depth and all columns.
+            let (c, stride) = (c.data.as_mut_ptr(), c.stride);
+            let tile = Tile { a, b, turns, initial, c, stride, j, width };
+            // SAFETY: the assertions above cover all turns, rows and columns, and the whole depth.
             unsafe { tile.run(s, start..end) }
             start = end;
         }
@@ -183,6 +225,7 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, initial, c }: Product<T>) 
 struct Tile<'a, T> {
     a: Broadcast<'a, T>,
     b: Contiguous<'a, T>,
+    turns: usize,
     initial: Initial<'a, T>,
     c: *mut T,
     stride: usize,
@@ -199,6 +242,9 @@ impl<T: Real> Tile<'_, T> {
         // SAFETY: the caller's promise is the callee's.
         unsafe {
             match self.width {
+                w if w == 3 * S::LANES && is_wide::<T, S>() => {
+                    self.of_height::<S, 3, true>(s, rows)
+                }
                 w if w == 2 * S::LANES => self.of_height::<S, 2, true>(s, rows),
                 w if w > S::LANES => self.of_height::<S, 2, false>(s, rows),
                 w if w == S::LANES => self.of_height::<S, 1, true>(s, rows),
@@ -225,7 +271,7 @@ impl<T: Real> Tile<'_, T> {
                 5 => self.multiply::<S, 5, V, FULL>(s, rows.start),
                 6 => self.multiply::<S, 6, V, FULL>(s, rows.start),
                 7 => self.multiply::<S, 7, V, FULL>(s, rows.start),
-                8 => self.multiply::<S, 8, V, FULL>(s, rows.start),
+                8 if V < 3 => self.multiply::<S, 8, V, FULL>(s, rows.start),
                 height => unreachable!("a tile of {height} rows"),
             }
         }
@@ -245,9 +291,10 @@ impl<T: Real> Tile<'_, T> {
         }
         // SAFETY: as promised by the caller; each pointer is offset within its own slice.
         unsafe {
-            let rows: [*const T; M] =
-                std::array::from_fn(|i| self.a.data.as_ptr().add(self.a.rows.table[start + i]));
-            let b = self.b.data.as_ptr().add(self.j);
+            let a = self.a.data.as_ptr().add(self.a.start);
+            let mut rows: [*const T; M] =
+                std::array::from_fn(|i| a.add(self.a.rows.table[start + i]));
+            let mut b = self.b.data.as_ptr().add(self.j);
             let c = self.c.add(start * self.stride + self.j);
             let mut lanes = [S::LANES; V];
             if !FULL {
@@ -279,16 +326,25 @@ impl<T: Real> Tile<'_, T> {
                     }
                 }
             }
-            for (&k, &from) in self.a.depth.table.iter().zip(self.b.from.table) {
-                let mut vectors = [s.splat(T::ZERO); V];
-                for v in 0..V {
-                    let b = b.add((from << self.b.shift) + v * S::LANES);
-                    vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
+            for turn in 0..self.turns {
+                if turn > 0 {
+                    for i in 0..M {
+                        rows[i] = rows[i].offset(self.a.step);
+                    }
+                    b = b.add(self.b.step);
                 }
-                for i in 0..M {
-                    let a = s.splat(*rows[i].add(k));
+                for (&k, &from) in self.a.depth.table.iter().zip(self.b.from.table) {
+                    let b = b.add(from * self.b.scale);
+                    let mut vectors = [s.splat(T::ZERO); V];
                     for v in 0..V {
-                        sums[i][v] = s.fma(a, vectors[v], sums[i][v]);
+                        let b = b.add(v * S::LANES);
+                        vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
+                    }
+                    for i in 0..M {
+                        let a = s.splat(*rows[i].add(k));
+                        for v in 0..V {
+                            sums[i][v] = s.fma(a, vectors[v], sums[i][v]);
+                        }
                     }
                 }
             }

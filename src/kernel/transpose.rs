@@ -59,9 +59,13 @@ impl<T: Real> Kernel<T> for Interleave<'_, T> {
                 band::<T, 2>([one, other], to, 0, 2);
             }
             _ => {
-                let (fours, rest) = rows.as_chunks::<4>();
+                let (eights, rest) = rows.as_chunks::<8>();
+                let (fours, rest) = rest.as_chunks::<4>();
                 assert!(rest.is_empty(), "a multiple of four rows");
                 let mut done = 0;
+                for &eight in eights {
+                    done += band::<T, 8>(eight, to, done, rows.len());
+                }
                 for &four in fours {
                     done += band::<T, 4>(four, to, done, rows.len());
                 }

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::conv2d::Conv2d;
 use super::layer::{Backward, Forward};
 use crate::cx::Cx;
 use crate::isa::Isa;
@@ -28,6 +29,38 @@ pub trait Blockwise<T: Real>: Send + Sync {
 
     /// dx and the gradients of the parameters from dy.
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>);
+
+    /// The layer as a convolution, whose backward pass takes its gradient a band of rows at a time.
+    fn as_conv(&self) -> Option<&Conv2d> {
+        None
+    }
+
+    /// The layer as a pooling that can give its gradient a band of rows at a time.
+    fn as_pooling(&self) -> Option<&dyn Pooling<T>> {
+        None
+    }
+}
+
+/// A pooling whose windows are disjoint. After a convolution its backward pass is part of that
+/// layer's: the gradient of the maps in between, the largest of a network, is never written as a whole.
+pub trait Pooling<T: Real>: Send + Sync {
+    /// Rows from one window to the next.
+    fn stride(&self) -> usize;
+
+    /// To be called once, before any rows are asked for.
+    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]);
+
+    /// dx of some rows of a map of the input, from the start of a window to that of another or to the last
+    /// row, in `pass.dx`, whose first element is theirs. Everything else of the pass is of the whole
+    /// group.
+    fn backward_rows(
+        &self,
+        isa: Isa,
+        group: usize,
+        map: usize,
+        rows: Range<usize>,
+        pass: Backward<T>,
+    );
 }
 
 /// How many blocks a batch is cut into at most: enough for the threads of a large machine, and few

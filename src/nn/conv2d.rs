@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::{MOST_ELEMENTS, dense};
@@ -180,15 +182,47 @@ impl<T: Real> Blockwise<T> for Conv2d {
 
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
         let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
-        let plan = &self.plan;
-        if let Some(f) = self.activation {
-            T::dispatch(isa, Slope { f, y, dy: &mut *dy });
-        }
-        let weights = plan.tap_count() * self.maps;
-        if let Some(dx) = dx {
-            kernel::input_gradient(isa, plan, group, &params[..weights], dy, dx, scratch);
-        }
-        let (d_weight, d_bias) = d_params.split_at_mut(weights);
-        kernel::weight_gradient(isa, plan, group, x, dy, [d_weight, d_bias], scratch);
+        let pixels = self.plan.pixel_count() * group;
+        let run = pixels / self.plan.output[1];
+        let mut rows = |map: usize, rows: Range<usize>, to: &mut [T]| {
+            let part = map * pixels + rows.start * run..map * pixels + rows.end * run;
+            to.copy_from_slice(&dy[part]);
+        };
+        let pass = Backward { params, x, y, dy: &mut [], dx, d_params, scratch };
+        self.backward_by_rows(isa, group, pass, 1, &mut rows);
+    }
+
+    fn as_conv(&self) -> Option<&Conv2d> {
+        if self.dense.is_none() { Some(self) } else { None }
+    }
+}
+
+impl Conv2d {
+    /// The backward pass where `dy(map, rows, to)` gives the gradient of the output, a multiple of `step`
+    /// rows at a time but where the map ends.
+    pub(super) fn backward_by_rows<T: Real>(
+        &self,
+        isa: Isa,
+        group: usize,
+        pass: Backward<T>,
+        step: usize,
+        dy: kernel::GradientRows<T>,
+    ) {
+        let Backward { params, x, y, dx, d_params, scratch, .. } = pass;
+        let (plan, weights) = (&self.plan, self.plan.tap_count() * self.maps);
+        let (weight, bias) = d_params.split_at_mut(weights);
+        let gradients = kernel::Gradients { weight, bias, x: dx };
+        let pixels = plan.pixel_count() * group;
+        let run = pixels / plan.output[1];
+        let mut sloped = |map: usize, rows: Range<usize>, to: &mut [T]| {
+            dy(map, rows.clone(), to);
+            if let Some(f) = self.activation {
+                // While the rows are in L1.
+                let part = map * pixels + rows.start * run..map * pixels + rows.end * run;
+                T::dispatch(isa, Slope { f, y: &y[part], dy: to });
+            }
+        };
+        let weight = &params[..weights];
+        kernel::backward(isa, plan, group, weight, [x, y], gradients, scratch, step, &mut sloped);
     }
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape};
 use super::pool::{Windows, pooling_layer};
@@ -54,10 +56,36 @@ impl<T: Real> Blockwise<T> for MaxPool2d {
     }
 
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        let Backward { x, y, dy, dx, .. } = pass;
-        self.windows.slope(isa, y, dy);
-        if let Some(dx) = dx {
-            T::dispatch(isa, MaxBackward { sizes: self.windows.sizes, group, x, dy, dx });
+        if pass.dx.is_some() {
+            self.windows.backward_maps(isa, group, pass, self);
         }
+    }
+
+    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
+        if self.windows.sizes.is_disjoint() { Some(self) } else { None }
+    }
+}
+
+impl<T: Real> blockwise::Pooling<T> for MaxPool2d {
+    fn stride(&self) -> usize {
+        self.windows.sizes.stride
+    }
+
+    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
+        self.windows.slope(isa, y, dy);
+    }
+
+    fn backward_rows(
+        &self,
+        isa: Isa,
+        group: usize,
+        map: usize,
+        rows: Range<usize>,
+        pass: Backward<T>,
+    ) {
+        let Some(dx) = pass.dx else { return };
+        let sizes = self.windows.sizes;
+        let [x, dy] = self.windows.rows_of(group, map, &rows, [pass.x, pass.dy]);
+        T::dispatch(isa, MaxBackward { sizes, group, x, dy, dx });
     }
 }

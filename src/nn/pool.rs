@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::MOST_ELEMENTS;
 use super::blockwise::{self, Blockwise};
 use super::conv2d::windows;
@@ -79,6 +81,39 @@ impl Windows {
         self.activation.replace(next).is_none()
     }
 
+    /// Backward passes of all rows of all maps, for a layer whose own is for some rows of one.
+    pub(super) fn backward_maps<T: Real>(
+        &self,
+        isa: Isa,
+        group: usize,
+        pass: Backward<T>,
+        layer: &dyn blockwise::Pooling<T>,
+    ) {
+        let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
+        layer.begin_backward(isa, y, dy);
+        let map_len = self.sizes.input_map() * group;
+        let mut maps = dx.map(|dx| dx.chunks_exact_mut(map_len));
+        for map in 0..self.sizes.channels {
+            let dx = maps.as_mut().and_then(Iterator::next);
+            let (dy, d_params, scratch) = (&mut *dy, &mut *d_params, &mut *scratch);
+            let pass = Backward { params, x, y, dy, dx, d_params, scratch };
+            layer.backward_rows(isa, group, map, 0..self.sizes.input[0], pass);
+        }
+    }
+
+    /// What a pass over some rows of a map reads: of x, and of dy.
+    pub(super) fn rows_of<'a, T>(
+        &self,
+        group: usize,
+        map: usize,
+        rows: &Range<usize>,
+        [x, dy]: [&'a [T]; 2],
+    ) -> [&'a [T]; 2] {
+        let [inputs, outputs] = self.sizes.parts(rows, group);
+        let x = &x[map * self.sizes.input_map() * group..][inputs];
+        [x, &dy[map * self.sizes.output_map() * group..][outputs]]
+    }
+
     pub(super) fn activate<T: Real>(&self, isa: Isa, y: &mut [T]) {
         if let Some(f) = self.activation {
             let width = y.len();
@@ -149,12 +184,35 @@ impl<T: Real> Blockwise<T> for AvgPool2d {
     }
 
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        let Backward { x, y, dy, dx, scratch, .. } = pass;
-        let sizes = self.windows.sizes;
-        let row = &mut scratch[..sizes.row_len()];
+        self.windows.backward_maps(isa, group, pass, self);
+    }
+
+    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
+        if self.windows.sizes.is_disjoint() { Some(self) } else { None }
+    }
+}
+
+impl<T: Real> blockwise::Pooling<T> for AvgPool2d {
+    fn stride(&self) -> usize {
+        self.windows.sizes.stride
+    }
+
+    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
         self.windows.slope(isa, y, dy);
-        let pool = PoolBackward { sizes, group, affine: None, x, dy, dx, d_affine: None, row };
-        T::dispatch(isa, pool);
+    }
+
+    fn backward_rows(
+        &self,
+        isa: Isa,
+        group: usize,
+        map: usize,
+        rows: Range<usize>,
+        pass: Backward<T>,
+    ) {
+        let (sizes, coefficient, affine) = (self.windows.sizes, T::ONE, false);
+        let [x, dy] = self.windows.rows_of(group, map, &rows, [pass.x, pass.dy]);
+        let (dx, row) = (pass.dx, &mut pass.scratch[..sizes.row_len()]);
+        T::dispatch(isa, PoolBackward { sizes, group, coefficient, x, dy, dx, affine, row });
     }
 }
 
@@ -191,12 +249,37 @@ impl<T: Real> Blockwise<T> for Subsample2d {
     }
 
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
-        let sizes = self.windows.sizes;
-        let affine = Some(params.split_at(sizes.channels).into());
-        let d_affine = Some(d_params.split_at_mut(sizes.channels).into());
-        let row = &mut scratch[..sizes.row_len()];
+        self.windows.backward_maps(isa, group, pass, self);
+    }
+
+    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
+        Some(self)
+    }
+}
+
+impl<T: Real> blockwise::Pooling<T> for Subsample2d {
+    fn stride(&self) -> usize {
+        self.windows.sizes.stride
+    }
+
+    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
         self.windows.slope(isa, y, dy);
-        T::dispatch(isa, PoolBackward { sizes, group, affine, x, dy, dx, d_affine, row });
+    }
+
+    fn backward_rows(
+        &self,
+        isa: Isa,
+        group: usize,
+        map: usize,
+        rows: Range<usize>,
+        pass: Backward<T>,
+    ) {
+        let (sizes, coefficient, affine) = (self.windows.sizes, pass.params[map], true);
+        let [x, dy] = self.windows.rows_of(group, map, &rows, [pass.x, pass.dy]);
+        let (dx, row) = (pass.dx, &mut pass.scratch[..sizes.row_len()]);
+        let pool = PoolBackward { sizes, group, coefficient, x, dy, dx, affine, row };
+        let [d_coefficient, d_bias] = T::dispatch(isa, pool);
+        pass.d_params[map] += d_coefficient;
+        pass.d_params[sizes.channels + map] += d_bias;
     }
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::blockwise::{Blocks, Blockwise, Samples, add_up};
 use super::layer::{Backward, Forward};
 use super::network::Stage;
+use crate::aligned::LINE;
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::transpose::{Interleave, Transpose};
@@ -26,7 +27,7 @@ pub(crate) type RowsOf<'a, T> = &'a (dyn Fn(usize) -> &'a [T] + Sync);
 /// The layers, which are all blockwise and of which there is at least one.
 pub(super) struct Run<'a, T> {
     pub stages: &'a [Stage<T>],
-    /// Parameters of the network.
+    /// All parameters of the network.
     pub params: &'a [T],
 }
 
@@ -62,13 +63,8 @@ impl<'a, T: Real> Run<'a, T> {
         self.params_range().len()
     }
 
-    fn layers(
-        &self,
-    ) -> impl DoubleEndedIterator<Item = (usize, &'a Stage<T>, &'a dyn Blockwise<T>)> {
-        let stages = self.stages.iter().enumerate();
-        stages.map(|(i, stage)| {
-            (i, stage, stage.layer.blockwise().expect("a run is of blockwise layers"))
-        })
+    fn layer(&self, i: usize) -> &'a dyn Blockwise<T> {
+        self.stages[i].layer.blockwise().expect("a run is of blockwise layers")
     }
 
     /// Elements of a sample in all places.
@@ -103,22 +99,35 @@ impl<'a, T: Real> Run<'a, T> {
         Blocks::new(samples, lanes, self.params_len())
     }
 
-    /// Elements of a block's scratch: a gradient of the parameters where a backward pass is to come, two
-    /// places, and what the layers need.
-    fn block_scratch(&self, lanes: usize, backward: bool) -> usize {
-        let needs =
-            |layer: &dyn Blockwise<T>| layer.group_scratch(1).max(layer.group_scratch(lanes));
-        let layers = self.layers().map(|(_, _, layer)| needs(layer)).max().unwrap_or(0);
-        let params = if backward { self.params_len() } else { 0 };
-        (self.width(Place::Two).saturating_mul(lanes)).saturating_add(layers).saturating_add(params)
+    /// Elements of a block's scratch: what the layers need, and either two places for a group, or two
+    /// gradients of one and a gradient of the parameters.
+    fn block_scratch(&self, lanes: usize, training: bool) -> usize {
+        let needs = |i: usize| {
+            let layer = self.layer(i);
+            layer.group_scratch(1).max(layer.group_scratch(lanes))
+        };
+        // A layer may go backward with the one before it.
+        let below = |i: usize| i.checked_sub(1).map_or(0, needs);
+        let layers = (0..self.stages.len()).map(|i| needs(i).saturating_add(below(i)));
+        let (places, params) = match training {
+            true => (2 * self.largest_gradient(), self.params_len()),
+            false => (self.width(Place::Two), 0),
+        };
+        let all = places.saturating_mul(lanes).saturating_add(layers.max().unwrap_or(0));
+        whole_lines::<T>(all).saturating_add(whole_lines::<T>(params))
+    }
+
+    /// Where the gradient of the parameters starts in a block's scratch.
+    fn gradient_at(&self, lanes: usize) -> usize {
+        self.block_scratch(lanes, true) - whole_lines::<T>(self.params_len())
     }
 
     /// Elements of scratch for batches of up to so many samples, on any tier.
-    pub(super) fn scratch(&self, samples: usize, backward: bool) -> usize {
+    pub(super) fn scratch(&self, samples: usize, training: bool) -> usize {
         let needs = |isa: Isa| {
             let lanes = isa.lanes::<T>();
             let blocks = Blocks::most(samples, lanes, self.params_len());
-            self.block_scratch(lanes, backward).saturating_mul(blocks)
+            self.block_scratch(lanes, training).saturating_mul(blocks)
         };
         Isa::available().map(needs).max().unwrap_or(0)
     }
@@ -158,11 +167,12 @@ impl<'a, T: Real> Run<'a, T> {
                         rows,
                         &mut data[self.place(place, 0, group)],
                     );
-                    for (i, stage, layer) in self.layers() {
+                    for (i, stage) in self.stages.iter().enumerate() {
                         let places = [i, i + 1].map(|i| self.place(place, i, group));
                         let [x, y] = data.get_disjoint_mut(places).expect("places of their own");
                         let params = &self.params[stage.params.clone()];
-                        layer.forward_group(cx.isa, group, Forward { params, x, y, scratch });
+                        let pass = Forward { params, x, y, scratch };
+                        self.layer(i).forward_group(cx.isa, group, pass);
                     }
                     let from = &data[self.place(place, self.stages.len(), group)];
                     T::dispatch(cx.isa, Transpose { from, cols: group, to: out.of(&samples) });
@@ -188,42 +198,105 @@ impl<'a, T: Real> Run<'a, T> {
         let each = self.block_scratch(lanes, true);
         let dx = dx.map(|dx| Samples::new(dx, self.input(), blocks));
         let parts = (dx, Chunks(&mut *scratch, each));
-        let first = self.params_range().start;
         type Part<'a, T> = (Option<Samples<'a, T>>, Chunks<'a, T>);
         for_blocks(cx.par, blocks.count(), parts, |block, (mut dx, scratch): Part<T>| {
-            let (d_params, scratch) = scratch.0.split_at_mut(self.params_len());
-            let (two, scratch) = scratch.split_at_mut(self.width(Place::Two) * lanes);
+            let (scratch, d_params) = scratch.0.split_at_mut(self.gradient_at(lanes));
+            let d_params = &mut d_params[..self.params_len()];
+            let (gradients, scratch) = scratch.split_at_mut(2 * self.largest_gradient() * lanes);
+            let (mut above, mut below) = gradients.split_at_mut(self.largest_gradient() * lanes);
             d_params.fill(T::ZERO);
             for samples in blocks.of(block) {
                 let group = samples.len();
                 let kept = &kept[samples.start * self.kept()..][..group * self.kept()];
-                let last = self.place(Place::Two, self.stages.len(), group);
                 let row = |i: usize| &dz[i * output..][..output];
-                interleave(cx.isa, samples.clone(), &row, &mut two[last]);
-                for (i, stage, layer) in self.layers().rev() {
-                    let [x, y] = [i, i + 1].map(|i| &kept[self.place(Place::Each, i, group)]);
-                    let places = [i, i + 1].map(|i| self.place(Place::Two, i, group));
-                    let [below, dy] = two.get_disjoint_mut(places).expect("places of their own");
-                    let own = stage.params.start - first..stage.params.end - first;
-                    let pass = Backward {
-                        params: &self.params[stage.params.clone()],
-                        x,
-                        y,
-                        dy,
-                        dx: (i > 0 || dx.is_some()).then_some(below),
-                        d_params: &mut d_params[own],
-                        scratch,
-                    };
-                    layer.backward_group(cx.isa, group, pass);
+                interleave(cx.isa, samples.clone(), &row, &mut above[..output * group]);
+                for step in self.steps_back() {
+                    let wanted = step.start > 0 || dx.is_some();
+                    let pass = Pass { isa: cx.isa, group, kept, above, d_params, scratch };
+                    self.step_back(step, pass, wanted.then_some(&mut *below));
+                    std::mem::swap(&mut above, &mut below);
                 }
                 if let Some(dx) = &mut dx {
-                    let from = &two[self.place(Place::Two, 0, group)];
+                    let from = &above[..self.input() * group];
                     T::dispatch(cx.isa, Transpose { from, cols: group, to: dx.of(&samples) });
                 }
             }
         });
-        add_up(cx, scratch, each, blocks.count(), &mut gradient[self.params_range()]);
+        let partial = scratch.get(self.gradient_at(lanes)..).unwrap_or(&[]);
+        add_up(cx, partial, each, blocks.count(), &mut gradient[self.params_range()]);
     }
+
+    /// The layers that go backward together, from the last one: a convolution with the pooling after it, every
+    /// other one by itself.
+    fn steps_back(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut end = self.stages.len();
+        std::iter::from_fn(move || {
+            let last = end.checked_sub(1)?;
+            let joined = last > 0
+                && self.layer(last).as_pooling().is_some()
+                && self.layer(last - 1).as_conv().is_some();
+            let start = if joined { last - 1 } else { last };
+            Some(start..std::mem::replace(&mut end, start))
+        })
+    }
+
+    /// Elements of a sample of the largest gradient between steps.
+    fn largest_gradient(&self) -> usize {
+        let outputs = self.steps_back().map(|step| self.stages[step.end - 1].output.len());
+        outputs.chain([self.input()]).max().unwrap_or(0)
+    }
+
+    /// The backward pass of one layer, or of a convolution and the pooling after it.
+    fn step_back(&self, step: Range<usize>, pass: Pass<T>, dx: Option<&mut [T]>) {
+        let Pass { isa, group, kept, above, d_params, scratch } = pass;
+        let first = self.params_range().start;
+        let own = |i: usize| {
+            let range = &self.stages[i].params;
+            (&self.params[range.clone()], range.start - first..range.end - first)
+        };
+        let values = |i: usize| &kept[self.place(Place::Each, i, group)];
+        let dx = dx.map(|dx| &mut dx[..self.stages[step.start].input.len() * group]);
+        let dy = &mut above[..self.stages[step.end - 1].output.len() * group];
+        let (i, layer) = (step.start, self.layer(step.start));
+        let (params, d_own) = own(i);
+        let (x, y) = (values(i), values(i + 1));
+        let (Some(conv), true) = (layer.as_conv(), step.len() > 1) else {
+            let d_params = &mut d_params[d_own];
+            let pass = Backward { params, x, y, dy, dx, d_params, scratch };
+            return layer.backward_group(isa, group, pass);
+        };
+        let above = self.layer(i + 1);
+        let pooling = above.as_pooling().expect("a pooling goes back with a convolution");
+        let ((pool_params, d_pool), z) = (own(i + 1), values(i + 2));
+        pooling.begin_backward(isa, z, dy);
+        let (pool_scratch, scratch) = scratch.split_at_mut(above.group_scratch(group));
+        let [d_conv, d_pool] =
+            d_params.get_disjoint_mut([d_own, d_pool]).expect("parameters of their own");
+        let mut rows = |map: usize, rows: Range<usize>, to: &mut [T]| {
+            let (params, dy, dx) = (pool_params, &mut *dy, Some(to));
+            let (d_params, scratch) = (&mut *d_pool, &mut *pool_scratch);
+            let pass = Backward { params, x: y, y: z, dy, dx, d_params, scratch };
+            pooling.backward_rows(isa, group, map, rows, pass);
+        };
+        let pass = Backward { params, x, y, dy: &mut [], dx, d_params: d_conv, scratch };
+        conv.backward_by_rows(isa, group, pass, pooling.stride(), &mut rows);
+    }
+}
+
+/// What a backward pass over a group reads and writes beside the gradient of its input.
+struct Pass<'a, T> {
+    isa: Isa,
+    group: usize,
+    kept: &'a [T],
+    /// The gradient of the output.
+    above: &'a mut [T],
+    d_params: &'a mut [T],
+    scratch: &'a mut [T],
+}
+
+/// So many elements, rounded up to whole cache lines.
+fn whole_lines<T>(elements: usize) -> usize {
+    elements.div_ceil(LINE / size_of::<T>()).saturating_mul(LINE / size_of::<T>())
 }
 
 /// Lays the rows of a group next to each other.

@@ -4,6 +4,7 @@
 
 use super::network::Network;
 use super::part::Part;
+use crate::aligned::Aligned;
 use crate::error::{Error, Result};
 use crate::real::Real;
 
@@ -32,12 +33,12 @@ pub struct Workspace<T> {
     pub(super) samples: usize,
     pub(super) keeps_all: bool,
     /// Rows before each part and after the last; two that are used in turn for inference.
-    pub(super) between: Vec<Vec<T>>,
+    pub(super) between: Vec<Aligned<T>>,
     /// What each part keeps for its backward pass.
-    pub(super) kept: Vec<Vec<T>>,
+    pub(super) kept: Vec<Aligned<T>>,
     /// The gradients of a part's output and of its input, in turn.
-    pub(super) gradients: [Vec<T>; 2],
-    pub(super) scratch: Vec<T>,
+    pub(super) gradients: [Aligned<T>; 2],
+    pub(super) scratch: Aligned<T>,
     /// The network that it was made for.
     pub(super) network: u64,
 }
@@ -66,8 +67,9 @@ impl<T: Real> Workspace<T> {
 
     fn new(net: &Network<T>, max_samples: usize, keeps_all: bool) -> Result<Self> {
         let what = "a workspace";
-        let buffer =
-            |len: usize| zeros(what, len.checked_mul(max_samples).ok_or(Error::Overflow { what })?);
+        let buffer = |len: usize| {
+            Aligned::zeros(what, len.checked_mul(max_samples).ok_or(Error::Overflow { what })?)
+        };
         // A part of images reads the network's input as it comes.
         let first = match net.parts().next() {
             Some(Part::Run(_)) => 0,
@@ -85,7 +87,7 @@ impl<T: Real> Workspace<T> {
                 let largest = largest(0, 1).max(net.input().len());
                 (kept, [buffer(largest)?, buffer(largest)?])
             }
-            false => (Vec::new(), [Vec::new(), Vec::new()]),
+            false => (Vec::new(), [Aligned::default(), Aligned::default()]),
         };
         let scratch = net.parts().map(|part| part.scratch(max_samples, keeps_all)).max();
         Ok(Workspace {
@@ -95,7 +97,7 @@ impl<T: Real> Workspace<T> {
             between,
             kept,
             gradients,
-            scratch: zeros(what, scratch.unwrap_or(0))?,
+            scratch: Aligned::zeros(what, scratch.unwrap_or(0))?,
             network: net.id(),
         })
     }
@@ -104,12 +106,4 @@ impl<T: Real> Workspace<T> {
     pub(super) fn slot(&self, part: usize) -> usize {
         if self.keeps_all { part } else { part % 2 }
     }
-}
-
-/// So many zeros, or an error where there is no room for them.
-pub(super) fn zeros<T: Real>(what: &'static str, len: usize) -> Result<Vec<T>> {
-    let mut zeros = Vec::new();
-    zeros.try_reserve_exact(len).map_err(|_| Error::Overflow { what })?;
-    zeros.resize(len, T::ZERO);
-    Ok(zeros)
 }

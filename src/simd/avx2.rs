@@ -186,6 +186,17 @@ impl Simd<f32> for Avx2 {
         fn eq(a: F32s, b: F32s) -> MaskF32 = MaskF32(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0));
         fn select(m: MaskF32, yes: F32s, no: F32s) -> F32s =
             F32s(_mm256_blendv_ps(no.0, yes.0, m.0));
+        fn sums(v: [F32s; 4]) -> [f32; 4] = {
+            let halves = _mm256_hadd_ps(
+                _mm256_hadd_ps(v[0].0, v[1].0),
+                _mm256_hadd_ps(v[2].0, v[3].0),
+            );
+            let all =
+                _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), all);
+            sums
+        };
         fn sum(v: F32s) -> f32 = {
             let fours = _mm_add_ps(_mm256_castps256_ps128(v.0), _mm256_extractf128_ps::<1>(v.0));
             let twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
@@ -263,6 +274,17 @@ impl Simd<f64> for Avx2 {
         fn eq(a: F64s, b: F64s) -> MaskF64 = MaskF64(_mm256_cmp_pd::<_CMP_EQ_OQ>(a.0, b.0));
         fn select(m: MaskF64, yes: F64s, no: F64s) -> F64s =
             F64s(_mm256_blendv_pd(no.0, yes.0, m.0));
+        fn sums(v: [F64s; 4]) -> [f64; 4] = {
+            let ab = _mm256_hadd_pd(v[0].0, v[1].0);
+            let cd = _mm256_hadd_pd(v[2].0, v[3].0);
+            let all = _mm256_add_pd(
+                _mm256_permute2f128_pd::<0x20>(ab, cd),
+                _mm256_permute2f128_pd::<0x31>(ab, cd),
+            );
+            let mut sums = [0.0; 4];
+            _mm256_storeu_pd(sums.as_mut_ptr(), all);
+            sums
+        };
         fn sum(v: F64s) -> f64 = {
             let twos = _mm_add_pd(_mm256_castpd256_pd128(v.0), _mm256_extractf128_pd::<1>(v.0));
             _mm_cvtsd_f64(_mm_add_sd(twos, _mm_unpackhi_pd(twos, twos)))

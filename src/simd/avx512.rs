@@ -177,6 +177,25 @@ impl Simd<f32> for Avx512 {
         fn select(m: MaskF32, yes: F32s, no: F32s) -> F32s =
             F32s(_mm512_mask_blend_ps(m.0, no.0, yes.0));
         fn sum(v: F32s) -> f32 = _mm512_reduce_add_ps(v.0);
+        fn sums(v: [F32s; 4]) -> [f32; 4] = {
+            // Pairs within each quarter, then within pairs of vectors, then the quarters.
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let fours = _mm512_add_ps(
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            let eights = _mm256_add_ps(
+                _mm512_castps512_ps256(fours),
+                _mm512_extractf32x8_ps::<1>(fours),
+            );
+            let all =
+                _mm_add_ps(_mm256_castps256_ps128(eights), _mm256_extractf128_ps::<1>(eights));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), all);
+            sums
+        };
         fn pow2(n: F32s) -> F32s =
             F32s(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(
                 _mm512_add_ps(n.0, _mm512_set1_ps(127.0 + <f32 as crate::Real>::ROUNDER))
@@ -251,6 +270,21 @@ impl Simd<f64> for Avx512 {
         fn select(m: MaskF64, yes: F64s, no: F64s) -> F64s =
             F64s(_mm512_mask_blend_pd(m.0, no.0, yes.0));
         fn sum(v: F64s) -> f64 = _mm512_reduce_add_pd(v.0);
+        fn sums(v: [F64s; 4]) -> [f64; 4] = {
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            let ab = _mm512_add_pd(_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+            let cd = _mm512_add_pd(_mm512_unpacklo_pd(c, d), _mm512_unpackhi_pd(c, d));
+            // Quarters 0 and 2 of both, then 1 and 3.
+            let fours = _mm512_add_pd(
+                _mm512_shuffle_f64x2::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_f64x2::<0b11_01_11_01>(ab, cd),
+            );
+            let eights = _mm512_add_pd(fours, _mm512_permutex_pd::<0b01_00_11_10>(fours));
+            let mut sums = [0.0; 4];
+            let all = _mm512_shuffle_f64x2::<0b10_00_10_00>(eights, eights);
+            _mm256_storeu_pd(sums.as_mut_ptr(), _mm512_castpd512_pd256(all));
+            sums
+        };
         fn pow2(n: F64s) -> F64s =
             F64s(_mm512_castsi512_pd(_mm512_slli_epi64::<52>(_mm512_castpd_si512(
                 _mm512_add_pd(n.0, _mm512_set1_pd(1023.0 + <f64 as crate::Real>::ROUNDER))

@@ -111,6 +111,12 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     fn select(self, m: Self::M, yes: Self::F, no: Self::F) -> Self::F;
     /// The sum of the lanes, as a balanced tree.
     fn sum(self, v: Self::F) -> T;
+    /// The sum of the lanes of each of four vectors, cheaper than one by one.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn sums(self, v: [Self::F; 4]) -> [T; 4] {
+        [self.sum(v[0]), self.sum(v[1]), self.sum(v[2]), self.sum(v[3])]
+    }
     /// 2^n for integral n in the range of normal exponents.
     fn pow2(self, n: Self::F) -> Self::F;
     /// Lane i is the sum of elements 2i and 2i + 1 of the two vectors in a row.
