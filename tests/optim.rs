@@ -1,11 +1,11 @@
-//! Optimizers follow their formulas on every tier, keep clear of denormals and keep NaN;
-//! schedules say what they promise.
+//! Optimizers follow their formulas on every tier, keep clear of denormals and keep NaN; norms are
+//! exact over the whole range of numbers; schedules say what they promise.
 
 mod common;
 
 use common::element::{bits, wide};
 use common::{Element, Random, tiers};
-use drlim::optim::{Adam, AdamW, Optimizer, Sgd, schedule};
+use drlim::optim::{Adam, AdamW, Optimizer, Sgd, clip_norm, schedule};
 use drlim::{Cx, Error, Par};
 
 /// An optimizer's settings, written down once for the crate and for the formula.
@@ -297,6 +297,79 @@ fn adam_divides_by_nothing_that_is_zero_and_corrects_by_real_rates() {
         adam.step(&cx, 0.1, &mut p, &[1.0]).unwrap();
     }
     assert!((p[0] - 0.7).abs() < 1e-4, "{p:?}");
+}
+
+/// The norm of the numbers times 2^-exponent, in plain `f64`.
+fn norm<T: Element>(of: &[T], exponent: i32) -> f64 {
+    let scale = f64::powi(2.0, -exponent);
+    of.iter().map(|x| (x.to_f64() * scale).powi(2)).sum::<f64>().sqrt()
+}
+
+fn norms_are_exact<T: Element>(exponents: &[i32], rounding: f64) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for &exponent in exponents {
+        for len in [0, 1, 5, 37, 1000, 3 * LONG] {
+            let mut random = Random::new(len as u64 + 1);
+            let size = f64::powi(2.0, exponent);
+            let grad: Vec<T> =
+                (0..len).map(|_| T::from_f64(size * random.between::<f64>(-1.0, 1.0))).collect();
+            let expected = norm(&grad, exponent) * size;
+            let mut results = Vec::new();
+            for isa in tiers() {
+                for par in [Par::Serial, Par::Rayon] {
+                    let what = format!("{len} of 2^{exponent}, {}, {isa}", T::NAME);
+                    let cx = Cx { isa, par };
+                    let mut clipped = grad.clone();
+                    let large = (2.0 * expected).max(f64::MIN_POSITIVE);
+                    let got = pool.install(|| clip_norm(&cx, &mut clipped, large)).unwrap();
+                    assert!((got - expected).abs() <= 1e-13 * expected, "{what}: {got:e}");
+                    assert_eq!(bits(&clipped), bits(&grad), "{what}: clipped below the bound");
+                    assert_eq!(clip_norm(&cx, &mut clipped, f64::INFINITY).unwrap(), got);
+                    if len > 0 {
+                        let max = 0.3 * expected;
+                        assert_eq!(clip_norm(&cx, &mut clipped, max).unwrap(), got, "{what}");
+                        let after = norm(&clipped, exponent) * size;
+                        assert!((after - max).abs() <= rounding * max, "{what}: {after:e}");
+                        for (g, before) in clipped.iter().zip(&grad) {
+                            let error = (g.to_f64() - 0.3 * before.to_f64()).abs();
+                            assert!(error <= rounding * size, "{what}: {before} becomes {g}");
+                        }
+                    }
+                    results.push((got.to_bits(), bits(&clipped)));
+                }
+            }
+            assert!(results.iter().all(|result| *result == results[0]), "tiers and threads");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_clipped_to_the_exact_norm_over_the_whole_range() {
+    norms_are_exact::<f32>(&[0, 100, 120, -100, -120], 1e-7);
+    norms_are_exact::<f64>(&[0, 500, 1000, -500, -1000], 1e-13);
+}
+
+#[test]
+fn a_norm_that_is_not_finite_is_refused_and_leaves_the_gradient() {
+    for isa in tiers() {
+        let cx = Cx { isa, par: Par::Serial };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 20, 36] {
+                let mut grad = [2.0_f32; 37];
+                grad[at] = bad;
+                let before = bits(&grad);
+                let error = clip_norm(&cx, &mut grad, 1.0).unwrap_err();
+                let Error::Value { arg, got, .. } = error else { panic!("{error}") };
+                assert_eq!(arg, "the gradient's norm");
+                assert!(if bad.is_nan() { got.is_nan() } else { got == f64::INFINITY }, "{got}");
+                assert_eq!(bits(&grad), before);
+            }
+        }
+        for max in [0.0, -1.0, f64::NAN] {
+            let error = clip_norm(&cx, &mut [1.0_f64], max).unwrap_err();
+            assert!(matches!(error, Error::Value { arg: "max", .. }), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use drlim::loss::{Contrastive, Objective};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
 use drlim::optim::{Adam, Sgd, schedule};
 use drlim::pairs::Sampler;
-use drlim::siamese::{Fit, Progress, Siamese};
+use drlim::siamese::{End, Fit, Progress, Siamese};
 use drlim::{Cx, Error, Isa, Mat, MatMut, Par, Similar};
 
 const SIDE: usize = 10;
@@ -53,7 +53,7 @@ fn train(cx: &Cx, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
     let rate = schedule::cosine(0.005, (epochs * sampler.steps_per_epoch()) as u64);
-    let fit = Fit { epochs, rate: &rate };
+    let fit = Fit::new(epochs, &rate);
     // Batches larger than the workspace are refused before anything changes.
     let error = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on);
     assert!(matches!(error, Err(Error::Length { arg: "pairs", got: 20, expected: 10, .. })));
@@ -61,8 +61,8 @@ fn train(cx: &Cx, epochs: usize) -> (Vec<f64>, Vec<f32>) {
 
     let mut siamese = Siamese::new(network(), Adam::new(), 20).unwrap();
     let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
-    let losses = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on).unwrap();
-    (losses, siamese.into_net().params().to_vec())
+    let history = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on).unwrap();
+    (history.losses, siamese.into_net().params().to_vec())
 }
 
 fn go_on(_: &Progress) -> ControlFlow<()> {
@@ -90,11 +90,11 @@ fn training_without_an_end_is_ended_by_the_observer() {
     let mut siamese = Siamese::new(network(), Sgd::new(), 20).unwrap();
     let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
-    let fit = Fit { epochs: usize::MAX, rate: &|_| 1e-3 };
+    let fit = Fit::new(usize::MAX, &|_| 1e-3);
     let objective = Objective::mean(&loss);
     let end = |_: &Progress| ControlFlow::Break(());
-    let losses = siamese.fit(&Cx::default(), &objective, data, &mut sampler, fit, end).unwrap();
-    assert_eq!(losses.len(), 1);
+    let history = siamese.fit(&Cx::default(), &objective, data, &mut sampler, fit, end).unwrap();
+    assert_eq!((history.losses.len(), history.end), (1, End::Observer));
 }
 
 #[test]
@@ -145,15 +145,15 @@ fn the_observer_sees_every_step_and_epoch_and_can_end_the_training() {
         assert_eq!(sampler.steps_per_epoch(), 15);
         let mut seen = Vec::new();
         let rate = |step: u64| 1e-3 * (step + 1) as f64;
-        let fit = Fit { epochs: 2, rate: &rate };
+        let fit = Fit::new(2, &rate);
         let objective = Objective::mean(&loss);
-        let losses = siamese
+        let history = siamese
             .fit(&Cx::default(), &objective, data, &mut sampler, fit, |progress| {
                 seen.push(*progress);
                 if seen.len() == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .unwrap();
-        (losses, seen)
+        (history.losses, seen)
     };
     let (losses, seen) = run(usize::MAX);
     assert_eq!((losses.len(), seen.len()), (2, 32));

@@ -12,6 +12,7 @@ pub(crate) mod dense;
 pub(crate) mod direct;
 pub(crate) mod distances;
 pub(crate) mod elementwise;
+pub(crate) mod gradient;
 pub(crate) mod gradients;
 pub(crate) mod indexed;
 pub(crate) mod kinds;

@@ -1,5 +1,5 @@
-//! Optimizers: one pass over parameters, gradient and moments for each step; and learning rates as
-//! plain functions of the step.
+//! Optimizers: one pass over parameters, gradient and moments for each step; the gradient's norm; and
+//! learning rates as plain functions of the step.
 
 #![forbid(unsafe_code)]
 
@@ -8,10 +8,13 @@ use crate::error::{Error, Result, check_len};
 use crate::real::Real;
 
 mod adam;
+mod gradient;
 pub mod schedule;
 mod sgd;
 
 pub use adam::{Adam, AdamW};
+pub use gradient::clip_norm;
+pub(crate) use gradient::{accumulate, check_max};
 pub use sgd::Sgd;
 
 /// Parameters of a block of work.
