@@ -236,8 +236,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// `samples` has at most `2 max_pairs` elements, all different, and `similar` says of all rows of
     /// `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
     /// outnumber the similar ones by far, so the objective will mostly be
-    /// [`Balanced`](Reduction::Balanced). `data` has the width of the network's input. Where an
-    /// argument is refused, no parameter has changed.
+    /// [`Balanced`](crate::loss::Reduction::Balanced). `data` has the width of the network's input.
+    /// Where an argument is refused, no parameter has changed.
     pub fn step_batch(
         &mut self,
         cx: &Cx,
