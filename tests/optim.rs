@@ -351,6 +351,16 @@ fn gradients_are_clipped_to_the_exact_norm_over_the_whole_range() {
 }
 
 #[test]
+fn a_gradient_is_clipped_by_factors_below_the_normal_numbers() {
+    for isa in tiers() {
+        let mut grad = [3e37_f32, -4e37];
+        clip_norm(&Cx { isa, par: Par::Serial }, &mut grad, 5e-5).unwrap();
+        let close = |g: f32, expected: f32| (g / expected - 1.0).abs() < 1e-6;
+        assert!(close(grad[0], 3e-5) && close(grad[1], -4e-5), "{grad:?} on {isa}");
+    }
+}
+
+#[test]
 fn a_norm_that_is_not_finite_is_refused_and_leaves_the_gradient() {
     for isa in tiers() {
         let cx = Cx { isa, par: Par::Serial };
