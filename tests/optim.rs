@@ -216,6 +216,8 @@ fn moments_end_above_denormals<T: Element>() {
             let sgd = Rule::Sgd { momentum: 0.5, nesterov, decay: 0.0 };
             let [once, twice] = [0, 1].map(|steps| after(sgd, 1.0, near(-8.0), near(1.5), steps));
             assert!(once == twice && once != near(-8.0), "a denormal velocity, {isa}");
+            let unmoved = after(sgd, 0.25, near(8.0), near(2.0), 0);
+            assert_eq!(unmoved, near(8.0), "a move by a denormal, {isa}");
         }
         // First moments: 2 of it, 1.8, ..., 1.06, then none. (The squares are too small to count.)
         let epsilon = near(1.0).to_f64();

@@ -16,6 +16,8 @@ pub(crate) struct Sgd<'a, T> {
     pub momentum: T,
     pub nesterov: bool,
     pub decay: T,
+    /// A smaller v moves p by less than the smallest normal number. It counts as 0 there.
+    pub floor: T,
     pub params: &'a mut [T],
     pub grad: &'a [T],
     pub velocity: &'a mut [T],
@@ -26,7 +28,8 @@ impl<T: Real> Kernel<T> for Sgd<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let [rate, momentum, decay] = [self.rate, self.momentum, self.decay].map(|x| s.splat(x));
+        let [rate, momentum] = [self.rate, self.momentum].map(|x| s.splat(x));
+        let [decay, floor] = [self.decay, self.floor].map(|x| s.splat(x));
         let state = self.params.chunks_mut(S::LANES).zip(self.velocity.chunks_mut(S::LANES));
         for ((params, velocity), grad) in state.zip(self.grad.chunks(S::LANES)) {
             let p = s.load(params);
@@ -34,7 +37,7 @@ impl<T: Real> Kernel<T> for Sgd<'_, T> {
             let v = flush(s, s.fma(momentum, s.load(velocity), g));
             s.store(v, velocity);
             let v = if self.nesterov { s.fma(momentum, v, g) } else { v };
-            s.store(flush(s, s.fma(-rate, v, p)), params);
+            s.store(flush(s, s.fma(-rate, cut(s, v, floor), p)), params);
         }
     }
 }

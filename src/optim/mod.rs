@@ -22,9 +22,9 @@ const BLOCK: usize = 16 << 10;
 
 /// Changes parameters by their gradient.
 ///
-/// Gradients, moments and parameters below the smallest normal number count as 0, and so do squares of
-/// gradients that would add less than it to a moment: arithmetic on denormals would slow training
-/// down. A NaN stays one.
+/// Gradients, moments and parameters below the smallest normal number count as 0, and so does what
+/// would change a moment by less, or a parameter of plain descent: arithmetic on denormals would slow
+/// training down. A NaN stays one.
 pub trait Optimizer<T: Real> {
     /// One step at a learning rate. The first call decides how many parameters there are.
     ///

@@ -73,6 +73,8 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         check::<T>(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
         self.velocity.resize(params.len(), T::ZERO);
         self.steps += 1;
+        let least = T::MIN_POSITIVE.to_f64();
+        let floor = T::from_f64((least / rate).max(least));
         let [rate, momentum, decay] = [rate, self.momentum, self.decay].map(T::from_f64);
         let nesterov = self.nesterov;
         let blocks = params.len().div_ceil(BLOCK);
@@ -80,7 +82,8 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         for_blocks(cx.par, blocks, out, |block, (params, velocity): (Chunks<T>, Chunks<T>)| {
             let grad = &grad[block * BLOCK..][..params.0.len()];
             let (params, velocity) = (params.0, velocity.0);
-            let sgd = update::Sgd { rate, momentum, nesterov, decay, params, grad, velocity };
+            let sgd =
+                update::Sgd { rate, momentum, nesterov, decay, floor, params, grad, velocity };
             T::dispatch(cx.isa, sgd);
         });
         Ok(())
