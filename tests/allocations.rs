@@ -5,6 +5,7 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use drlim::batch::{
     IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, indexed, rows, triplet_rows,
@@ -12,8 +13,9 @@ use drlim::batch::{
 use drlim::loss::{Contrastive, Objective, Pairing, Reduction, TripletMargin, TripletObjective};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
 use drlim::optim::Adam;
-use drlim::siamese::Siamese;
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::pairs::Sampler;
+use drlim::siamese::{Fit, Progress, Siamese};
+use drlim::{Cx, Mat, MatMut, Par, Similar};
 
 /// The system's allocator, counted.
 struct Counting;
@@ -62,6 +64,7 @@ fn calls_on_pairs_and_training_steps_allocate_nothing() {
         }
         training_step(Cx { isa, par: Par::Serial });
         training_step_of_listed_pairs(Cx { isa, par: Par::Serial });
+        steps_of_a_fit(Cx { isa, par: Par::Serial });
     }
     // The counter counts.
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 10]))), 1);
@@ -198,4 +201,27 @@ fn training_step_of_listed_pairs(cx: Cx) {
     step(&repeated);
     assert_eq!(allocations(|| step(&repeated)), 0, "a step with an image in several pairs, {cx}");
     assert_eq!(allocations(|| step(&different)), 0, "a step of different images, {cx}");
+}
+
+/// Steps of two batches each, clipped, and the last one of the rest.
+fn steps_of_a_fit(cx: Cx) {
+    let mut siamese = siamese();
+    let data: Vec<f32> = (0..26 * 1024).map(|i| (i % 17) as f32 * 0.05).collect();
+    let data = Mat::new(&data, 26, 1024).unwrap();
+    let labels: Vec<i64> = (0..26).map(|i| i % 2).collect();
+    let loss = Contrastive::new(1.0).unwrap();
+    let objective = Objective::mean(&loss);
+    let fit = Fit::new(1, &|_| 1e-3).accumulate(2).unwrap().clip_norm(0.01).unwrap();
+    let mut after = Vec::with_capacity(40);
+    let observe = |progress: &Progress| {
+        assert!(progress.norm > Some(0.01), "too easy");
+        if !progress.epoch_ended {
+            after.push(ALLOCATIONS.get());
+        }
+        ControlFlow::Continue(())
+    };
+    let mut sampler = Sampler::new(Similar::Labels(&labels), 4, 1).unwrap();
+    siamese.fit(&cx, &objective, data, &mut sampler, fit, observe).unwrap();
+    assert_eq!(after.len(), 33);
+    assert!(after.iter().all(|count| *count == after[0]), "steps of a fit, {cx}");
 }

@@ -10,7 +10,7 @@ use drlim::loss::{Contrastive, Objective, Reduction};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Tanh};
 use drlim::optim::{Adam, Sgd};
 use drlim::pairs::{BatchSampler, Sampler};
-use drlim::siamese::{Fit, Progress, Siamese};
+use drlim::siamese::{End, Fit, History, Progress, Siamese};
 use drlim::{Cx, Error, Graph, Mat, Par, Real, Similar};
 
 const SIDE: usize = 8;
@@ -171,11 +171,11 @@ fn fit(cx: &Cx, set: Similar, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let data = Mat::new(&images, SAMPLES, WIDTH).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
     let objective = Objective::sum(&loss).reduced(Reduction::Balanced);
-    let fit = Fit { epochs, rate: &|_| 0.01 };
+    let fit = Fit::new(epochs, &|_| 0.01);
     let mut sampler = BatchSampler::new(set, 12, 9).unwrap();
     let mut siamese = Siamese::new(network(), Adam::new(), 6).unwrap();
-    let losses = siamese.fit_batches(cx, &objective, data, &mut sampler, fit, go_on).unwrap();
-    (losses, siamese.into_net().params().to_vec())
+    let history = siamese.fit_batches(cx, &objective, data, &mut sampler, fit, go_on).unwrap();
+    (history.losses, siamese.into_net().params().to_vec())
 }
 
 #[test]
@@ -196,13 +196,14 @@ fn a_fit_on_batches_lowers_the_loss_and_gives_the_same_bytes_twice() {
 }
 
 /// What an observer is told over two epochs.
-fn told(run: impl FnOnce(&mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Vec<f64>) {
+fn told(run: impl FnOnce(&mut dyn FnMut(&Progress) -> ControlFlow<()>) -> History) {
     let mut seen = Vec::new();
-    let losses = run(&mut |progress| {
+    let history = run(&mut |progress| {
         seen.push(*progress);
         ControlFlow::Continue(())
     });
-    assert_eq!((losses.len(), seen.len()), (2, 2 * (seen[0].steps + 1)));
+    assert_eq!((history.losses.len(), seen.len()), (2, 2 * (seen[0].steps + 1)));
+    assert_eq!(history.end, End::Epochs);
     for progress in &seen {
         assert_eq!(progress.loss, Reduction::Mean.value(&progress.sums));
     }
@@ -221,7 +222,7 @@ fn the_observer_is_told_what_pairs_add_up_to() {
     let loss = Contrastive::new(1.0).unwrap();
     let objective = Objective::mean(&loss);
     let (cx, set) = (Cx::default(), Similar::Labels(&labels));
-    let fit = Fit { epochs: 2, rate: &|_| 0.01 };
+    let fit = Fit::new(2, &|_| 0.01);
     told(|observe| {
         let mut sampler = BatchSampler::new(set, 12, 9).unwrap();
         assert_eq!(sampler.steps_per_epoch(), 4);

@@ -14,6 +14,7 @@ pub(crate) mod direct;
 pub(crate) mod distances;
 pub(crate) mod dots;
 pub(crate) mod elementwise;
+pub(crate) mod gradient;
 pub(crate) mod gradients;
 pub(crate) mod indexed;
 pub(crate) mod kinds;

@@ -7,20 +7,22 @@
 
 #![forbid(unsafe_code)]
 
-use std::ops::ControlFlow;
-
 use crate::batch::{
     AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, all_pairs, check_pairs, indexed, rows,
 };
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Similar, Subset, check_samples};
-use crate::loss::{Objective, Outcome, Pairing, Reduction, Sums};
+use crate::loss::{Objective, Outcome, Pairing};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
-use crate::pairs::{BatchSampler, Sampler};
 use crate::real::Real;
+
+mod fit;
+mod train;
+
+pub use fit::{End, Fit, History, Progress};
 
 /// A network, its optimizer, and the memory of a training step.
 ///
@@ -41,15 +43,15 @@ use crate::real::Real;
 /// let mut sampler = Sampler::new(Similar::Labels(&labels), 4, 1)?;
 /// let loss = Contrastive::new(1.0)?;
 /// let rate = schedule::constant(0.1);
-/// let losses = siamese.fit(
+/// let history = siamese.fit(
 ///     &Cx::default(),
 ///     &Objective::mean(&loss),
 ///     Mat::new(&points, 4, 1)?,
 ///     &mut sampler,
-///     Fit { epochs: 20, rate: &rate },
+///     Fit::new(20, &rate),
 ///     |_| ControlFlow::Continue(()),
 /// )?;
-/// assert!(losses[19] < losses[0]);
+/// assert!(history.losses[19] < history.losses[0]);
 /// # Ok::<(), drlim::Error>(())
 /// ```
 pub struct Siamese<T, O> {
@@ -59,6 +61,8 @@ pub struct Siamese<T, O> {
     workspace: Workspace<T>,
     dz: Vec<T>,
     gradient: Vec<T>,
+    /// The gradient of several batches, while it is put together; empty until a fit asks for that.
+    accumulated: Vec<T>,
     batch: Batch,
     scratch: Scratch<T>,
     subset: Subset,
@@ -98,71 +102,6 @@ impl Batch {
     }
 }
 
-/// How long to train, and at what learning rates.
-#[derive(Clone, Copy)]
-pub struct Fit<'a> {
-    /// Rounds of the sampler's length.
-    pub epochs: usize,
-    /// The learning rate as a function of the step, counted from 0 over all epochs.
-    pub rate: &'a dyn Fn(u64) -> f64,
-}
-
-/// Where a training run is, told after every step and after every epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The epoch, counted from 0.
-    pub epoch: usize,
-    /// Steps done in this epoch.
-    pub step: usize,
-    /// Steps in an epoch.
-    pub steps: usize,
-    /// Mean value of a pair: of the last step, or of the epoch where that has ended.
-    pub loss: f64,
-    /// The learning rate of the last step.
-    pub rate: f64,
-    /// What the pairs add up to, of the step or of the epoch: from it the value under any reduction,
-    /// such as [`Reduction::Balanced`].
-    pub sums: Sums,
-    /// Whether the epoch has ended. The last step is told by itself before.
-    pub epoch_ended: bool,
-}
-
-/// The loop of training: `step` does one at the given rate.
-fn run(
-    steps: usize,
-    fit: Fit,
-    mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
-    mut step: impl FnMut(f64) -> Result<Outcome>,
-) -> Result<Vec<f64>> {
-    let mut losses = Vec::new();
-    let mut done = 0;
-    for epoch in 0..fit.epochs {
-        let mut total = Sums::default();
-        let mut flow = ControlFlow::Continue(());
-        let mut rate = 0.0;
-        let tell = |step, sums: Sums, rate, epoch_ended| {
-            let loss = Reduction::Mean.value(&sums);
-            Progress { epoch, step, steps, loss, rate, sums, epoch_ended }
-        };
-        for at in 1..=steps {
-            rate = (fit.rate)(done);
-            done += 1;
-            let outcome = step(rate)?;
-            total = total + outcome.sums;
-            flow = observe(&tell(at, outcome.sums, rate, false));
-            if flow.is_break() {
-                break;
-            }
-        }
-        losses.push(Reduction::Mean.value(&total));
-        if flow.is_break() || observe(&tell(steps, total, rate, true)).is_break() {
-            break;
-        }
-    }
-    Ok(losses)
-}
-
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// For batches of up to `max_pairs` pairs, or of twice as many samples.
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
@@ -181,6 +120,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             workspace,
             dz,
             gradient,
+            accumulated: Vec::new(),
             batch,
             scratch,
             subset,
@@ -208,7 +148,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         self.net
     }
 
-    /// The gradient of the last step.
+    /// The gradient of the last step, clipped where that was asked for.
     pub fn gradient(&self) -> &[T] {
         &self.gradient
     }
@@ -239,7 +179,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let dz = &mut self.dz[..2 * pairs * z.cols()];
         let (dz1, dz2) = MatMut::new(dz, 2 * pairs, z.cols())?.split_rows_at(pairs);
         let outcome = rows(cx, objective, z1, z2, pairing, RowsOut::grads(dz1, dz2))?;
-        self.descend(cx, rate, 2 * pairs)?;
+        self.backward(cx, 2 * pairs)?;
+        self.descend(cx, rate)?;
         Ok(outcome)
     }
 
@@ -258,7 +199,20 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         pairs: &[(u32, u32)],
         pairing: impl Into<Pairing<'p, T>>,
     ) -> Result<Outcome> {
-        let pairing = pairing.into();
+        let outcome = self.backward_pairs(cx, objective, data, pairs, pairing.into())?;
+        self.descend(cx, rate)?;
+        Ok(outcome)
+    }
+
+    /// A step on listed pairs up to the gradient.
+    fn backward_pairs(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        data: Mat<T>,
+        pairs: &[(u32, u32)],
+        pairing: Pairing<T>,
+    ) -> Result<Outcome> {
         let expected = [data.rows(), self.net.input().len()];
         check_shape("step_pairs", "data", data.shape(), expected, "the network's input")?;
         pairing.check("step_pairs", pairs.len(), "as pairs")?;
@@ -272,7 +226,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let out = IndexedOut::grad(dz);
         let outcome = indexed(cx, objective, z, list, pairing, out, &mut self.scratch)?;
-        self.descend(cx, rate, n)?;
+        self.backward(cx, n)?;
         Ok(outcome)
     }
 
@@ -282,13 +236,27 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// `samples` has at most `2 max_pairs` elements, all different, and `similar` says of all rows of
     /// `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
     /// outnumber the similar ones by far, so the objective will mostly be
-    /// [`Balanced`](Reduction::Balanced). `data` has the width of the network's input. Where an
-    /// argument is refused, no parameter has changed.
+    /// [`Balanced`](crate::loss::Reduction::Balanced). `data` has the width of the network's input.
+    /// Where an argument is refused, no parameter has changed.
     pub fn step_batch(
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
         rate: f64,
+        data: Mat<T>,
+        samples: &[u32],
+        similar: Similar,
+    ) -> Result<Outcome> {
+        let outcome = self.backward_batch(cx, objective, data, samples, similar)?;
+        self.descend(cx, rate)?;
+        Ok(outcome)
+    }
+
+    /// A step on all pairs of a batch up to the gradient.
+    fn backward_batch(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
         data: Mat<T>,
         samples: &[u32],
         similar: Similar,
@@ -303,7 +271,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let z = self.net.forward_rows(cx, n, &row, &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let outcome = all_pairs(cx, objective, z, similar, Some(dz), &mut self.all_pairs)?;
-        self.descend(cx, rate, n)?;
+        self.backward(cx, n)?;
         Ok(outcome)
     }
 
@@ -316,80 +284,16 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         self.net.check_workspace(call, &self.workspace, 2 * got)
     }
 
-    /// Backward from the gradient of `samples` embeddings, and the optimizer's step.
-    fn descend(&mut self, cx: &Cx, rate: f64, samples: usize) -> Result<()> {
+    /// The gradient of the parameters from that of `samples` embeddings.
+    fn backward(&mut self, cx: &Cx, samples: usize) -> Result<()> {
         let width = self.net.output().len();
         let dz = Mat::new(&self.dz[..samples * width], samples, width)?;
-        self.net.backward(cx, dz, &mut self.workspace, &mut self.gradient, None)?;
+        self.net.backward(cx, dz, &mut self.workspace, &mut self.gradient, None)
+    }
+
+    /// The optimizer's step.
+    fn descend(&mut self, cx: &Cx, rate: f64) -> Result<()> {
         self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)
-    }
-
-    /// Trains on batches of the sampler, whose indices are rows of `data`.
-    ///
-    /// `observe` is called after every step and after every epoch; it can show progress, keep a
-    /// log, or end the training by [`ControlFlow::Break`]. Returns the mean value of a pair in each
-    /// epoch, as far as training went.
-    pub fn fit(
-        &mut self,
-        cx: &Cx,
-        objective: &Objective<T>,
-        data: Mat<T>,
-        sampler: &mut Sampler,
-        fit: Fit,
-        observe: impl FnMut(&Progress) -> ControlFlow<()>,
-    ) -> Result<Vec<f64>> {
-        let (mut pairs, mut similar) = (Vec::new(), Vec::new());
-        run(sampler.steps_per_epoch(), fit, observe, |rate| {
-            sampler.next_batch(&mut pairs, &mut similar);
-            self.step_pairs(cx, objective, rate, data, &pairs, &similar)
-        })
-    }
-
-    /// Trains on all pairs of batches of the sampler, as [`fit`](Siamese::fit) on listed pairs.
-    ///
-    /// The samples are the rows of `data`.
-    ///
-    /// ```
-    /// use drlim::loss::{Contrastive, Objective, Reduction};
-    /// use drlim::nn::{Dense, Network, Shape};
-    /// use drlim::optim::{Sgd, schedule};
-    /// use drlim::pairs::BatchSampler;
-    /// use drlim::siamese::{Fit, Siamese};
-    /// use drlim::{Cx, Mat, Similar};
-    /// use std::ops::ControlFlow;
-    ///
-    /// let points = [0.0, 0.1, 1.0, 1.1];
-    /// let labels = [0, 0, 1, 1];
-    /// let net = Network::builder(Shape::flat(1)).layer("map", Dense::new(2)).build(1)?;
-    /// let mut siamese = Siamese::new(net, Sgd::new(), 2)?; // two pairs, or four samples
-    /// let mut sampler = BatchSampler::new(Similar::Labels(&labels), 4, 1)?;
-    /// let loss = Contrastive::new(1.0)?;
-    /// let rate = schedule::constant(0.1);
-    /// let losses = siamese.fit_batches(
-    ///     &Cx::default(),
-    ///     &Objective::sum(&loss).reduced(Reduction::Balanced),
-    ///     Mat::new(&points, 4, 1)?,
-    ///     &mut sampler,
-    ///     Fit { epochs: 40, rate: &rate },
-    ///     |_| ControlFlow::Continue(()),
-    /// )?;
-    /// assert!(losses[39] < losses[0]);
-    /// # Ok::<(), drlim::Error>(())
-    /// ```
-    pub fn fit_batches(
-        &mut self,
-        cx: &Cx,
-        objective: &Objective<T>,
-        data: Mat<T>,
-        sampler: &mut BatchSampler,
-        fit: Fit,
-        observe: impl FnMut(&Progress) -> ControlFlow<()>,
-    ) -> Result<Vec<f64>> {
-        let mut samples = Vec::new();
-        run(sampler.steps_per_epoch(), fit, observe, |rate| {
-            sampler.next_batch(&mut samples);
-            self.step_batch(cx, objective, rate, data, &samples, sampler.similar())
-        })
     }
 
     /// The embeddings of new samples, one a row, in `z`, which is overwritten.

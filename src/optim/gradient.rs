@@ -1,0 +1,82 @@
+//! What is done to a gradient before an optimizer sees it: its norm is bounded, and those of several
+//! batches become one.
+
+#![forbid(unsafe_code)]
+
+use super::BLOCK;
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::kernel::gradient::{Accumulate, Scale, Squares};
+use crate::par::{Chunks, for_blocks, sum_blocks};
+use crate::real::Real;
+
+/// Scales a gradient to the Euclidean norm `max` where its own is larger, and returns its own.
+///
+/// PyTorch's `clip_grad_norm_`, but for the 1e-6 that this adds to the norm. The norm is that of all
+/// parameters together. It is computed in `f64`, scaled where squares would leave its range, and has the
+/// same bits on every tier. An infinite `max` only measures.
+///
+/// Refused, with nothing changed, where `max` is not above 0, or where the norm is infinite or NaN:
+/// scaled, such a gradient would be NaN.
+///
+/// ```
+/// use drlim::optim::clip_norm;
+/// let mut grad = [3.0_f32, -4.0];
+/// assert_eq!(clip_norm(&drlim::Cx::default(), &mut grad, 2.5)?, 5.0);
+/// assert_eq!(grad, [1.5, -2.0]);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
+    check_max(max)?;
+    let norm = norm(cx, grad);
+    if !norm.is_finite() {
+        return Err(Error::Value { arg: "the gradient's norm", got: norm, expected: "finite" });
+    }
+    if norm > max {
+        let factor = max / norm;
+        let blocks = grad.len().div_ceil(BLOCK);
+        for_blocks(cx.par, blocks, Chunks(grad, BLOCK), |_, Chunks(grad, _)| {
+            T::dispatch(cx.isa, Scale { grad, factor });
+        });
+    }
+    Ok(norm)
+}
+
+/// Refuses what no norm can be bounded by.
+pub(crate) fn check_max(max: f64) -> Result<()> {
+    if max > 0.0 { Ok(()) } else { Err(Error::Value { arg: "max", got: max, expected: "above 0" }) }
+}
+
+/// The Euclidean norm.
+fn norm<T: Real>(cx: &Cx, grad: &[T]) -> f64 {
+    // Powers of two, so that they round nothing. Squares of `f32` need neither.
+    let (up, down) = (f64::powi(2.0, 600), f64::powi(2.0, -600));
+    let squares = squares(cx, grad, 1.0);
+    if squares == f64::INFINITY {
+        self::squares(cx, grad, down).sqrt() * up
+    } else if squares < f64::MIN_POSITIVE * up.sqrt() {
+        self::squares(cx, grad, up).sqrt() * down
+    } else {
+        squares.sqrt()
+    }
+}
+
+/// The sum of the squares of scaled elements.
+fn squares<T: Real>(cx: &Cx, grad: &[T], scale: f64) -> f64 {
+    let square = |block: usize, ()| {
+        let from = block * BLOCK;
+        let grad = &grad[from..grad.len().min(from + BLOCK)];
+        T::dispatch(cx.isa, Squares { grad, scale })
+    };
+    sum_blocks(cx.par, grad.len().div_ceil(BLOCK), (), square, |a, b| a + b)
+}
+
+/// Adds `factor` times a gradient to `sum`, which is as long.
+pub(crate) fn accumulate<T: Real>(cx: &Cx, factor: f64, grad: &[T], sum: &mut [T]) {
+    let factor = T::from_f64(factor);
+    let blocks = sum.len().div_ceil(BLOCK);
+    for_blocks(cx.par, blocks, Chunks(sum, BLOCK), |block, Chunks(sum, _)| {
+        let grad = &grad[block * BLOCK..][..sum.len()];
+        T::dispatch(cx.isa, Accumulate { factor, grad, sum });
+    });
+}

@@ -1,0 +1,171 @@
+//! The loop of training: batches become gradients, gradients steps, steps epochs.
+
+#![forbid(unsafe_code)]
+
+use std::ops::ControlFlow;
+
+use super::{End, Fit, History, Progress, Siamese};
+use crate::cx::Cx;
+use crate::error::Result;
+use crate::loss::{Objective, Outcome, Reduction, Sums};
+use crate::mat::Mat;
+use crate::optim::{Optimizer, accumulate, clip_norm};
+use crate::pairs::{BatchSampler, Sampler};
+use crate::real::Real;
+
+impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
+    /// Trains on batches of the sampler, whose indices are rows of `data`.
+    ///
+    /// `observe` is called after every step and after every epoch; it can show progress, keep a
+    /// log, or end the training by [`ControlFlow::Break`]. Returns the mean value of a pair in each
+    /// epoch, as far as training went, and why it ended.
+    pub fn fit(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        data: Mat<T>,
+        sampler: &mut Sampler,
+        fit: Fit,
+        observe: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<History> {
+        let (mut pairs, mut similar) = (Vec::new(), Vec::new());
+        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
+            sampler.next_batch(&mut pairs, &mut similar);
+            siamese.backward_pairs(cx, objective, data, &pairs, (&similar).into())
+        })
+    }
+
+    /// Trains on all pairs of batches of the sampler, as [`fit`](Siamese::fit) on listed pairs.
+    ///
+    /// The samples are the rows of `data`.
+    ///
+    /// ```
+    /// use drlim::loss::{Contrastive, Objective, Reduction};
+    /// use drlim::nn::{Dense, Network, Shape};
+    /// use drlim::optim::{Sgd, schedule};
+    /// use drlim::pairs::BatchSampler;
+    /// use drlim::siamese::{Fit, Siamese};
+    /// use drlim::{Cx, Mat, Similar};
+    /// use std::ops::ControlFlow;
+    ///
+    /// let points = [0.0, 0.1, 1.0, 1.1];
+    /// let labels = [0, 0, 1, 1];
+    /// let net = Network::builder(Shape::flat(1)).layer("map", Dense::new(2)).build(1)?;
+    /// let mut siamese = Siamese::new(net, Sgd::new(), 2)?; // two pairs, or four samples
+    /// let mut sampler = BatchSampler::new(Similar::Labels(&labels), 4, 1)?;
+    /// let loss = Contrastive::new(1.0)?;
+    /// let rate = schedule::constant(0.1);
+    /// let history = siamese.fit_batches(
+    ///     &Cx::default(),
+    ///     &Objective::sum(&loss).reduced(Reduction::Balanced),
+    ///     Mat::new(&points, 4, 1)?,
+    ///     &mut sampler,
+    ///     Fit::new(40, &rate),
+    ///     |_| ControlFlow::Continue(()),
+    /// )?;
+    /// assert!(history.losses[39] < history.losses[0]);
+    /// # Ok::<(), drlim::Error>(())
+    /// ```
+    pub fn fit_batches(
+        &mut self,
+        cx: &Cx,
+        objective: &Objective<T>,
+        data: Mat<T>,
+        sampler: &mut BatchSampler,
+        fit: Fit,
+        observe: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<History> {
+        let mut samples = Vec::new();
+        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
+            sampler.next_batch(&mut samples);
+            siamese.backward_batch(cx, objective, data, &samples, sampler.similar())
+        })
+    }
+
+    /// Trains in epochs of so many batches. `batch` leaves the next one's gradient in
+    /// `self.gradient`.
+    fn train(
+        &mut self,
+        cx: &Cx,
+        batches: usize,
+        fit: Fit,
+        mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
+        mut batch: impl FnMut(&mut Self) -> Result<Outcome>,
+    ) -> Result<History> {
+        let steps = batches.div_ceil(fit.batches);
+        if fit.batches > 1 {
+            self.accumulated.resize(self.gradient.len(), T::ZERO);
+        }
+        let mut history = History { losses: Vec::new(), best: None, end: End::Epochs };
+        let mut done = 0;
+        for epoch in 0..fit.epochs {
+            let mut total = Sums::default();
+            let mut flow = ControlFlow::Continue(());
+            let (mut rate, mut norm) = (0.0, None);
+            let tell = |step, sums: Sums, rate, norm, epoch_ended| {
+                let loss = Reduction::Mean.value(&sums);
+                Progress { epoch, step, steps, loss, rate, norm, sums, epoch_ended }
+            };
+            for at in 0..steps {
+                let rest = batches - at * fit.batches;
+                let sums = self.backward_mean(cx, fit.batches.min(rest), &mut batch)?;
+                let clip = |max| clip_norm(cx, &mut self.gradient, max);
+                norm = fit.max_norm.map(clip).transpose()?;
+                rate = (fit.rate)(done);
+                done += 1;
+                self.descend(cx, rate)?;
+                total = total + sums;
+                flow = observe(&tell(at + 1, sums, rate, norm, false));
+                if flow.is_break() {
+                    break;
+                }
+            }
+            let loss = Reduction::Mean.value(&total);
+            history.losses.push(loss);
+            if flow.is_continue() {
+                if history.improves(loss, fit.min_delta) {
+                    history.best = Some(epoch);
+                }
+                flow = observe(&tell(steps, total, rate, norm, true));
+            }
+            if flow.is_break() {
+                history.end = End::Observer;
+                break;
+            }
+            let since = epoch + 1 - history.best.map_or(0, |best| best + 1);
+            if fit.patience.is_some_and(|patience| since >= patience) {
+                history.end = End::Patience;
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    /// Leaves the mean of the gradients of the next `batches` batches in `self.gradient`.
+    fn backward_mean(
+        &mut self,
+        cx: &Cx,
+        batches: usize,
+        batch: &mut impl FnMut(&mut Self) -> Result<Outcome>,
+    ) -> Result<Sums> {
+        if batches == 1 {
+            return Ok(batch(self)?.sums);
+        }
+        self.accumulated.fill(T::ZERO);
+        let mut sums = Sums::default();
+        for _ in 0..batches {
+            sums = sums + batch(self)?.sums;
+            accumulate(cx, 1.0 / batches as f64, &self.gradient, &mut self.accumulated);
+        }
+        std::mem::swap(&mut self.gradient, &mut self.accumulated);
+        Ok(sums)
+    }
+}
+
+impl History {
+    /// Whether a loss is below that of the last improvement, by more than `min_delta`.
+    fn improves(&self, loss: f64, min_delta: f64) -> bool {
+        let best = self.best.map_or(f64::INFINITY, |best| self.losses[best]);
+        loss < best - min_delta
+    }
+}
