@@ -19,6 +19,8 @@ use crate::loss::{Objective, Outcome, Pairing, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
+#[cfg(feature = "safetensors")]
+use crate::optim::Resume;
 use crate::pairs::{BatchSampler, Sampler};
 use crate::real::Real;
 
@@ -46,7 +48,7 @@ use crate::real::Real;
 ///     &Objective::mean(&loss),
 ///     Mat::new(&points, 4, 1)?,
 ///     &mut sampler,
-///     Fit { epochs: 20, rate: &rate },
+///     Fit { epochs: 20, first_step: 0, rate: &rate },
 ///     |_| ControlFlow::Continue(()),
 /// )?;
 /// assert!(losses[19] < losses[0]);
@@ -56,6 +58,7 @@ pub struct Siamese<T, O> {
     net: Network<T>,
     optimizer: O,
     max_pairs: usize,
+    steps: u64,
     workspace: Workspace<T>,
     dz: Vec<T>,
     gradient: Vec<T>,
@@ -101,8 +104,10 @@ impl Batch {
 /// How long to train, and at what learning rates.
 #[derive(Clone, Copy)]
 pub struct Fit<'a> {
-    /// Rounds of the sampler's length.
+    /// Rounds of the sampler's length in all, with those that were done before `first_step`.
     pub epochs: usize,
+    /// How many steps have been done: 0 at the start of a run, [`Siamese::steps`] to go on with one.
+    pub first_step: u64,
     /// The learning rate as a function of the step, counted from 0 over all epochs.
     pub rate: &'a dyn Fn(u64) -> f64,
 }
@@ -136,8 +141,9 @@ fn run(
     mut step: impl FnMut(f64) -> Result<Outcome>,
 ) -> Result<Vec<f64>> {
     let mut losses = Vec::new();
-    let mut done = 0;
-    for epoch in 0..fit.epochs {
+    let mut done = fit.first_step;
+    while done / (steps as u64) < fit.epochs as u64 {
+        let epoch = (done / steps as u64) as usize;
         let mut total = Sums::default();
         let mut flow = ControlFlow::Continue(());
         let mut rate = 0.0;
@@ -145,7 +151,7 @@ fn run(
             let loss = Reduction::Mean.value(&sums);
             Progress { epoch, step, steps, loss, rate, sums, epoch_ended }
         };
-        for at in 1..=steps {
+        for at in (done % steps as u64) as usize + 1..=steps {
             rate = (fit.rate)(done);
             done += 1;
             let outcome = step(rate)?;
@@ -178,6 +184,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             net,
             optimizer,
             max_pairs,
+            steps: 0,
             workspace,
             dz,
             gradient,
@@ -201,6 +208,11 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// The optimizer.
     pub fn optimizer(&self) -> &O {
         &self.optimizer
+    }
+
+    /// Steps done, those of a run that this one goes on with included.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The network by itself, when training is over.
@@ -321,7 +333,9 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let width = self.net.output().len();
         let dz = Mat::new(&self.dz[..samples * width], samples, width)?;
         self.net.backward(cx, dz, &mut self.workspace, &mut self.gradient, None)?;
-        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)
+        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)?;
+        self.steps += 1;
+        Ok(())
     }
 
     /// Trains on batches of the sampler, whose indices are rows of `data`.
@@ -370,7 +384,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     ///     &Objective::sum(&loss).reduced(Reduction::Balanced),
     ///     Mat::new(&points, 4, 1)?,
     ///     &mut sampler,
-    ///     Fit { epochs: 40, rate: &rate },
+    ///     Fit { epochs: 40, first_step: 0, rate: &rate },
     ///     |_| ControlFlow::Continue(()),
     /// )?;
     /// assert!(losses[39] < losses[0]);
@@ -411,6 +425,23 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 z.row_mut(start + i).copy_from_slice(row);
             }
         }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "safetensors")]
+impl<T: Real, O: Resume<T>> Siamese<T, O> {
+    /// Goes on where another run of the same network and optimizer stood: after so many steps, and so
+    /// many of the optimizer. Refused, with nothing changed, where the optimizer refuses.
+    pub(crate) fn resume(
+        &mut self,
+        [steps, optimizer_steps]: [u64; 2],
+        params: &[T],
+        moments: Vec<Vec<T>>,
+    ) -> Result<()> {
+        self.optimizer.restore(optimizer_steps, moments)?;
+        self.net.params_mut().copy_from_slice(params);
+        self.steps = steps;
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ fn train(cx: &Cx, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
     let rate = schedule::cosine(0.005, (epochs * sampler.steps_per_epoch()) as u64);
-    let fit = Fit { epochs, rate: &rate };
+    let fit = Fit { epochs, first_step: 0, rate: &rate };
     // Batches larger than the workspace are refused before anything changes.
     let error = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on);
     assert!(matches!(error, Err(Error::Length { arg: "pairs", got: 20, expected: 10, .. })));
@@ -90,7 +90,7 @@ fn training_without_an_end_is_ended_by_the_observer() {
     let mut siamese = Siamese::new(network(), Sgd::new(), 20).unwrap();
     let mut sampler = Sampler::new(Similar::Labels(&labels), 20, 9).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
-    let fit = Fit { epochs: usize::MAX, rate: &|_| 1e-3 };
+    let fit = Fit { epochs: usize::MAX, first_step: 0, rate: &|_| 1e-3 };
     let objective = Objective::mean(&loss);
     let end = |_: &Progress| ControlFlow::Break(());
     let losses = siamese.fit(&Cx::default(), &objective, data, &mut sampler, fit, end).unwrap();
@@ -145,7 +145,7 @@ fn the_observer_sees_every_step_and_epoch_and_can_end_the_training() {
         assert_eq!(sampler.steps_per_epoch(), 15);
         let mut seen = Vec::new();
         let rate = |step: u64| 1e-3 * (step + 1) as f64;
-        let fit = Fit { epochs: 2, rate: &rate };
+        let fit = Fit { epochs: 2, first_step: 0, rate: &rate };
         let objective = Objective::mean(&loss);
         let losses = siamese
             .fit(&Cx::default(), &objective, data, &mut sampler, fit, |progress| {

@@ -171,7 +171,7 @@ fn fit(cx: &Cx, set: Similar, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let data = Mat::new(&images, SAMPLES, WIDTH).unwrap();
     let loss = Contrastive::new(1.0).unwrap();
     let objective = Objective::sum(&loss).reduced(Reduction::Balanced);
-    let fit = Fit { epochs, rate: &|_| 0.01 };
+    let fit = Fit { epochs, first_step: 0, rate: &|_| 0.01 };
     let mut sampler = BatchSampler::new(set, 12, 9).unwrap();
     let mut siamese = Siamese::new(network(), Adam::new(), 6).unwrap();
     let losses = siamese.fit_batches(cx, &objective, data, &mut sampler, fit, go_on).unwrap();
@@ -221,7 +221,7 @@ fn the_observer_is_told_what_pairs_add_up_to() {
     let loss = Contrastive::new(1.0).unwrap();
     let objective = Objective::mean(&loss);
     let (cx, set) = (Cx::default(), Similar::Labels(&labels));
-    let fit = Fit { epochs: 2, rate: &|_| 0.01 };
+    let fit = Fit { epochs: 2, first_step: 0, rate: &|_| 0.01 };
     told(|observe| {
         let mut sampler = BatchSampler::new(set, 12, 9).unwrap();
         assert_eq!(sampler.steps_per_epoch(), 4);

@@ -103,7 +103,7 @@ fn train_on(
     let mut siamese = Siamese::new(network(settings.seed)?, Adam::new(), max_pairs)?;
     let loss = Contrastive::new(settings.margin)?;
     let rate = schedule::cosine(settings.rate, (settings.epochs * steps) as u64);
-    let fit = Fit { epochs: settings.epochs, rate: &rate };
+    let fit = Fit { epochs: settings.epochs, first_step: 0, rate: &rate };
     let mut bar = Bar::new(settings.epochs, steps);
     let (mut losses, mut step_losses, mut pairs) = (Vec::new(), Vec::new(), 0);
     let observe = |progress: &Progress| {
