@@ -55,7 +55,8 @@
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
 //! `precompiled`: calls on whole batches are compiled with this crate, so that they are fast in a debug
 //! build of yours. `proptest`: properties of losses, for tests. `safetensors`: checkpoints, as files that
-//! PyTorch reads and writes too.
+//! PyTorch reads and writes too. `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and
+//! back, without copies.
 
 mod aligned;
 pub mod batch;
@@ -75,6 +76,8 @@ pub mod limits;
 pub mod loss;
 mod mat;
 pub mod metrics;
+#[cfg(feature = "ndarray-0_17")]
+mod ndarray;
 pub mod nn;
 pub mod optim;
 pub mod pairs;
