@@ -47,10 +47,12 @@ fn saves_without_end() {
     let Some(path) = path_of_child() else { return };
     let mut net = large();
     let first = number(&path);
-    println!("\nstarts");
     for n in first + 1.. {
         net.params_mut().fill(n as f32);
         checkpoint::save(&net, &path).unwrap();
+        if n == first + 1 {
+            println!("\nsaved once");
+        }
     }
 }
 
@@ -70,13 +72,13 @@ fn a_process_that_is_killed_at_any_moment_leaves_a_whole_file() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        assert!(lines.map(Result::unwrap).any(|line| line == "starts"), "kill {kill}");
+        assert!(lines.map(Result::unwrap).any(|line| line == "saved once"), "kill {kill}");
         std::thread::sleep(Duration::from_micros(random.between::<f64>(0.0, 2e4) as u64));
         process.kill().unwrap();
         process.wait().unwrap();
 
         let found = number(&path);
-        assert!(found >= last, "{found} after {last}: never an older file");
+        assert!(found > last, "{found} after {last}: what was saved stays saved");
         last = found;
         for name in folder.names().iter().filter(|name| *name != "net.safetensors") {
             assert!(name.starts_with("net.safetensors.") && name.ends_with(".tmp"), "{name}");
@@ -85,7 +87,6 @@ fn a_process_that_is_killed_at_any_moment_leaves_a_whole_file() {
         }
     }
     println!("40 kills in {last} saves, {half_written} of them within a write");
-    assert!(last > 0, "no save was ever completed");
 }
 
 #[test]
