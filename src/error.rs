@@ -43,6 +43,17 @@ pub enum Error {
         /// The argument or property that the expectation comes from.
         like: &'static str,
     },
+    /// The elements of an array do not lie as a view needs them.
+    Layout {
+        /// The view.
+        call: &'static str,
+        /// The array's rows and columns.
+        shape: [usize; 2],
+        /// Elements from one row to the next, and from one column to the next.
+        strides: [isize; 2],
+        /// What they must be, in words.
+        expected: &'static str,
+    },
     /// A number lies outside its domain.
     Value {
         /// The argument's name.
@@ -115,6 +126,11 @@ impl fmt::Display for Error {
             Error::Length { call, arg, got, expected, like } => {
                 write!(f, "{call}: {arg} has {got} elements, expected {expected} ({like})")
             }
+            Error::Layout { call, shape, strides, expected } => write!(
+                f,
+                "{call}: an array of shape {}x{} has strides {} and {}, expected {expected}",
+                shape[0], shape[1], strides[0], strides[1]
+            ),
             Error::Value { arg, got, expected } => write!(f, "{arg} is {got}, expected {expected}"),
             Error::Index { arg, at, index, len } => {
                 write!(f, "{arg}[{at}] is {index}, expected an index below {len}")

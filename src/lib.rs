@@ -34,6 +34,7 @@
 //! | measure distances alone | [`batch::row_distances`], [`batch::distance_matrix`] |
 //! | build a network, or a layer of your own | [`nn`] |
 //! | train | [`siamese`], [`pairs`], [`optim`] |
+//! | keep a network, or a run to go on with | `checkpoint` (feature `safetensors`) |
 //! | check a gradient | [`gradcheck`] |
 //! | property-test a loss of your own | `properties` (feature `proptest`) |
 //! | choose tier and threads | [`Cx`], [`Isa`] |
@@ -53,10 +54,14 @@
 //!
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
 //! `precompiled`: calls on whole batches are compiled with this crate, so that they are fast in a debug
-//! build of yours. `proptest`: properties of losses, for tests.
+//! build of yours. `proptest`: properties of losses, for tests. `safetensors`: checkpoints, as files that
+//! PyTorch reads and writes too. `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and
+//! back, without copies.
 
 mod aligned;
 pub mod batch;
+#[cfg(feature = "safetensors")]
+pub mod checkpoint;
 mod cx;
 #[cfg(feature = "data")]
 pub mod data;
@@ -71,6 +76,8 @@ pub mod limits;
 pub mod loss;
 mod mat;
 pub mod metrics;
+#[cfg(feature = "ndarray-0_17")]
+mod ndarray;
 pub mod nn;
 pub mod optim;
 pub mod pairs;

@@ -114,6 +114,26 @@ impl<'a, T> Mat<'a, T> {
         Ok(Mat { data: NonNull::from(data).cast(), rows, cols, stride, lifetime: PhantomData })
     }
 
+    /// Rows that lie in an array of another crate.
+    ///
+    /// # Safety
+    /// `stride` is at least `cols`, and for each i below `rows` the `cols` elements from `i * stride`
+    /// behind `data` are of one allocation and can be read for 'a, in which nobody writes them.
+    #[cfg(feature = "ndarray-0_17")]
+    pub(crate) unsafe fn from_raw(
+        data: NonNull<T>,
+        [rows, cols]: [usize; 2],
+        stride: usize,
+    ) -> Self {
+        Mat { data, rows, cols, stride, lifetime: PhantomData }
+    }
+
+    /// Where the first row starts, if there is one.
+    #[cfg(feature = "ndarray-0_17")]
+    pub(crate) fn as_ptr(&self) -> NonNull<T> {
+        self.data
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -187,6 +207,27 @@ impl<'a, T> MatMut<'a, T> {
     pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Result<Self> {
         check_extent(data.len(), extent(rows, cols, stride)?)?;
         Ok(MatMut { data: NonNull::from(data).cast(), rows, cols, stride, lifetime: PhantomData })
+    }
+
+    /// Rows that lie in an array of another crate.
+    ///
+    /// # Safety
+    /// `stride` is at least `cols`, and for each i below `rows` the `cols` elements from `i * stride`
+    /// behind `data` are of one allocation and can be read and written for 'a, in which nobody else
+    /// does.
+    #[cfg(feature = "ndarray-0_17")]
+    pub(crate) unsafe fn from_raw(
+        data: NonNull<T>,
+        [rows, cols]: [usize; 2],
+        stride: usize,
+    ) -> Self {
+        MatMut { data, rows, cols, stride, lifetime: PhantomData }
+    }
+
+    /// Where the first row starts, if there is one.
+    #[cfg(feature = "ndarray-0_17")]
+    pub(crate) fn as_mut_ptr(&mut self) -> NonNull<T> {
+        self.data
     }
 
     /// The number of rows.

@@ -77,6 +77,13 @@ pub trait Real:
     /// Whether the value is NaN.
     fn is_nan(self) -> bool;
 
+    /// Appends the value's bytes, the least significant first.
+    #[doc(hidden)]
+    fn push_le(self, bytes: &mut Vec<u8>);
+    /// The value of as many bytes as it has, the least significant first.
+    #[doc(hidden)]
+    fn from_le(bytes: &[u8]) -> Self;
+
     /// Runs a kernel with the lanes of a tier.
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
 
@@ -184,6 +191,16 @@ macro_rules! real {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self.is_nan()
+            }
+            #[inline]
+            fn push_le(self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_le_bytes());
+            }
+            #[inline]
+            fn from_le(bytes: &[u8]) -> Self {
+                let mut value = [0; size_of::<$t>()];
+                value.copy_from_slice(bytes);
+                $t::from_le_bytes(value)
             }
             #[inline]
             fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {

@@ -33,7 +33,7 @@ mod sprites;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use drlim::{Cx, Isa};
+use drlim::{Cx, Isa, checkpoint};
 
 use args::{Command, Settings};
 use baselines::Baselines;
@@ -91,7 +91,7 @@ fn run(settings: &Settings, begin: Instant) -> Result<(), Failure> {
     folder.write("embedding.png", &png)?;
     folder.write("loss.svg", loss_figure::draw(&trained)?.as_bytes())?;
     folder.write("embedding.csv", report::csv(&digits, &trained).as_bytes())?;
-    folder.write("model.safetensors", &report::safetensors(&trained.net)?)?;
+    folder.write("model.safetensors", &checkpoint::to_bytes(&trained.net)?)?;
     report.seconds = begin.elapsed().as_secs_f64();
     folder.write("report.json", report.json().as_bytes())?;
     print!("{}{}", report.table(settings, &digits), folder.list());

@@ -1,11 +1,8 @@
-//! The numbers of a run: for people, for programs, and the embedding and the net themselves.
+//! The numbers of a run: for people, for programs, and the embedding itself.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
-use drlim::nn::Network;
 use drlim::{Cx, metrics};
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use crate::Failure;
@@ -169,22 +166,4 @@ pub fn csv(digits: &Digits, trained: &Trained) -> String {
         }
     }
     text
-}
-
-/// The parameters under PyTorch's names and in its shapes.
-pub fn safetensors(net: &Network<f32>) -> Result<Vec<u8>, Failure> {
-    let tensors: Vec<_> = net
-        .parameters()
-        .map(|parameter| {
-            let bytes: Vec<u8> = parameter.values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            (parameter.name, parameter.shape, bytes)
-        })
-        .collect();
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    // One key alone: several would be written in random order.
-    let about = HashMap::from([("network".to_owned(), net.to_string())]);
-    Ok(safetensors::serialize(views, Some(about))?)
 }

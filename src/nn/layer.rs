@@ -154,7 +154,8 @@ pub struct Backward<'a, T> {
 /// # Ok::<(), drlim::Error>(())
 /// ```
 pub trait Layer<T: Real>: Send + Sync {
-    /// What the summary calls the layer, such as `Conv2d 15 maps 6x6`.
+    /// What the summary calls the layer, such as `Conv2d 15 maps 6x6`: everything that decides what
+    /// it computes, but its parameters. Checkpoints keep it, so it says the same in later versions.
     fn kind(&self) -> String;
 
     /// Takes the shape of an input sample and returns that of an output sample, or why there is

@@ -205,6 +205,17 @@ impl<T: Real> Network<T> {
         })
     }
 
+    /// The layers in words: a line for the input, and for each layer its name, what it is and the
+    /// shape of its output. Networks with the same architecture compute the same function of the
+    /// same parameters.
+    pub fn architecture(&self) -> String {
+        let mut lines = format!("input {}", self.input);
+        for Stage { name, layer, output, .. } in &self.stages {
+            lines += &format!("\n{name}: {} -> {output}", layer.kind());
+        }
+        lines
+    }
+
     /// What tells the network from every other one of the process.
     pub(super) fn id(&self) -> u64 {
         self.id

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{BLOCK, Optimizer, check, check_not_negative, check_share};
+use super::{BLOCK, Optimizer, Resume, check, check_moments, check_not_negative, check_share};
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::kernel::update;
@@ -175,5 +175,35 @@ impl<T: Real> AdamW<T> {
 impl<T: Real> Optimizer<T> for AdamW<T> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
         self.adam.step_shrinking(cx, rate, rate * self.decay, params, grad)
+    }
+}
+
+impl<T: Real> Resume<T> for Adam<T> {
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn moments(&self) -> Vec<(&'static str, &[T])> {
+        vec![("first", &self.first), ("second", &self.second)]
+    }
+
+    fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()> {
+        [self.first, self.second] = check_moments(moments)?;
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+impl<T: Real> Resume<T> for AdamW<T> {
+    fn steps(&self) -> u64 {
+        self.adam.steps()
+    }
+
+    fn moments(&self) -> Vec<(&'static str, &[T])> {
+        self.adam.moments()
+    }
+
+    fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()> {
+        self.adam.restore(steps, moments)
     }
 }

@@ -33,6 +33,53 @@ pub trait Optimizer<T: Real> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()>;
 }
 
+/// An optimizer whose run can be left and gone on with: see `checkpoint` (feature `safetensors`).
+///
+/// What it was built with, such as momentum or betas, is not part of this.
+///
+/// ```
+/// use drlim::optim::{Optimizer, Resume, Sgd};
+/// let (cx, mut p) = (drlim::Cx::default(), [1.0_f64]);
+/// let mut sgd = Sgd::new().momentum(0.5)?;
+/// sgd.step(&cx, 0.25, &mut p, &[1.0])?;
+///
+/// let moments = sgd.moments().into_iter().map(|(_, moment)| moment.to_vec()).collect();
+/// let mut resumed = Sgd::new().momentum(0.5)?;
+/// resumed.restore(sgd.steps(), moments)?;
+/// assert_eq!(resumed, sgd);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+pub trait Resume<T: Real>: Optimizer<T> {
+    /// Steps done.
+    fn steps(&self) -> u64;
+
+    /// What it remembers of the gradients, under names that are always the same and all different:
+    /// each as long as the parameters, or empty before the first step.
+    fn moments(&self) -> Vec<(&'static str, &[T])>;
+
+    /// Goes on where another one stood, with its moments in the order of
+    /// [`moments`](Resume::moments).
+    ///
+    /// Refused, with nothing changed, where there are more or fewer moments, or they differ in
+    /// length.
+    fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()>;
+}
+
+/// So many moments of one length.
+fn check_moments<T, const N: usize>(moments: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
+    let moments: [Vec<T>; N] = moments.try_into().map_err(|moments: Vec<_>| Error::Length {
+        call: "restore",
+        arg: "moments",
+        got: moments.len(),
+        expected: N,
+        like: "as the optimizer has",
+    })?;
+    for moment in &moments {
+        check_len("restore", "a moment", moment.len(), moments[0].len(), "as the first")?;
+    }
+    Ok(moments)
+}
+
 fn check<T: Real>(rate: f64, params: usize, grad: usize, steps: u64, state: usize) -> Result<()> {
     check_len("step", "grad", grad, params, "the parameters")?;
     if steps > 0 {

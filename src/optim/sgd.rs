@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{BLOCK, Optimizer, check, check_not_negative, check_share};
+use super::{BLOCK, Optimizer, Resume, check, check_moments, check_not_negative, check_share};
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::kernel::update;
@@ -86,6 +86,22 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
                 update::Sgd { rate, momentum, nesterov, decay, floor, params, grad, velocity };
             T::dispatch(cx.isa, sgd);
         });
+        Ok(())
+    }
+}
+
+impl<T: Real> Resume<T> for Sgd<T> {
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn moments(&self) -> Vec<(&'static str, &[T])> {
+        vec![("velocity", &self.velocity)]
+    }
+
+    fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()> {
+        [self.velocity] = check_moments(moments)?;
+        self.steps = steps;
         Ok(())
     }
 }

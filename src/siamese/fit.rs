@@ -18,6 +18,7 @@ use crate::optim::check_max;
 #[derive(Clone, Copy)]
 pub struct Fit<'a> {
     pub(super) epochs: usize,
+    pub(super) first_step: u64,
     pub(super) rate: &'a dyn Fn(u64) -> f64,
     pub(super) max_norm: Option<f64>,
     /// Batches of a step.
@@ -32,7 +33,14 @@ impl<'a> Fit<'a> {
     ///
     /// Every batch is a step, gradients are taken as they are, and training goes on to the last epoch.
     pub fn new(epochs: usize, rate: &'a dyn Fn(u64) -> f64) -> Self {
-        Fit { epochs, rate, max_norm: None, batches: 1, patience: None, min_delta: 0.0 }
+        let (first_step, batches, min_delta) = (0, 1, 0.0);
+        Fit { epochs, first_step, rate, max_norm: None, batches, patience: None, min_delta }
+    }
+
+    /// Goes on with a run of which so many steps have been done: [`Siamese::steps`](super::Siamese::steps)
+    /// of a run that was loaded. They count among the steps and epochs; patience starts anew.
+    pub fn first_step(self, first_step: u64) -> Self {
+        Fit { first_step, ..self }
     }
 
     /// Scales the gradient of a step to the norm `max` where its own is larger, by
@@ -109,7 +117,8 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct History {
-    /// Mean value of a pair in each epoch, as far as training went.
+    /// Mean value of a pair in each epoch from that of [the first step](Fit::first_step) on, as far as
+    /// training went.
     pub losses: Vec<f64>,
     /// The epoch, counted from 0, of the last improvement, as [`Fit::patience`] says what that is;
     /// none where no epoch ended, or no loss was finite.

@@ -17,6 +17,8 @@ use crate::loss::{Objective, Outcome, Pairing};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
+#[cfg(feature = "safetensors")]
+use crate::optim::Resume;
 use crate::real::Real;
 
 mod fit;
@@ -58,6 +60,7 @@ pub struct Siamese<T, O> {
     net: Network<T>,
     optimizer: O,
     max_pairs: usize,
+    steps: u64,
     workspace: Workspace<T>,
     dz: Vec<T>,
     gradient: Vec<T>,
@@ -117,6 +120,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             net,
             optimizer,
             max_pairs,
+            steps: 0,
             workspace,
             dz,
             gradient,
@@ -141,6 +145,11 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// The optimizer.
     pub fn optimizer(&self) -> &O {
         &self.optimizer
+    }
+
+    /// Steps done, those of a run that this one goes on with included.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The network by itself, when training is over.
@@ -293,7 +302,9 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
 
     /// The optimizer's step.
     fn descend(&mut self, cx: &Cx, rate: f64) -> Result<()> {
-        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)
+        self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)?;
+        self.steps += 1;
+        Ok(())
     }
 
     /// The embeddings of new samples, one a row, in `z`, which is overwritten.
@@ -315,6 +326,23 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 z.row_mut(start + i).copy_from_slice(row);
             }
         }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "safetensors")]
+impl<T: Real, O: Resume<T>> Siamese<T, O> {
+    /// Goes on where another run of the same network and optimizer stood: after so many steps, and so
+    /// many of the optimizer. Refused, with nothing changed, where the optimizer refuses.
+    pub(crate) fn resume(
+        &mut self,
+        [steps, optimizer_steps]: [u64; 2],
+        params: &[T],
+        moments: Vec<Vec<T>>,
+    ) -> Result<()> {
+        self.optimizer.restore(optimizer_steps, moments)?;
+        self.net.params_mut().copy_from_slice(params);
+        self.steps = steps;
         Ok(())
     }
 }

@@ -97,8 +97,10 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             self.accumulated.resize(self.gradient.len(), T::ZERO);
         }
         let mut history = History { losses: Vec::new(), best: None, end: End::Epochs };
-        let mut done = 0;
-        for epoch in 0..fit.epochs {
+        let mut patience = Patience::default();
+        let mut done = fit.first_step;
+        while done / (steps as u64) < fit.epochs as u64 {
+            let epoch = (done / steps as u64) as usize;
             let mut total = Sums::default();
             let mut flow = ControlFlow::Continue(());
             let (mut rate, mut norm) = (0.0, None);
@@ -106,7 +108,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 let loss = Reduction::Mean.value(&sums);
                 Progress { epoch, step, steps, loss, rate, norm, sums, epoch_ended }
             };
-            for at in 0..steps {
+            for at in (done % steps as u64) as usize..steps {
                 let rest = batches - at * fit.batches;
                 let sums = self.backward_mean(cx, fit.batches.min(rest), &mut batch)?;
                 let clip = |max| clip_norm(cx, &mut self.gradient, max);
@@ -123,7 +125,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             let loss = Reduction::Mean.value(&total);
             history.losses.push(loss);
             if flow.is_continue() {
-                if history.improves(loss, fit.min_delta) {
+                if patience.improves(loss, fit.min_delta) {
                     history.best = Some(epoch);
                 }
                 flow = observe(&tell(steps, total, rate, norm, true));
@@ -132,8 +134,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 history.end = End::Observer;
                 break;
             }
-            let since = epoch + 1 - history.best.map_or(0, |best| best + 1);
-            if fit.patience.is_some_and(|patience| since >= patience) {
+            if fit.patience.is_some_and(|most| patience.epochs >= most) {
                 history.end = End::Patience;
                 break;
             }
@@ -162,10 +163,30 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     }
 }
 
-impl History {
-    /// Whether a loss is below that of the last improvement, by more than `min_delta`.
-    fn improves(&self, loss: f64, min_delta: f64) -> bool {
-        let best = self.best.map_or(f64::INFINITY, |best| self.losses[best]);
-        loss < best - min_delta
+/// How training has fared.
+struct Patience {
+    /// The loss at the last improvement.
+    best: f64,
+    /// Epochs since then.
+    epochs: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { best: f64::INFINITY, epochs: 0 }
+    }
+}
+
+impl Patience {
+    /// Takes an epoch's loss, and says whether it is below that of the last improvement, by more than
+    /// `min_delta`.
+    fn improves(&mut self, loss: f64, min_delta: f64) -> bool {
+        let improves = loss < self.best - min_delta;
+        if improves {
+            *self = Patience { best: loss, epochs: 0 };
+        } else {
+            self.epochs += 1;
+        }
+        improves
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod double_double;
 pub mod element;
+pub mod folder;
 pub mod formulas;
 pub mod guarded;
 pub mod oracle;
@@ -18,6 +19,7 @@ use std::sync::OnceLock;
 use drlim::{Isa, Tier};
 
 pub use element::Element;
+pub use folder::Folder;
 pub use guarded::Guarded;
 pub use random::Random;
 pub use reference::Reference;
