@@ -14,7 +14,7 @@
 //! are taken care of by one copy of the image in a *frame*: zeros around it, and the columns that a
 //! stride lets a tap see brought together.
 //!
-//! Rows of single images that are too short for vectors are the exception: there, patches of several
+//! Rows of small groups that are too short for vectors are the exception: there, patches of several
 //! rows are gathered into bands.
 
 #![forbid(unsafe_code)]
@@ -143,7 +143,7 @@ impl Plan {
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        let patches = if group == 1 { self.tap_count() * self.band_pixels() } else { 0 };
+        let patches = self.tap_count() * self.band_pixels() * group;
         // Those of the backward pass may be asked for in steps of up to all rows.
         let gradients = self.output.iter().product::<usize>() * group;
         2 * group * self.frame_len() + patches.max(gradients)
@@ -191,10 +191,11 @@ impl Plan {
         frame
     }
 
-    /// Whether output rows of single images fill vectors too badly to be read from the images themselves.
+    /// Whether runs of a row of output pixels fill vectors too badly to be read from the images
+    /// themselves.
     fn gathers(&self, lanes: usize, group: usize) -> bool {
-        let width = self.output[2];
-        group == 1 && 4 * width < 3 * width.next_multiple_of(lanes)
+        let run = self.output[2] * group;
+        4 * run < 3 * run.next_multiple_of(lanes)
     }
 
     /// The weights as the broadcast operand, a row for each output channel.
@@ -204,6 +205,7 @@ impl Plan {
 }
 
 /// y = f(w * x + bias) for a group of images.
+#[expect(clippy::too_many_arguments, reason = "what a forward pass reads and writes")]
 pub(crate) fn forward<T: Real>(
     isa: Isa,
     plan: &Plan,
@@ -217,7 +219,7 @@ pub(crate) fn forward<T: Real>(
     let (frame, band) = scratch.split_at_mut(group * plan.frame_len());
     let x = plan.framed(group, x, frame);
     if plan.gathers(isa.lanes::<T>(), group) {
-        return forward_by_bands(isa, plan, [weight, bias], f, x, band, y);
+        return forward_by_bands(isa, plan, group, [weight, bias], f, x, band, y);
     }
     let [maps, height, width] = plan.output;
     let (run, stride) = (width * group, height * width * group);
@@ -239,9 +241,11 @@ pub(crate) fn forward<T: Real>(
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a forward pass reads and writes")]
 fn forward_by_bands<T: Real>(
     isa: Isa,
     plan: &Plan,
+    group: usize,
     [weight, bias]: [&[T]; 2],
     f: Option<Activation>,
     frame: &[T],
@@ -249,29 +253,29 @@ fn forward_by_bands<T: Real>(
     y: &mut [T],
 ) {
     let [maps, height, width] = plan.output;
-    let (pixels, at_once) = (plan.pixel_count(), plan.band_height());
+    let (stride, at_once) = (height * width * group, plan.band_height());
     for from in (0..height).step_by(at_once) {
         let rows = from..(from + at_once).min(height);
-        let (from, run) = (from * width, rows.len() * width);
-        T::dispatch(isa, GatherBand { plan, rows, frame, band: &mut *band });
+        let (from, run) = (from * width * group, rows.len() * width * group);
+        T::dispatch(isa, GatherBand { plan, group, rows, frame, band: &mut *band });
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous::new(band, plan.band_rows.all()),
+            b: Contiguous::new(band, plan.band_rows.all()).scaled(group),
             turns: 1,
             initial: Initial::PerRow(bias),
-            c: Output { data: &mut y[from..], stride: pixels, width: run },
+            c: Output { data: &mut y[from..], stride, width: run },
         };
         multiply(isa, product);
         if let Some(f) = f {
-            let y = &mut y[from..];
-            T::dispatch(isa, Activate { f, y, rows: maps, stride: pixels, width: run });
+            T::dispatch(isa, Activate { f, y: &mut y[from..], rows: maps, stride, width: run });
         }
     }
 }
 
-/// Whole rows of output pixels of one image, as a row of the band for each tap.
+/// Whole rows of output pixels, as a row of the band for each tap.
 struct GatherBand<'a, T> {
     plan: &'a Plan,
+    group: usize,
     rows: Range<usize>,
     frame: &'a [T],
     band: &'a mut [T],
@@ -282,11 +286,12 @@ impl<T: Real> Kernel<T> for GatherBand<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let (plan, width) = (self.plan, self.plan.output[2]);
-        let taps = plan.taps.all().as_slice();
-        for (&tap, band) in taps.iter().zip(self.band.chunks_exact_mut(plan.band_pixels())) {
-            for (row, run) in self.rows.clone().zip(band.chunks_exact_mut(width)) {
-                let from = &self.frame[plan.row(row) + tap..][..width];
+        let GatherBand { plan, group, rows, frame, band } = self;
+        let (taps, width) = (plan.taps.all().as_slice(), plan.output[2] * group);
+        let bands = band.chunks_exact_mut(plan.band_pixels() * group);
+        for (&tap, band) in taps.iter().zip(bands) {
+            for (row, run) in rows.clone().zip(band.chunks_exact_mut(width)) {
+                let from = &frame[(plan.row(row) + tap) * group..][..width];
                 for (from, to) in from.chunks(S::LANES).zip(run.chunks_mut(S::LANES)) {
                     s.store(s.load(from), to);
                 }
@@ -308,6 +313,7 @@ pub(crate) struct Gradients<'a, T> {
 
 /// The backward pass of a group of images, a band of rows of all maps at a time: a multiple of `step` rows
 /// but where the map ends. So the gradient of the output need never exist as a whole.
+#[expect(clippy::too_many_arguments, reason = "what a backward pass reads and writes")]
 pub(crate) fn backward<T: Real>(
     isa: Isa,
     plan: &Plan,

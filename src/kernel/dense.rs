@@ -2,14 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::large::{LargeProduct, Strided};
-use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
+use super::product::{
+    Broadcast, Contiguous, Initial, OffsetTable, Output, Product, most_vectors, multiply,
+};
+use super::transpose::Interleave;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// Samples that a weight gradient is summed over at once.
 const DEPTH: usize = 256;
+
+/// Columns of a panel on any tier, at most.
+const MOST_COLUMNS: usize = 48;
 
 /// Sizes of a dense layer and the offsets that follow from them, planned once.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +30,6 @@ pub(crate) struct Plan {
     /// Starts of consecutive rows of inputs; of outputs.
     input_rows: OffsetTable,
     output_rows: OffsetTable,
-    /// Rows of the weights; of the transposed weights.
-    weight_rows: OffsetTable,
-    transposed_rows: OffsetTable,
 }
 
 impl Plan {
@@ -36,36 +41,8 @@ impl Plan {
             output_columns: OffsetTable::linear(outputs, 1),
             input_rows: OffsetTable::linear(DEPTH, inputs),
             output_rows: OffsetTable::linear(DEPTH, outputs),
-            weight_rows: OffsetTable::linear(outputs, inputs),
-            transposed_rows: OffsetTable::linear(inputs, outputs),
         }
     }
-}
-
-/// y = x W' + bias for any number of samples, where the weights are large.
-pub(crate) fn forward_large<T: Real>(plan: &Plan, weight: &[T], bias: &[T], x: &[T], y: &mut [T]) {
-    for y in y.chunks_exact_mut(plan.outputs) {
-        y.copy_from_slice(bias);
-    }
-    let product = LargeProduct {
-        sizes: [y.len() / plan.outputs, plan.inputs, plan.outputs],
-        a: Strided { data: x, strides: [plan.inputs, 1] },
-        b: Strided { data: weight, strides: [1, plan.inputs] },
-        c: y,
-    };
-    product.run();
-}
-
-/// dx = dy W for any number of samples, where the weights are large.
-pub(crate) fn input_gradient_large<T: Real>(plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T]) {
-    dx.fill(T::ZERO);
-    let product = LargeProduct {
-        sizes: [dx.len() / plan.inputs, plan.outputs, plan.inputs],
-        a: Strided { data: dy, strides: [plan.outputs, 1] },
-        b: Strided { data: weight, strides: [plan.inputs, 1] },
-        c: dx,
-    };
-    product.run();
 }
 
 /// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows, where the weights are
@@ -91,37 +68,91 @@ pub(crate) fn weight_gradient_large<T: Real>(
     product.run();
 }
 
-/// y = x W' + bias for at most `DEPTH` samples, from the transposed weights (inputs x outputs).
+/// Columns of a panel of weights: what the product's tile takes at once.
+pub(crate) fn panel_width<T>(isa: Isa) -> usize {
+    most_vectors(isa) * isa.lanes::<T>()
+}
+
+/// Writes the panel of the weights of some outputs, inputs x outputs.
+pub(crate) fn pack_outputs<T: Real>(
+    isa: Isa,
+    plan: &Plan,
+    weight: &[T],
+    outputs: Range<usize>,
+    panel: &mut [T],
+) {
+    let mut rows: [&[T]; MOST_COLUMNS] = [&[]; MOST_COLUMNS];
+    for (row, output) in rows.iter_mut().zip(outputs.clone()) {
+        *row = &weight[output * plan.inputs..][..plan.inputs];
+    }
+    T::dispatch(isa, Interleave { rows: &rows[..outputs.len()], to: panel });
+}
+
+/// Writes the panel of the weights of some inputs, outputs x inputs.
+pub(crate) fn pack_inputs<T: Copy>(
+    plan: &Plan,
+    weight: &[T],
+    inputs: Range<usize>,
+    panel: &mut [T],
+) {
+    for (row, to) in weight.chunks_exact(plan.inputs).zip(panel.chunks_exact_mut(inputs.len())) {
+        to.copy_from_slice(&row[inputs.clone()]);
+    }
+}
+
+/// y = x W' + bias for at most `DEPTH` samples, from all panels of outputs.
 pub(crate) fn forward<T: Real>(
     isa: Isa,
     plan: &Plan,
-    transposed: &[T],
+    panels: &[T],
     bias: &[T],
     x: &[T],
     y: &mut [T],
 ) {
     let rows = plan.input_rows.range(0..y.len() / plan.outputs);
-    let product = Product {
-        a: Broadcast::new(x, rows, plan.input_columns.all()),
-        b: Contiguous::new(transposed, plan.transposed_rows.all()),
-        turns: 1,
-        initial: Initial::PerColumn(bias),
-        c: Output { data: y, stride: plan.outputs, width: plan.outputs },
-    };
-    multiply(isa, product);
+    let a = Broadcast::new(x, rows, plan.input_columns.all());
+    for (panel, columns) in of_panels(isa, panels, plan.inputs, plan.outputs) {
+        let width = columns.len();
+        let product = Product {
+            a,
+            b: Contiguous::new(panel, plan.input_columns.all()).scaled(width),
+            turns: 1,
+            initial: Initial::PerColumn(&bias[columns.clone()]),
+            c: Output { data: &mut y[columns.start..], stride: plan.outputs, width },
+        };
+        multiply(isa, product);
+    }
 }
 
-/// dx = dy W for at most `DEPTH` samples.
-pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, weight: &[T], dy: &[T], dx: &mut [T]) {
+/// dx = dy W for at most `DEPTH` samples, from all panels of inputs.
+pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, panels: &[T], dy: &[T], dx: &mut [T]) {
     let rows = plan.output_rows.range(0..dy.len() / plan.outputs);
-    let product = Product {
-        a: Broadcast::new(dy, rows, plan.output_columns.all()),
-        b: Contiguous::new(weight, plan.weight_rows.all()),
-        turns: 1,
-        initial: Initial::Zero,
-        c: Output { data: dx, stride: plan.inputs, width: plan.inputs },
-    };
-    multiply(isa, product);
+    let a = Broadcast::new(dy, rows, plan.output_columns.all());
+    for (panel, columns) in of_panels(isa, panels, plan.outputs, plan.inputs) {
+        let width = columns.len();
+        let product = Product {
+            a,
+            b: Contiguous::new(panel, plan.output_columns.all()).scaled(width),
+            turns: 1,
+            initial: Initial::Zero,
+            c: Output { data: &mut dx[columns.start..], stride: plan.inputs, width },
+        };
+        multiply(isa, product);
+    }
+}
+
+/// Each panel of a matrix of so many rows and columns, and its columns.
+fn of_panels<T: Real>(
+    isa: Isa,
+    panels: &[T],
+    rows: usize,
+    columns: usize,
+) -> impl Iterator<Item = (&[T], Range<usize>)> {
+    let width = panel_width::<T>(isa);
+    panels
+        .chunks(rows * width)
+        .enumerate()
+        .map(move |(p, panel)| (panel, p * width..((p + 1) * width).min(columns)))
 }
 
 /// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows.

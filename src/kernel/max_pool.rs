@@ -12,7 +12,7 @@ use crate::simd::{Kernel, Simd};
 /// y = the largest pixel of each window of each map.
 pub(crate) struct MaxForward<'a, T> {
     pub sizes: Pooling,
-    /// Images that lie interleaved: 1, or as many as a vector has lanes.
+    /// Images that lie interleaved.
     pub group: usize,
     pub x: &'a [T],
     pub y: &'a mut [T],

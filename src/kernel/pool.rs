@@ -1,8 +1,8 @@
 //! Average pooling of the maps of a group of images, forward and backward, with the affine map of a
 //! subsampling layer folded in.
 //!
-//! Images of a group lie interleaved, as [`conv`](super::conv) says. Where they fill vectors, each pixel
-//! is one; an image by itself is pooled along rows.
+//! Images of a group lie interleaved, as [`conv`](super::conv) says, so that each pixel is a vector, or
+//! part of one; an image by itself is pooled along rows.
 
 #![forbid(unsafe_code)]
 
@@ -112,8 +112,9 @@ impl<T: Real> Kernel<T> for PoolForward<'_, T> {
                 }
             } else {
                 let (scale, bias) = (s.splat(scale), s.splat(bias));
-                for (from, y) in sizes.windows().zip(y.chunks_exact_mut(S::LANES)) {
-                    s.store(s.fma(pixel_sums(s, &sizes, &x[from * S::LANES..]), scale, bias), y);
+                for (from, y) in sizes.windows().zip(y.chunks_exact_mut(group)) {
+                    let sums = pixel_sums(s, &sizes, group, &x[from * group..]);
+                    s.store(s.fma(sums, scale, bias), y);
                 }
             }
         }
@@ -152,7 +153,7 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
             if group == 1 {
                 spread_by_rows(s, &sizes, scale, dy, dx, row);
             } else {
-                spread(s, &sizes, s.splat(scale), dy, dx);
+                spread(s, &sizes, group, s.splat(scale), dy, dx);
             }
         }
         if !affine {
@@ -161,7 +162,7 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
         let [d_coefficient, d_bias] = if group == 1 {
             affine_gradient_by_rows(s, &sizes, x, dy, row)
         } else {
-            affine_gradient(s, &sizes, x, dy)
+            affine_gradient(s, &sizes, group, x, dy)
         };
         [d_coefficient * mean, d_bias]
     }
@@ -169,11 +170,11 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
 
 /// The sums over a window's pixels, each of them a vector.
 #[inline(always)]
-fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T]) -> S::F {
+fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, group: usize, x: &[T]) -> S::F {
     let mut sum = s.splat(T::ZERO);
     for row in 0..sizes.kernel {
-        let row = &x[row * sizes.input[1] * S::LANES..][..sizes.kernel * S::LANES];
-        for pixel in row.chunks_exact(S::LANES) {
+        let row = &x[row * sizes.input[1] * group..][..sizes.kernel * group];
+        for pixel in row.chunks_exact(group) {
             sum = sum + s.load(pixel);
         }
     }
@@ -182,11 +183,17 @@ fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T]) -> S::F {
 
 /// The sums of dy times the window's sum, and of dy.
 #[inline(always)]
-fn affine_gradient<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, x: &[T], dy: &[T]) -> [T; 2] {
+fn affine_gradient<T: Real, S: Simd<T>>(
+    s: S,
+    sizes: &Pooling,
+    group: usize,
+    x: &[T],
+    dy: &[T],
+) -> [T; 2] {
     let (mut d_coefficient, mut d_bias) = (s.splat(T::ZERO), s.splat(T::ZERO));
-    for (from, dy) in sizes.windows().zip(dy.chunks_exact(S::LANES)) {
+    for (from, dy) in sizes.windows().zip(dy.chunks_exact(group)) {
         let dy = s.load(dy);
-        let sums = pixel_sums(s, sizes, &x[from * S::LANES..]);
+        let sums = pixel_sums(s, sizes, group, &x[from * group..]);
         d_coefficient = s.fma(dy, sums, d_coefficient);
         d_bias = d_bias + dy;
     }
@@ -214,13 +221,20 @@ fn affine_gradient_by_rows<T: Real, S: Simd<T>>(
 
 /// Gives each pixel of a window its share of the window's gradient.
 #[inline(always)]
-fn spread<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, scale: S::F, dy: &[T], dx: &mut [T]) {
+fn spread<T: Real, S: Simd<T>>(
+    s: S,
+    sizes: &Pooling,
+    group: usize,
+    scale: S::F,
+    dy: &[T],
+    dx: &mut [T],
+) {
     let overlap = !sizes.is_disjoint();
-    for (from, dy) in sizes.windows().zip(dy.chunks_exact(S::LANES)) {
+    for (from, dy) in sizes.windows().zip(dy.chunks_exact(group)) {
         let share = s.load(dy) * scale;
         for row in 0..sizes.kernel {
-            let from = (from + row * sizes.input[1]) * S::LANES;
-            for pixel in dx[from..][..sizes.kernel * S::LANES].chunks_exact_mut(S::LANES) {
+            let from = (from + row * sizes.input[1]) * group;
+            for pixel in dx[from..][..sizes.kernel * group].chunks_exact_mut(group) {
                 s.store(if overlap { s.load(pixel) + share } else { share }, pixel);
             }
         }

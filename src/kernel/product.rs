@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::tile::is_wide;
-use crate::isa::Isa;
+use crate::isa::{Isa, Tier};
 use crate::real::{Real, precompiled};
 use crate::simd::{Kernel, Simd};
 
@@ -158,6 +158,11 @@ pub(crate) struct Product<'a, T> {
 /// tier rather than once for each of them.
 pub(crate) fn multiply<T: Real>(isa: Isa, product: Product<T>) {
     run(OnTier { isa, product });
+}
+
+/// Vectors of a tile's columns at most: what 32 registers have room for, or 16.
+pub(crate) fn most_vectors(isa: Isa) -> usize {
+    if isa.tier() == Tier::Avx512 { 3 } else { 2 }
 }
 
 struct OnTier<'a, T> {

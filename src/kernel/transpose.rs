@@ -40,7 +40,7 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
     }
 }
 
-/// Writes element e of row n at `e rows + n`: as many rows as lie interleaved, 1, 2 or a multiple of 4.
+/// Writes element e of row n at `e rows + n`.
 pub(crate) struct Interleave<'a, T> {
     pub rows: &'a [&'a [T]],
     pub to: &'a mut [T],
@@ -52,24 +52,22 @@ impl<T: Real> Kernel<T> for Interleave<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
         let Interleave { rows, to } = self;
-        assert!(rows.iter().all(|row| row.len() * rows.len() == to.len()), "rows of one length");
-        match rows {
-            [row] => to.copy_from_slice(row),
-            &[one, other] => {
-                band::<T, 2>([one, other], to, 0, 2);
-            }
-            _ => {
-                let (eights, rest) = rows.as_chunks::<8>();
-                let (fours, rest) = rest.as_chunks::<4>();
-                assert!(rest.is_empty(), "a multiple of four rows");
-                let mut done = 0;
-                for &eight in eights {
-                    done += band::<T, 8>(eight, to, done, rows.len());
-                }
-                for &four in fours {
-                    done += band::<T, 4>(four, to, done, rows.len());
-                }
-            }
+        let stride = rows.len();
+        assert!(rows.iter().all(|row| row.len() * stride == to.len()), "rows of one length");
+        if let [row] = rows {
+            return to.copy_from_slice(row);
+        }
+        let (eights, rest) = rows.as_chunks::<8>();
+        let (fours, rest) = rest.as_chunks::<4>();
+        let mut done = 0;
+        for &eight in eights {
+            done += band::<T, 8>(eight, to, done, stride);
+        }
+        for &four in fours {
+            done += band::<T, 4>(four, to, done, stride);
+        }
+        for &row in rest {
+            done += band::<T, 1>([row], to, done, stride);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Layers of images that take a block at a time, and how a batch is cut into blocks.
 //!
 //! As many images as a vector has lanes lie interleaved, so that every vector is full whatever the size
-//! of a map; those that are left over go one by one. Both are *groups*. A block is a few groups that one
+//! of a map; those that are left over are a smaller *group*. A block is one or a few groups that one
 //! thread takes through all such layers that follow each other, while their maps are in its cache.
 
 #![forbid(unsafe_code)]
@@ -18,8 +18,8 @@ use crate::real::Real;
 
 /// A layer whose samples are independent but for the gradient of its parameters.
 ///
-/// The images of a pass are one group: element e of image n of a group of g is at `e g + n`. Each pass
-/// runs on the calling thread. The gradient of the parameters is added to.
+/// The images of a pass are one group, of at most as many as a vector has lanes: element e of image n of
+/// a group of g is at `e g + n`. Each pass runs on the calling thread. The gradient of the parameters is added to.
 pub trait Blockwise<T: Real>: Send + Sync {
     /// Elements of scratch for a group.
     fn group_scratch(&self, group: usize) -> usize;
@@ -79,49 +79,43 @@ fn most_blocks(params: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blocks {
     samples: usize,
-    lanes: usize,
+    /// Samples of a group; the last one may have fewer.
+    group: usize,
     /// Groups of a block.
     depth: usize,
 }
 
 impl Blocks {
-    /// For groups of so many samples.
+    /// Groups that a small batch is cut into, for as many threads.
+    const FEWEST: usize = 4;
+
+    /// For vectors of so many lanes.
     pub(super) fn new(samples: usize, lanes: usize, params: usize) -> Self {
-        let blocks = Blocks { samples, lanes, depth: 1 };
-        Blocks { depth: blocks.groups().div_ceil(most_blocks(params)).max(1), ..blocks }
+        let group = samples.div_ceil(Self::FEWEST).next_power_of_two().min(lanes);
+        let depth = samples.div_ceil(group).div_ceil(most_blocks(params)).max(1);
+        Blocks { samples, group, depth }
     }
 
     /// The most blocks that a batch of up to so many samples is cut into.
     pub(super) fn most(samples: usize, lanes: usize, params: usize) -> usize {
-        // Beside whole groups, all but one of a group may be left over.
-        samples.min(samples / lanes + lanes - 1).min(most_blocks(params))
-    }
-
-    fn groups(&self) -> usize {
-        self.samples / self.lanes + self.samples % self.lanes
+        samples.div_ceil(lanes).max(Self::FEWEST).min(samples).min(most_blocks(params))
     }
 
     /// The number of blocks.
     pub(super) fn count(&self) -> usize {
-        self.groups().div_ceil(self.depth)
+        self.samples.div_ceil(self.group * self.depth)
     }
 
     /// The samples of each group of a block.
     pub(super) fn of(&self, block: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let blocks = *self;
-        let groups = block * self.depth..((block + 1) * self.depth).min(self.groups());
-        groups.map(move |group| blocks.start(group)..blocks.start(group + 1))
-    }
-
-    /// The first sample of a group.
-    fn start(&self, group: usize) -> usize {
-        let whole = self.samples / self.lanes;
-        group.min(whole) * self.lanes + group.saturating_sub(whole)
+        let (group, end) = (self.group, self.first(block + 1));
+        let starts = (self.first(block)..end).step_by(group);
+        starts.map(move |start| start..(start + group).min(end))
     }
 
     /// The first sample of a block, or the number of samples.
     fn first(&self, block: usize) -> usize {
-        self.start((block * self.depth).min(self.groups()))
+        (block * self.depth * self.group).min(self.samples)
     }
 }
 

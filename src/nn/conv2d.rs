@@ -128,7 +128,7 @@ impl<T: Real> Layer<T> for Conv2d {
 
     fn scratch(&self, samples: usize) -> usize {
         match &self.dense {
-            Some(plan) => dense::scratch(plan, samples),
+            Some(plan) => dense::scratch(plan),
             None => blockwise::scratch(self as &dyn Blockwise<T>, self.params_len(), samples),
         }
     }

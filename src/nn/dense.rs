@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::{MOST_ELEMENTS, activation};
 use crate::cx::Cx;
@@ -9,15 +11,16 @@ use crate::kernel::add_up::AddUp;
 use crate::kernel::dense::{self as kernel, DenseDots, Plan};
 use crate::kernel::elementwise::{Activate, Activation};
 use crate::kernel::large::is_large;
-use crate::kernel::transpose::Transpose;
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
 
-/// Samples of a block of work.
-const BLOCK_SAMPLES: usize = 32;
+/// Samples of a block of work, and of one where each block has to read more weights than an L2 holds.
+const BLOCK_SAMPLES: [usize; 2] = [32, 64];
+/// Weights that an L2 holds.
+const CACHED: usize = 1 << 18;
 /// Outputs of a block of the weight gradient.
 const BLOCK_OUTPUTS: usize = 16;
-/// Samples or outputs of a block where the weights are large: each block packs them once.
+/// The same where they are packed: each block packs all samples.
 const LARGE_BLOCK: usize = 128;
 /// Up to so many samples, dot products with the weights as they lie are faster than transposing
 /// them first.
@@ -67,8 +70,8 @@ impl<T: Real> Layer<T> for Dense {
         ]
     }
 
-    fn scratch(&self, samples: usize) -> usize {
-        scratch(&self.plan, samples)
+    fn scratch(&self, _: usize) -> usize {
+        scratch(&self.plan)
     }
 
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
@@ -84,9 +87,9 @@ impl<T: Real> Layer<T> for Dense {
     }
 }
 
-/// The transposed weights, where they pay.
-pub(super) fn scratch(plan: &Plan, samples: usize) -> usize {
-    if samples <= FEW_SAMPLES { 0 } else { plan.inputs * plan.outputs }
+/// The weights in panels.
+pub(super) fn scratch(plan: &Plan) -> usize {
+    plan.inputs * plan.outputs
 }
 
 /// y = f(x W' + bias)
@@ -94,6 +97,7 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
     let Forward { params, x, y, scratch } = pass;
     let (weight, bias) = params.split_at(plan.inputs * plan.outputs);
     let samples = y.len() / plan.outputs;
+    let at_once = BLOCK_SAMPLES[usize::from(plan.inputs * plan.outputs > CACHED)];
     // While a block is in cache.
     let activate = |y: &mut [T]| {
         if let Some(f) = f {
@@ -105,28 +109,37 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
         T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y: &mut *y });
         return activate(y);
     }
-    if is_large(cx.isa, weight.len()) {
-        let out = Chunks(y, LARGE_BLOCK * plan.outputs);
-        return for_blocks(cx.par, samples.div_ceil(LARGE_BLOCK), out, |block, y: Chunks<T>| {
-            let x = &x[block * LARGE_BLOCK * plan.inputs..];
-            kernel::forward_large(plan, weight, bias, x, y.0);
-            activate(y.0);
-        });
-    }
-    let transposed = &mut scratch[..weight.len()];
-    T::dispatch(cx.isa, Transpose { from: weight, cols: plan.inputs, to: &mut *transposed });
-    let transposed = &*transposed;
-    let out = Chunks(y, BLOCK_SAMPLES * plan.outputs);
-    for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, y: Chunks<T>| {
+    let panels = pack(cx, scratch, plan.inputs, plan.outputs, |outputs, panel| {
+        kernel::pack_outputs(cx.isa, plan, weight, outputs, panel);
+    });
+    let out = Chunks(y, at_once * plan.outputs);
+    for_blocks(cx.par, samples.div_ceil(at_once), out, |block, y: Chunks<T>| {
         let count = y.0.len() / plan.outputs;
-        let x = &x[block * BLOCK_SAMPLES * plan.inputs..][..count * plan.inputs];
-        kernel::forward(cx.isa, plan, transposed, bias, x, y.0);
+        let x = &x[block * at_once * plan.inputs..][..count * plan.inputs];
+        kernel::forward(cx.isa, plan, panels, bias, x, y.0);
         activate(y.0);
     });
 }
 
+/// Lays the weights out as panels of columns, each of so many rows.
+fn pack<'a, T: Real>(
+    cx: &Cx,
+    scratch: &'a mut [T],
+    rows: usize,
+    columns: usize,
+    panel: impl Fn(Range<usize>, &mut [T]) + Sync,
+) -> &'a [T] {
+    let width = kernel::panel_width::<T>(cx.isa);
+    let panels = &mut scratch[..rows * columns];
+    let out = Chunks(&mut *panels, rows * width);
+    for_blocks(cx.par, columns.div_ceil(width), out, |p, to: Chunks<T>| {
+        panel(p * width..((p + 1) * width).min(columns), to.0);
+    });
+    panels
+}
+
 pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass: Backward<T>) {
-    let Backward { params, x, y, dy, dx, d_params, .. } = pass;
+    let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
     if let Some(f) = f {
         activation::slope(cx, f, y, dy);
     }
@@ -134,44 +147,29 @@ pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pas
     let weight = &params[..plan.inputs * plan.outputs];
     let (d_weight, d_bias) = d_params.split_at_mut(weight.len());
     let samples = dy.len() / plan.outputs;
+    let at_once = BLOCK_SAMPLES[usize::from(plan.inputs * plan.outputs > CACHED)];
     let sums = AddUp { from: dy, stride: plan.outputs, count: samples, sum: d_bias };
     T::dispatch(cx.isa, sums);
-    if is_large(cx.isa, weight.len()) {
-        return backward_large(cx, plan, weight, [x, dy], dx, d_weight);
-    }
     if let Some(dx) = dx {
-        let out = Chunks(dx, BLOCK_SAMPLES * plan.inputs);
-        for_blocks(cx.par, samples.div_ceil(BLOCK_SAMPLES), out, |block, dx: Chunks<T>| {
+        let panels = pack(cx, scratch, plan.outputs, plan.inputs, |inputs, panel| {
+            kernel::pack_inputs(plan, weight, inputs, panel);
+        });
+        let out = Chunks(dx, at_once * plan.inputs);
+        for_blocks(cx.par, samples.div_ceil(at_once), out, |block, dx: Chunks<T>| {
             let count = dx.0.len() / plan.inputs;
-            let dy = &dy[block * BLOCK_SAMPLES * plan.outputs..][..count * plan.outputs];
-            kernel::input_gradient(cx.isa, plan, weight, dy, dx.0);
+            let dy = &dy[block * at_once * plan.outputs..][..count * plan.outputs];
+            kernel::input_gradient(cx.isa, plan, panels, dy, dx.0);
         });
     }
-    let out = Chunks(d_weight, BLOCK_OUTPUTS * plan.inputs);
-    for_blocks(cx.par, plan.outputs.div_ceil(BLOCK_OUTPUTS), out, |block, d_weight: Chunks<T>| {
-        kernel::weight_gradient(cx.isa, plan, block * BLOCK_OUTPUTS, x, dy, d_weight.0);
-    });
-}
-
-/// dx and dW where the weights are large.
-fn backward_large<T: Real>(
-    cx: &Cx,
-    plan: &Plan,
-    weight: &[T],
-    [x, dy]: [&[T]; 2],
-    dx: Option<&mut [T]>,
-    d_weight: &mut [T],
-) {
-    let samples = dy.len() / plan.outputs;
-    if let Some(dx) = dx {
-        let out = Chunks(dx, LARGE_BLOCK * plan.inputs);
-        for_blocks(cx.par, samples.div_ceil(LARGE_BLOCK), out, |block, dx: Chunks<T>| {
-            let dy = &dy[block * LARGE_BLOCK * plan.outputs..];
-            kernel::input_gradient_large(plan, weight, dy, dx.0);
-        });
-    }
-    let out = Chunks(d_weight, LARGE_BLOCK * plan.inputs);
-    for_blocks(cx.par, plan.outputs.div_ceil(LARGE_BLOCK), out, |block, d_weight: Chunks<T>| {
-        kernel::weight_gradient_large(plan, block * LARGE_BLOCK, x, dy, d_weight.0);
+    let large = is_large(cx.isa, weight.len(), samples);
+    let height = if large { LARGE_BLOCK } else { BLOCK_OUTPUTS };
+    let out = Chunks(d_weight, height * plan.inputs);
+    for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, d_weight: Chunks<T>| {
+        let first = block * height;
+        if large {
+            kernel::weight_gradient_large(plan, first, x, dy, d_weight.0);
+        } else {
+            kernel::weight_gradient(cx.isa, plan, first, x, dy, d_weight.0);
+        }
     });
 }

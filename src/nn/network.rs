@@ -210,8 +210,8 @@ impl<T: Real> Network<T> {
     /// same parameters.
     pub fn architecture(&self) -> String {
         let mut lines = format!("input {}", self.input);
-        for Stage { name, layer, output, .. } in &self.stages {
-            lines += &format!("\n{name}: {} -> {output}", layer.kind());
+        for Line { name, kind, output, .. } in &self.lines {
+            lines += &format!("\n{name}: {kind} -> {output}");
         }
         lines
     }
