@@ -122,7 +122,7 @@ fn a_step_that_takes_each_image_once_is_the_doubled_one() {
     assert_eq!((outcome.pairs, outcome.similar), (indexed.pairs, indexed.similar));
     let largest = by_rows.gradient().iter().fold(0.0_f32, |max, g| max.max(g.abs()));
     for (g, h) in by_rows.gradient().iter().zip(by_index.gradient()) {
-        assert!((g - h).abs() <= 1e-6 * largest, "{g} by rows, {h} by index");
+        assert!((g - h).abs() <= 4e-6 * largest, "{g} by rows, {h} by index");
     }
     let descended: Vec<f32> = network()
         .params()
