@@ -51,6 +51,9 @@ impl FromStr for Tier {
     }
 }
 
+/// The most elements that a vector of any tier holds.
+pub(crate) const MOST_LANES: usize = 16;
+
 /// A tier that this processor is known to have.
 ///
 /// ```

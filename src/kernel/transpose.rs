@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::isa::MOST_LANES;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -16,26 +17,21 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _: S) {
+    fn run<S: Simd<T>>(self, s: S) {
         let Transpose { from, cols, to } = self;
         assert_eq!(from.len(), to.len());
-        let rows = from.len() / cols;
-        let mut i = 0;
-        while i < rows {
-            let from = &from[i * cols..];
-            // Columns of 8, 4, 2 or 1 rows: what is written at once.
-            i += match rows - i {
-                8.. => {
-                    band::<T, 8>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
+        let stride = from.len() / cols;
+        for (four, rows) in from.chunks(4 * cols).enumerate() {
+            let at = 4 * four;
+            if rows.len() == 4 * cols {
+                let (first, second) = rows.split_at(2 * cols);
+                let ((a, b), (c, d)) = (first.split_at(cols), second.split_at(cols));
+                write_columns(s, [a, b, c, d], to, at, stride);
+            } else {
+                for (k, row) in rows.chunks_exact(cols).enumerate() {
+                    write_column(row, to, at + k, stride);
                 }
-                4.. => {
-                    band::<T, 4>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
-                }
-                2.. => {
-                    band::<T, 2>(std::array::from_fn(|k| &from[k * cols..][..cols]), to, i, rows)
-                }
-                _ => band::<T, 1>([&from[..cols]], to, i, rows),
-            };
+            }
         }
     }
 }
@@ -50,49 +46,53 @@ impl<T: Real> Kernel<T> for Interleave<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<T>>(self, _: S) {
+    fn run<S: Simd<T>>(self, s: S) {
         let Interleave { rows, to } = self;
         let stride = rows.len();
         assert!(rows.iter().all(|row| row.len() * stride == to.len()), "rows of one length");
-        if let [row] = rows {
-            return to.copy_from_slice(row);
+        let (fours, rest) = rows.as_chunks::<4>();
+        for (four, &rows) in fours.iter().enumerate() {
+            write_columns(s, rows, to, 4 * four, stride);
         }
-        let (eights, rest) = rows.as_chunks::<8>();
-        let (fours, rest) = rest.as_chunks::<4>();
-        let mut done = 0;
-        for &eight in eights {
-            done += band::<T, 8>(eight, to, done, stride);
-        }
-        for &four in fours {
-            done += band::<T, 4>(four, to, done, stride);
-        }
-        for &row in rest {
-            done += band::<T, 1>([row], to, done, stride);
+        for (k, row) in rest.iter().enumerate() {
+            write_column(row, to, stride - rest.len() + k, stride);
         }
     }
 }
 
-/// Writes rows as the columns from `i` on of a matrix of rows of `stride` elements, a block of 8 columns
-/// at a time, which the compiler keeps in registers; returns N.
+/// Writes four rows of one length as the columns from `at` on of a matrix of rows of `stride` elements.
 #[inline(always)]
-fn band<T: Real, const N: usize>(rows: [&[T]; N], to: &mut [T], i: usize, stride: usize) -> usize {
-    const WIDTH: usize = 8;
+fn write_columns<T: Real, S: Simd<T>>(
+    s: S,
+    rows: [&[T]; 4],
+    to: &mut [T],
+    at: usize,
+    stride: usize,
+) {
     let cols = rows[0].len();
-    let whole = cols - cols % WIDTH;
-    for j in (0..whole).step_by(WIDTH) {
-        let block: [[T; WIDTH]; N] =
-            std::array::from_fn(|k| std::array::from_fn(|l| rows[k][j + l]));
-        for l in 0..WIDTH {
-            let column: [T; N] = std::array::from_fn(|k| block[k][l]);
-            to[(j + l) * stride + i..][..N].copy_from_slice(&column);
+    let mut fours = [T::ZERO; 4 * MOST_LANES];
+    for j in (0..cols).step_by(S::LANES) {
+        let count = (cols - j).min(S::LANES);
+        let mut vectors = [s.splat(T::ZERO); 4];
+        for k in 0..4 {
+            vectors[k] = s.load(&rows[k][j..j + count]);
+        }
+        let parts = s.interleave(vectors);
+        for k in 0..4 {
+            s.store(parts[k], &mut fours[k * S::LANES..]);
+        }
+        let (fours, _) = fours.as_chunks::<4>();
+        for (four, to) in fours[..count].iter().zip(to[j * stride..].chunks_mut(stride)) {
+            to[at..at + 4].copy_from_slice(four);
         }
     }
-    for j in whole..cols {
-        for k in 0..N {
-            to[j * stride + i + k] = rows[k][j];
-        }
+}
+
+#[inline(always)]
+fn write_column<T: Real>(row: &[T], to: &mut [T], at: usize, stride: usize) {
+    for (x, to) in row.iter().zip(to.chunks_exact_mut(stride)) {
+        to[at] = *x;
     }
-    N
 }
 
 #[cfg(test)]
@@ -100,17 +100,27 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
 
-    #[test]
-    fn rows_become_columns_at_every_size() {
+    fn becomes_columns<T: Real>() {
         for (rows, isa) in (0..20).flat_map(|rows| Isa::available().map(move |isa| (rows, isa))) {
-            for cols in 1..20 {
-                let from: Vec<f64> = (0..rows * cols).map(|i| i as f64).collect();
-                let mut to = vec![f64::NAN; rows * cols];
-                f64::dispatch(isa, Transpose { from: &from, cols, to: &mut to });
-                for (at, &x) in to.iter().enumerate() {
-                    assert_eq!(x, from[at % rows * cols + at / rows], "{rows}x{cols} at {at}");
-                }
+            for cols in 1..40 {
+                let from: Vec<T> = (0..rows * cols).map(|i| T::from_f64(i as f64)).collect();
+                let expected: Vec<T> =
+                    (0..rows * cols).map(|at| from[at % rows * cols + at / rows]).collect();
+                let mut to = vec![T::from_f64(f64::NAN); rows * cols];
+                T::dispatch(isa, Transpose { from: &from, cols, to: &mut to });
+                assert_eq!(to, expected, "{rows}x{cols} on {isa}");
+
+                let apart: Vec<&[T]> = from.chunks(cols).collect();
+                to.fill(T::from_f64(f64::NAN));
+                T::dispatch(isa, Interleave { rows: &apart, to: &mut to });
+                assert_eq!(to, expected, "{rows} rows of {cols} on {isa}");
             }
         }
+    }
+
+    #[test]
+    fn rows_become_columns_at_every_size() {
+        becomes_columns::<f32>();
+        becomes_columns::<f64>();
     }
 }

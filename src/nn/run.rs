@@ -13,13 +13,10 @@ use super::layer::{Backward, Forward};
 use super::network::Stage;
 use crate::aligned::LINE;
 use crate::cx::Cx;
-use crate::isa::Isa;
+use crate::isa::{Isa, MOST_LANES};
 use crate::kernel::transpose::{Interleave, Transpose};
 use crate::par::{Chunks, for_blocks};
 use crate::real::Real;
-
-/// The most samples that lie interleaved: the lanes of any tier.
-const MOST_LANES: usize = 16;
 
 /// Rows of samples, by their number in the batch.
 pub(crate) type RowsOf<'a, T> = &'a (dyn Fn(usize) -> &'a [T] + Sync);

@@ -206,6 +206,26 @@ impl Simd<f32> for Avx2 {
             F32s(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(
                 _mm256_add_ps(n.0, _mm256_set1_ps(127.0 + <f32 as crate::Real>::ROUNDER))
             ))));
+        fn interleave(v: [F32s; 4]) -> [F32s; 4] = {
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            // Elements 0, 1, 2 and 3 of each half, of all four.
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (zeros, ones) = (
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            let (twos, threes) = (
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            [
+                F32s(_mm256_permute2f128_ps::<0x20>(zeros, ones)),
+                F32s(_mm256_permute2f128_ps::<0x20>(twos, threes)),
+                F32s(_mm256_permute2f128_ps::<0x31>(zeros, ones)),
+                F32s(_mm256_permute2f128_ps::<0x31>(twos, threes)),
+            ]
+        };
         fn pair_sums(v: [F32s; 2]) -> F32s = {
             // The horizontal add works on halves, so the middle pairs of lanes change places.
             let sums = _mm256_castps_pd(_mm256_hadd_ps(v[0].0, v[1].0));
@@ -293,6 +313,17 @@ impl Simd<f64> for Avx2 {
             F64s(_mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(
                 _mm256_add_pd(n.0, _mm256_set1_pd(1023.0 + <f64 as crate::Real>::ROUNDER))
             ))));
+        fn interleave(v: [F64s; 4]) -> [F64s; 4] = {
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            let (ab, cd) = (_mm256_unpacklo_pd(a, b), _mm256_unpacklo_pd(c, d));
+            let (ab_odd, cd_odd) = (_mm256_unpackhi_pd(a, b), _mm256_unpackhi_pd(c, d));
+            [
+                F64s(_mm256_permute2f128_pd::<0x20>(ab, cd)),
+                F64s(_mm256_permute2f128_pd::<0x20>(ab_odd, cd_odd)),
+                F64s(_mm256_permute2f128_pd::<0x31>(ab, cd)),
+                F64s(_mm256_permute2f128_pd::<0x31>(ab_odd, cd_odd)),
+            ]
+        };
         fn pair_sums(v: [F64s; 2]) -> F64s =
             F64s(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_hadd_pd(v[0].0, v[1].0)));
         fn spread_pairs(v: F64s) -> [F64s; 2] = [

@@ -129,6 +129,24 @@ impl MaskF64 {
     }
 }
 
+/// The first quarter of each, the second of each, and so on.
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[inline(always)]
+unsafe fn quarters([a, b, c, d]: [__m512d; 4]) -> [__m512d; 4] {
+    // SAFETY: the caller proves the tier.
+    unsafe {
+        let (ab, cd) = (_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0x44>(c, d));
+        let (first, second) =
+            (_mm512_shuffle_f64x2::<0x88>(ab, cd), _mm512_shuffle_f64x2::<0xDD>(ab, cd));
+        let (ab, cd) = (_mm512_shuffle_f64x2::<0xEE>(a, b), _mm512_shuffle_f64x2::<0xEE>(c, d));
+        let (third, fourth) =
+            (_mm512_shuffle_f64x2::<0x88>(ab, cd), _mm512_shuffle_f64x2::<0xDD>(ab, cd));
+        [first, second, third, fourth]
+    }
+}
+
 /// The bytes of truth values as bits, false past the end.
 ///
 /// # Safety
@@ -200,6 +218,23 @@ impl Simd<f32> for Avx512 {
             F32s(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(
                 _mm512_add_ps(n.0, _mm512_set1_ps(127.0 + <f32 as crate::Real>::ROUNDER))
             ))));
+        fn interleave(v: [F32s; 4]) -> [F32s; 4] = {
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            // Elements 0, 1, 2 and 3 of each quarter, of all four.
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (zeros, ones) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let (ab, cd) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (twos, threes) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let parts = quarters([zeros, ones, twos, threes]);
+            [
+                F32s(_mm512_castpd_ps(parts[0])),
+                F32s(_mm512_castpd_ps(parts[1])),
+                F32s(_mm512_castpd_ps(parts[2])),
+                F32s(_mm512_castpd_ps(parts[3])),
+            ]
+        };
         fn pair_sums(v: [F32s; 2]) -> F32s = {
             let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -289,6 +324,16 @@ impl Simd<f64> for Avx512 {
             F64s(_mm512_castsi512_pd(_mm512_slli_epi64::<52>(_mm512_castpd_si512(
                 _mm512_add_pd(n.0, _mm512_set1_pd(1023.0 + <f64 as crate::Real>::ROUNDER))
             ))));
+        fn interleave(v: [F64s; 4]) -> [F64s; 4] = {
+            let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+            let parts = quarters([
+                _mm512_unpacklo_pd(a, b),
+                _mm512_unpacklo_pd(c, d),
+                _mm512_unpackhi_pd(a, b),
+                _mm512_unpackhi_pd(c, d),
+            ]);
+            [F64s(parts[0]), F64s(parts[1]), F64s(parts[2]), F64s(parts[3])]
+        };
         fn pair_sums(v: [F64s; 2]) -> F64s = {
             let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
             let odd = _mm512_add_epi64(even, _mm512_set1_epi64(1));

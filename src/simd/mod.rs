@@ -117,6 +117,24 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     fn sums(self, v: [Self::F; 4]) -> [T; 4] {
         [self.sum(v[0]), self.sum(v[1]), self.sum(v[2]), self.sum(v[3])]
     }
+    /// Four vectors interleaved: the first element of each, the second of each, and so on.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn interleave(self, v: [Self::F; 4]) -> [Self::F; 4] {
+        const MOST: usize = 16;
+        let (mut rows, mut all) = ([[T::ZERO; MOST]; 4], [T::ZERO; 4 * MOST]);
+        for k in 0..4 {
+            self.store(v[k], &mut rows[k]);
+        }
+        for at in 0..4 * Self::LANES {
+            all[at] = rows[at % 4][at / 4];
+        }
+        let mut parts = v;
+        for k in 0..4 {
+            parts[k] = self.load(&all[k * Self::LANES..]);
+        }
+        parts
+    }
     /// 2^n for integral n in the range of normal exponents.
     fn pow2(self, n: Self::F) -> Self::F;
     /// Lane i is the sum of elements 2i and 2i + 1 of the two vectors in a row.
