@@ -143,10 +143,19 @@ impl Plan {
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        let patches = if group == 1 { self.tap_count() * self.band_pixels() } else { 0 };
         // Those of the backward pass may be asked for in steps of up to all rows.
         let gradients = self.output.iter().product::<usize>() * group;
-        2 * group * self.frame_len() + patches.max(gradients)
+        2 * group * self.frame_len() + self.patches(group).max(gradients)
+    }
+
+    /// Elements of scratch of a forward pass alone.
+    pub(crate) fn forward_scratch(&self, group: usize) -> usize {
+        group * self.frame_len() + self.patches(group)
+    }
+
+    /// Elements of a gathered band.
+    fn patches(&self, group: usize) -> usize {
+        if group == 1 { self.tap_count() * self.band_pixels() } else { 0 }
     }
 
     /// Rows of the output's gradient that a backward pass takes at once, a multiple of `step` but where the

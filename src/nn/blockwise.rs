@@ -24,6 +24,11 @@ pub trait Blockwise<T: Real>: Send + Sync {
     /// Elements of scratch for a group.
     fn group_scratch(&self, group: usize) -> usize;
 
+    /// The same where there are forward passes alone.
+    fn forward_scratch(&self, group: usize) -> usize {
+        self.group_scratch(group)
+    }
+
     /// y from x.
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>);
 

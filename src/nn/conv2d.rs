@@ -175,6 +175,10 @@ impl<T: Real> Blockwise<T> for Conv2d {
         self.plan.scratch(group)
     }
 
+    fn forward_scratch(&self, group: usize) -> usize {
+        self.plan.forward_scratch(group)
+    }
+
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
         let Forward { params, x, y, scratch } = pass;
         let (weight, bias) = params.split_at(self.plan.tap_count() * self.maps);

@@ -104,10 +104,14 @@ impl<'a, T: Real> Run<'a, T> {
     fn block_scratch(&self, lanes: usize, training: bool) -> usize {
         let needs = |i: usize| {
             let layer = self.layer(i);
-            layer.group_scratch(1).max(layer.group_scratch(lanes))
+            let groups = [1, lanes].map(|group| match training {
+                true => layer.group_scratch(group),
+                false => layer.forward_scratch(group),
+            });
+            groups[0].max(groups[1])
         };
         // A layer may go backward with the one before it.
-        let below = |i: usize| i.checked_sub(1).map_or(0, needs);
+        let below = |i: usize| if training { i.checked_sub(1).map_or(0, needs) } else { 0 };
         let layers = (0..self.stages.len()).map(|i| needs(i).saturating_add(below(i)));
         let (places, params) = match training {
             true => (2 * self.largest_gradient(), self.params_len()),
@@ -146,6 +150,7 @@ impl<'a, T: Real> Run<'a, T> {
         let lanes = cx.isa.lanes::<T>();
         let blocks = self.blocks(samples, lanes);
         let each = self.block_scratch(lanes, kept.is_some());
+        let two = if kept.is_some() { 0 } else { self.width(Place::Two) * lanes };
         let kept = kept.map(|kept| Samples::new(kept, self.kept(), blocks));
         let parts = ((kept, Samples::new(out, self.output(), blocks)), Chunks(scratch, each));
         type Part<'a, T> = ((Option<Samples<'a, T>>, Samples<'a, T>), Chunks<'a, T>);
@@ -154,7 +159,7 @@ impl<'a, T: Real> Run<'a, T> {
             blocks.count(),
             parts,
             |block, ((mut kept, mut out), scratch): Part<T>| {
-                let (two, scratch) = scratch.0.split_at_mut(self.width(Place::Two) * lanes);
+                let (two, scratch) = scratch.0.split_at_mut(two);
                 for samples in blocks.of(block) {
                     let group = samples.len();
                     let (place, data) = match &mut kept {
