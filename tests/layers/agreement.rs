@@ -4,7 +4,7 @@ use drlim::nn::{Dense, Network, Shape};
 use drlim::{Cx, Isa, Par, Tier};
 
 use super::common::tiers;
-use super::{mixed_network, pass, serial};
+use super::{assert_agree, mixed_network, pass, serial};
 
 #[test]
 fn tiers_agree_on_a_whole_network() {
@@ -14,15 +14,7 @@ fn tiers_agree_on_a_whole_network() {
         let expected = pass(&net, &portable, samples, samples);
         for isa in tiers() {
             let got = pass(&net, &Cx { isa, par: Par::Rayon }, samples, samples);
-            for (got, expected) in got.iter().zip(&expected) {
-                let largest = expected.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
-                for (got, expected) in got.iter().zip(expected) {
-                    assert!(
-                        (got - expected).abs() <= 1e-12 * largest,
-                        "{samples} samples on {isa}"
-                    );
-                }
-            }
+            assert_agree(&got, &expected, 1e-12, &format!("{samples} samples on {isa}"));
         }
     }
 }

@@ -1,8 +1,14 @@
 //! Gradients of every layer against finite differences, over odd shapes.
 
-use drlim::gradcheck;
-use drlim::nn::{AvgPool2d, Conv2d, Dense, Layer, Relu, Shape, Subsample2d, Tanh};
+use drlim::nn::{
+    AvgPool2d, Conv2d, Dense, Layer, Relu, ScaledTanh, Shape, Sigmoid, Subsample2d, Tanh,
+};
+use drlim::{Isa, gradcheck};
 use proptest::prelude::*;
+
+use super::images::{convolutions, poolings};
+use super::stack::network;
+use super::{around_a_group, lanes};
 
 pub fn assert_gradient(layer: impl Layer<f64> + 'static, input: Shape, samples: usize, seed: u64) {
     let kind = layer.kind();
@@ -75,9 +81,37 @@ proptest! {
 }
 
 #[test]
+fn gradients_of_layers_of_images_hold_around_the_size_of_a_group() {
+    for formula in convolutions().into_iter().chain(poolings()) {
+        // Of larger ones, finite differences take too long.
+        if formula.input.len() > 150 {
+            continue;
+        }
+        let mut net = network(formula.input, &[formula.spec]);
+        for samples in around_a_group::<f64>(Isa::default()) {
+            let worst = gradcheck::check_network(&mut net, samples, 3).unwrap();
+            let which = format!("{:?} on {samples} of {}", formula.spec, formula.input);
+            assert!(worst.error < 1e-7, "{which}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_layers_of_images_hold_in_a_large_batch() {
+    let image = Shape::image(1, 3, 3);
+    assert_gradient(Conv2d::new(2, 2), image, 129, 1);
+    assert_gradient(AvgPool2d::new(2).stride(1), image, 129, 1);
+    assert_gradient(Subsample2d::new(2), image, 129, 1);
+}
+
+#[test]
 fn gradients_of_activations_hold() {
     for len in [1, 7, 16, 33] {
-        assert_gradient(Tanh::new(), Shape::flat(len), 2, 1);
-        assert_gradient(Relu::new(), Shape::flat(len), 2, 1);
+        for samples in [1, 2, lanes::<f64>(Isa::default()) + 1] {
+            assert_gradient(Tanh::new(), Shape::flat(len), samples, 1);
+            assert_gradient(ScaledTanh::new(), Shape::flat(len), samples, 1);
+            assert_gradient(Sigmoid::new(), Shape::flat(len), samples, 1);
+            assert_gradient(Relu::new(), Shape::flat(len), samples, 1);
+        }
     }
 }

@@ -1,5 +1,8 @@
-//! Layers and networks: gradients against finite differences over odd shapes, agreement of tiers,
-//! independence of threads, and every refusal.
+//! Layers and networks: gradients against finite differences over odd shapes, values against scalar loops,
+//! agreement of tiers, independence of threads, and every refusal.
+//!
+//! Layers of images take as many images at a time as the tier has lanes, and those that are left over one
+//! by one, so batches are of sizes around that number.
 
 #![forbid(unsafe_code)]
 
@@ -8,15 +11,22 @@ mod common;
 
 use common::{Element, Random};
 use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
-use drlim::{Cx, Isa, Mat, MatMut, Par};
+use drlim::{Cx, Isa, Mat, MatMut, Par, Tier};
 
 mod activations;
 mod agreement;
+mod chains;
+mod formulas;
 mod gradients;
+mod groups;
+mod images;
 mod network;
 mod normalisation;
 mod refusals;
+mod special_values;
+mod stack;
 mod threads;
+mod ties;
 mod workspace;
 
 fn serial(isa: Isa) -> Cx {
@@ -42,19 +52,72 @@ fn mixed_network() -> Network<f64> {
         .unwrap()
 }
 
-/// Output, parameter gradient and input gradient of a batch.
-fn pass(net: &Network<f64>, cx: &Cx, samples: usize, max_samples: usize) -> [Vec<f64>; 3] {
-    let (inputs, outputs) = (net.input().len(), net.output().len());
+/// Images that lie interleaved on a tier: as many as a vector has lanes.
+fn lanes<T>(isa: Isa) -> usize {
+    let bytes = if isa.tier() == Tier::Avx512 { 64 } else { 32 };
+    bytes / size_of::<T>()
+}
+
+/// Sizes of batches with no group, a group, and images that are left over.
+fn around_a_group<T>(isa: Isa) -> Vec<usize> {
+    let lanes = lanes::<T>(isa);
+    vec![1, lanes - 1, lanes, lanes + 1]
+}
+
+/// Samples and a gradient of their outputs.
+fn batch<T: Element>(net: &Network<T>, samples: usize) -> [Vec<T>; 2] {
     let mut random = Random::new(3);
-    let x: Vec<f64> = (0..samples * inputs).map(|_| random.between(-1.0, 1.0)).collect();
-    let dz: Vec<f64> = (0..samples * outputs).map(|_| random.between(-1.0, 1.0)).collect();
+    [net.input(), net.output()].map(|shape| draw(&mut random, samples * shape.len(), 1.0))
+}
+
+/// Output, parameter gradient and input gradient of a batch, by a workspace for so many samples.
+fn passes<T: Element>(
+    net: &Network<T>,
+    cx: &Cx,
+    [x, dz]: [&[T]; 2],
+    max_samples: usize,
+) -> [Vec<T>; 3] {
     let mut workspace = Workspace::training(net, max_samples).unwrap();
-    let mut gradient = vec![f64::NAN; net.params().len()];
-    let mut dx = vec![f64::NAN; x.len()];
-    let z = net.forward(cx, Mat::new(&x, samples, inputs).unwrap(), &mut workspace).unwrap();
+    passes_within(net, cx, [x, dz], &mut workspace)
+}
+
+/// As [`passes`], by a workspace that is there.
+fn passes_within<T: Element>(
+    net: &Network<T>,
+    cx: &Cx,
+    [x, dz]: [&[T]; 2],
+    workspace: &mut Workspace<T>,
+) -> [Vec<T>; 3] {
+    let (inputs, outputs) = (net.input().len(), net.output().len());
+    let samples = x.len() / inputs;
+    let mut gradient = vec![T::NAN; net.params().len()];
+    let mut dx = vec![T::NAN; x.len()];
+    let z = net.forward(cx, Mat::new(x, samples, inputs).unwrap(), workspace).unwrap();
     let z = z.as_slice().unwrap().to_vec();
-    let dz = Mat::new(&dz, samples, outputs).unwrap();
+    let dz = Mat::new(dz, samples, outputs).unwrap();
     let out = MatMut::new(&mut dx, samples, inputs).unwrap();
-    net.backward(cx, dz, &mut workspace, &mut gradient, Some(out)).unwrap();
+    net.backward(cx, dz, workspace, &mut gradient, Some(out)).unwrap();
     [z, gradient, dx]
+}
+
+/// As [`passes`], of a batch of so many samples.
+fn pass<T: Element>(net: &Network<T>, cx: &Cx, samples: usize, max_samples: usize) -> [Vec<T>; 3] {
+    let [x, dz] = batch(net, samples);
+    passes(net, cx, [&x, &dz], max_samples)
+}
+
+/// Asserts that two passes agree to `relative` of the largest entry.
+#[track_caller]
+fn assert_agree<T: Element>(got: &[Vec<T>; 3], expected: &[Vec<T>; 3], relative: f64, which: &str) {
+    for ((got, expected), name) in got.iter().zip(expected).zip(["z", "gradient", "dx"]) {
+        assert_eq!(got.len(), expected.len(), "{name} of {which}");
+        let largest = expected.iter().fold(0.0_f64, |max, x| max.max(x.to_f64().abs()));
+        for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
+            let error = (got.to_f64() - expected.to_f64()).abs();
+            assert!(
+                error <= relative * largest,
+                "{name}[{at}] of {which}: got {got}, expected {expected}, largest {largest:e}"
+            );
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What does not fit together is refused, before anything is written.
 
 use drlim::nn::{
-    AvgPool2d, Conv2d, Dense, L2Normalize, Network, Shape, Subsample2d, Tanh, Workspace,
+    AvgPool2d, Conv2d, Dense, L2Normalize, MaxPool2d, Network, Shape, Subsample2d, Tanh, Workspace,
 };
 use drlim::{Cx, Error, Mat, MatMut};
 
@@ -23,6 +23,8 @@ fn what_does_not_fit_is_refused_by_the_layer_s_name() {
         (image().layer("c", Conv2d::new(1, 2).padding(1 << 40)).build(1), "overflow"),
         (image().layer("c", Conv2d::new(usize::MAX / 8, 2)).build(1), "overflow"),
         (image().layer("p", AvgPool2d::new(9)).build(1), "layer p: a kernel of 9"),
+        (image().layer("p", MaxPool2d::new(9)).build(1), "layer p: a kernel of 9"),
+        (image().layer("p", MaxPool2d::new(2).stride(0)).build(1), "kernel 2 and stride 0"),
         (image().layer("p", Subsample2d::new(0)).build(1), "layer p: kernel 0"),
         (image().layer("f", Dense::new(0)).build(1), "layer f: a dense layer needs"),
         (image().layer("f", Dense::new(usize::MAX / 2)).build(1), "overflow"),
