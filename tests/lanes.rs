@@ -347,6 +347,37 @@ on_all_lanes! {
 }
 
 on_all_lanes! {
+    fn the_sums_of_four_vectors_are_those_of_each<T, S>(s, _isa) {
+        let n = S::LANES;
+        let sums = |x: &[T]| s.sums([s.load(x), s.load(&x[n..]), s.load(&x[2 * n..]), s.load(&x[3 * n..])]);
+        // Small integers, all different: exact in any order, and of no two vectors the same.
+        let x: Vec<T> = (0..4 * n).map(|i| T::from_f64((i * i) as f64)).collect();
+        let expected = |k: usize| (k * n..(k + 1) * n).map(|i| (i * i) as f64).sum::<f64>();
+        assert_eq!(sums(&x).map(|x| x.to_f64()), [0, 1, 2, 3].map(expected));
+
+        let mut random = Random::new(7);
+        for _ in 0..1000 {
+            let x: Vec<T> = (0..4 * n).map(|_| random.between(-1.0, 1.0)).collect();
+            for (got, x) in sums(&x).into_iter().zip(x.chunks(n)) {
+                let exact: f64 = x.iter().map(|x| x.to_f64()).sum();
+                let magnitude: f64 = x.iter().map(|x| x.to_f64().abs()).sum();
+                let levels = n.ilog2() as f64;
+                let allowed = magnitude * (0.5 * levels * T::EPSILON.to_f64() + 16.0 * f64::EPSILON);
+                assert!((got.to_f64() - exact).abs() <= allowed, "sum of {x:?}: {got}, {exact}");
+            }
+        }
+        for at in 0..4 * n {
+            let mut poisoned = x.clone();
+            poisoned[at] = T::NAN;
+            for (k, (got, clean)) in sums(&poisoned).into_iter().zip(sums(&x)).enumerate() {
+                let own = k == at / n;
+                assert!(if own { got.is_nan() } else { got == clean }, "NaN at {at}: {got} for {k}");
+            }
+        }
+    }
+}
+
+on_all_lanes! {
     fn pow2_is_exact_for_all_normal_exponents<T, S>(s, _isa) {
         let exponents: Vec<i32> = T::NORMAL_EXPONENTS.collect();
         for n in exponents.chunks(S::LANES) {

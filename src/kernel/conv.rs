@@ -51,8 +51,6 @@ pub(crate) struct Plan {
     weight_channels: OffsetTable,
     /// 0, 1, 2, ... for each map of the output.
     maps: OffsetTable,
-    /// Rows of a gathered band.
-    band_rows: OffsetTable,
 }
 
 impl Plan {
@@ -79,7 +77,6 @@ impl Plan {
         plan.weight_columns = OffsetTable::linear(plan.tap_count(), 1);
         plan.weight_channels = OffsetTable::linear(input[0], window);
         plan.maps = OffsetTable::linear(maps, 1);
-        plan.band_rows = OffsetTable::linear(plan.tap_count(), plan.band_pixels());
         plan
     }
 
@@ -133,20 +130,26 @@ impl Plan {
     }
 
     /// Output rows that are gathered at once, at least one.
-    fn band_height(&self) -> usize {
-        (BAND / (self.tap_count() * self.output[2])).clamp(1, self.output[1])
-    }
-
-    fn band_pixels(&self) -> usize {
-        self.band_height() * self.output[2]
+    fn band_height(&self, group: usize) -> usize {
+        (BAND / (self.tap_count() * self.output[2] * group)).clamp(1, self.output[1])
     }
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        let patches = self.tap_count() * self.band_pixels() * group;
         // Those of the backward pass may be asked for in steps of up to all rows.
         let gradients = self.output.iter().product::<usize>() * group;
-        2 * group * self.frame_len() + patches.max(gradients)
+        2 * group * self.frame_len() + self.patches(group).max(gradients)
+    }
+
+    /// Elements of scratch of a forward pass alone.
+    pub(crate) fn forward_scratch(&self, group: usize) -> usize {
+        group * self.frame_len() + self.patches(group)
+    }
+
+    /// Room for a gathered band of a group, or of any smaller one.
+    fn patches(&self, group: usize) -> usize {
+        let row = self.tap_count() * self.output[2] * group;
+        (row * self.output[1]).min(row.max(BAND))
     }
 
     /// Rows of the output's gradient that a backward pass takes at once, a multiple of `step` but where the
@@ -272,14 +275,14 @@ fn forward_by_bands<T: Real>(
     y: &mut [T],
 ) {
     let [maps, height, width] = plan.output;
-    let (stride, at_once) = (height * width * group, plan.band_height());
+    let (stride, at_once) = (height * width * group, plan.band_height(group));
     for from in (0..height).step_by(at_once) {
         let rows = from..(from + at_once).min(height);
         let (from, run) = (from * width * group, rows.len() * width * group);
         T::dispatch(isa, GatherBand { plan, group, rows, frame, band: &mut *band });
         let product = Product {
             a: plan.weights(weight),
-            b: Contiguous::new(band, plan.band_rows.all()).scaled(group),
+            b: Contiguous::new(band, plan.weight_columns.all()).scaled(run),
             turns: 1,
             initial: Initial::PerRow(bias),
             c: Output { data: &mut y[from..], stride, width: run },
@@ -307,7 +310,7 @@ impl<T: Real> Kernel<T> for GatherBand<'_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         let GatherBand { plan, group, rows, frame, band } = self;
         let (taps, width) = (plan.taps.all().as_slice(), plan.output[2] * group);
-        let bands = band.chunks_exact_mut(plan.band_pixels() * group);
+        let bands = band.chunks_exact_mut(rows.len() * width);
         for (&tap, band) in taps.iter().zip(bands) {
             for (row, run) in rows.clone().zip(band.chunks_exact_mut(width)) {
                 let from = &frame[(plan.row(row) + tap) * group..][..width];

@@ -24,6 +24,11 @@ pub trait Blockwise<T: Real>: Send + Sync {
     /// Elements of scratch for a group.
     fn group_scratch(&self, group: usize) -> usize;
 
+    /// The same where there are forward passes alone.
+    fn forward_scratch(&self, group: usize) -> usize {
+        self.group_scratch(group)
+    }
+
     /// y from x.
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>);
 
@@ -99,6 +104,11 @@ impl Blocks {
     /// The most blocks that a batch of up to so many samples is cut into.
     pub(super) fn most(samples: usize, lanes: usize, params: usize) -> usize {
         samples.div_ceil(lanes).max(Self::FEWEST).min(samples).min(most_blocks(params))
+    }
+
+    /// The most samples of a group. No smaller batch has larger groups.
+    pub(super) fn group(&self) -> usize {
+        self.group
     }
 
     /// The number of blocks.

@@ -158,7 +158,9 @@ impl<T: Real> Layer<T> for Conv2d {
     }
 
     fn fuse(&mut self, next: Activation) -> bool {
-        self.activation.replace(next).is_none()
+        let free = self.activation.is_none();
+        self.activation.get_or_insert(next);
+        free
     }
 }
 
@@ -171,6 +173,10 @@ impl Conv2d {
 impl<T: Real> Blockwise<T> for Conv2d {
     fn group_scratch(&self, group: usize) -> usize {
         self.plan.scratch(group)
+    }
+
+    fn forward_scratch(&self, group: usize) -> usize {
+        self.plan.forward_scratch(group)
     }
 
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {

@@ -83,7 +83,9 @@ impl<T: Real> Layer<T> for Dense {
     }
 
     fn fuse(&mut self, next: Activation) -> bool {
-        self.activation.replace(next).is_none()
+        let free = self.activation.is_none();
+        self.activation.get_or_insert(next);
+        free
     }
 }
 

@@ -78,7 +78,9 @@ impl Windows {
     }
 
     pub(super) fn fuse(&mut self, next: Activation) -> bool {
-        self.activation.replace(next).is_none()
+        let free = self.activation.is_none();
+        self.activation.get_or_insert(next);
+        free
     }
 
     /// Backward passes of all rows of all maps, for a layer whose own is for some rows of one.

@@ -98,25 +98,25 @@ impl<'a, T: Real> Run<'a, T> {
 
     /// Elements of a block's scratch: what the layers need, and either two places for a group, or two
     /// gradients of one and a gradient of the parameters.
-    fn block_scratch(&self, lanes: usize, training: bool) -> usize {
-        let needs = |i: usize| {
-            let layer = self.layer(i);
-            layer.group_scratch(1).max(layer.group_scratch(lanes))
+    fn block_scratch(&self, group: usize, training: bool) -> usize {
+        let needs = |i: usize| match training {
+            true => self.layer(i).group_scratch(group),
+            false => self.layer(i).forward_scratch(group),
         };
         // A layer may go backward with the one before it.
-        let below = |i: usize| i.checked_sub(1).map_or(0, needs);
+        let below = |i: usize| if training { i.checked_sub(1).map_or(0, needs) } else { 0 };
         let layers = (0..self.stages.len()).map(|i| needs(i).saturating_add(below(i)));
         let (places, params) = match training {
             true => (2 * self.largest_gradient(), self.params_len()),
             false => (self.width(Place::Two), 0),
         };
-        let all = places.saturating_mul(lanes).saturating_add(layers.max().unwrap_or(0));
+        let all = places.saturating_mul(group).saturating_add(layers.max().unwrap_or(0));
         whole_lines::<T>(all).saturating_add(whole_lines::<T>(params))
     }
 
     /// Where the gradient of the parameters starts in a block's scratch.
-    fn gradient_at(&self, lanes: usize) -> usize {
-        self.block_scratch(lanes, true) - whole_lines::<T>(self.params_len())
+    fn gradient_at(&self, group: usize) -> usize {
+        self.block_scratch(group, true) - whole_lines::<T>(self.params_len())
     }
 
     /// Elements of scratch for batches of up to so many samples, on any tier.
@@ -124,7 +124,8 @@ impl<'a, T: Real> Run<'a, T> {
         let needs = |isa: Isa| {
             let lanes = isa.lanes::<T>();
             let blocks = Blocks::most(samples, lanes, self.params_len());
-            self.block_scratch(lanes, training).saturating_mul(blocks)
+            let group = self.blocks(samples, lanes).group();
+            self.block_scratch(group, training).saturating_mul(blocks)
         };
         Isa::available().map(needs).max().unwrap_or(0)
     }
@@ -140,9 +141,9 @@ impl<'a, T: Real> Run<'a, T> {
         scratch: &mut [T],
         out: &mut [T],
     ) {
-        let lanes = cx.isa.lanes::<T>();
-        let blocks = self.blocks(samples, lanes);
-        let each = self.block_scratch(lanes, kept.is_some());
+        let blocks = self.blocks(samples, cx.isa.lanes::<T>());
+        let each = self.block_scratch(blocks.group(), kept.is_some());
+        let two = if kept.is_some() { 0 } else { self.width(Place::Two) * blocks.group() };
         let kept = kept.map(|kept| Samples::new(kept, self.kept(), blocks));
         let parts = ((kept, Samples::new(out, self.output(), blocks)), Chunks(scratch, each));
         type Part<'a, T> = ((Option<Samples<'a, T>>, Samples<'a, T>), Chunks<'a, T>);
@@ -151,7 +152,7 @@ impl<'a, T: Real> Run<'a, T> {
             blocks.count(),
             parts,
             |block, ((mut kept, mut out), scratch): Part<T>| {
-                let (two, scratch) = scratch.0.split_at_mut(self.width(Place::Two) * lanes);
+                let (two, scratch) = scratch.0.split_at_mut(two);
                 for samples in blocks.of(block) {
                     let group = samples.len();
                     let (place, data) = match &mut kept {
@@ -190,17 +191,17 @@ impl<'a, T: Real> Run<'a, T> {
         gradient: &mut [T],
         scratch: &mut [T],
     ) {
-        let (lanes, output) = (cx.isa.lanes::<T>(), self.output());
-        let blocks = self.blocks(samples, lanes);
-        let each = self.block_scratch(lanes, true);
+        let (blocks, output) = (self.blocks(samples, cx.isa.lanes::<T>()), self.output());
+        let (most, largest) = (blocks.group(), self.largest_gradient());
+        let each = self.block_scratch(most, true);
         let dx = dx.map(|dx| Samples::new(dx, self.input(), blocks));
         let parts = (dx, Chunks(&mut *scratch, each));
         type Part<'a, T> = (Option<Samples<'a, T>>, Chunks<'a, T>);
         for_blocks(cx.par, blocks.count(), parts, |block, (mut dx, scratch): Part<T>| {
-            let (scratch, d_params) = scratch.0.split_at_mut(self.gradient_at(lanes));
+            let (scratch, d_params) = scratch.0.split_at_mut(self.gradient_at(most));
             let d_params = &mut d_params[..self.params_len()];
-            let (gradients, scratch) = scratch.split_at_mut(2 * self.largest_gradient() * lanes);
-            let (mut above, mut below) = gradients.split_at_mut(self.largest_gradient() * lanes);
+            let (gradients, scratch) = scratch.split_at_mut(2 * largest * most);
+            let (mut above, mut below) = gradients.split_at_mut(largest * most);
             d_params.fill(T::ZERO);
             for samples in blocks.of(block) {
                 let group = samples.len();
@@ -219,7 +220,7 @@ impl<'a, T: Real> Run<'a, T> {
                 }
             }
         });
-        let partial = scratch.get(self.gradient_at(lanes)..).unwrap_or(&[]);
+        let partial = scratch.get(self.gradient_at(most)..).unwrap_or(&[]);
         add_up(cx, partial, each, blocks.count(), &mut gradient[self.params_range()]);
     }
 

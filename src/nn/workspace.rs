@@ -11,21 +11,34 @@ use crate::real::Real;
 /// Activations, gradients and scratch of a network for batches of up to so many samples.
 ///
 /// A workspace for training holds every layer's output; one for inference what two layers need at a
-/// time. After it has been made, passes allocate nothing but what
-/// [the crate](crate#memory) says.
+/// time. After it has been made, passes allocate nothing, but for dense layers of 2^21 weights or more
+/// and 512 samples or more on AVX-512, whose weight gradients are packed into buffers of their own.
 ///
-/// With n samples at most, L of them lying interleaved (as many as a vector has lanes), and lengths of
-/// samples in elements, it has
+/// A network runs in *parts*, each layer with the activation that follows it: convolutions and poolings
+/// that come one after another are one part *of images*, every other layer is one by itself, and so
+/// is a convolution whose kernel covers its whole image. For n samples at most it has, counted in
+/// elements, with lengths those of a sample:
 ///
 /// | what | training | inference |
 /// |---|---|---|
-/// | between parts: convolutions and poolings that follow each other are one part, every other layer is one, with the activation that follows | n times each length | n times the two largest, of the even and of the odd ones |
-/// | within a part of images | n times each length | 0 |
-/// | gradients between parts | 2 n times the largest length | 0 |
-/// | scratch of a part of images, for up to 32 blocks | L times its two largest lengths, and its parameters | L times its two largest lengths |
-/// | scratch of a dense layer | its weights | its weights |
+/// | before the first part, unless it is of images, and after each part | n times each length | n times the largest length at even places and the largest at odd ones, counted from before the first part |
+/// | within each part of images | n times the length of its input and of each layer's output | 0 |
+/// | gradients between parts, and of the input | 2 n times the largest length | 0 |
+/// | scratch, as much as the neediest part takes: of images | B (G P + S) + B times its parameters | B (G P + S) |
+/// | of a dense layer, or a convolution that covers the image | its weights | the same |
 ///
-/// Of the scratch only what the neediest part takes is held.
+/// G is the number of images that lie interleaved: a quarter of n, rounded up to a power of two, and at
+/// most L, the lanes of a vector. B is that of blocks: n, or the larger of n / L and 4, or 32, whichever is
+/// least (8 for 32 in a part of more than 2^20 parameters). On a machine of several tiers, that counts
+/// which takes most. P is twice the largest gradient within the part, which for a convolution with a
+/// pooling after it whose windows do not overlap is not that of the maps in between; for inference the
+/// largest of the even and of the odd ones among the lengths of the part. S is what a layer and the one
+/// before it need, at most; for inference what one layer needs: a pooling of means a row of its input, in
+/// multiples of 16 elements; max pooling nothing; a convolution two copies of each padded image of a group
+/// where it has padding or a stride, with columns in multiples of the stride, and the output of a group, or,
+/// if that is more, the patches of a group's output, but of no more rows than 2^16 elements hold, or of one
+/// row. For inference it needs one copy, and of the rest the patches alone. Both terms of a block are
+/// rounded up to whole cache lines.
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     pub(super) max_samples: usize,

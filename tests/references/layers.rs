@@ -4,24 +4,26 @@
 //! and for each parameter its values and, under `d` and its name, its gradient.
 
 use drlim::nn::{
-    AvgPool2d, Conv2d, Dense, L2Normalize, Layer, Network, Relu, Shape, Subsample2d, Tanh,
-    Workspace,
+    AvgPool2d, Conv2d, Dense, L2Normalize, Layer, MaxPool2d, Network, Relu, ScaledTanh, Shape,
+    Sigmoid, Subsample2d, Tanh, Workspace,
 };
 use drlim::{Cx, Mat, MatMut, Par};
 
 use crate::common::{Element, Reference, tiers};
 
-/// Every case of a kind, under the layer that `layer` makes of it.
+/// Every case of a kind, under the layer that `layer` makes of it; returns how many there are.
 fn compare<T: Element, L: Layer<T> + 'static>(
     reference: &Reference,
     kind: &str,
     layer: impl Fn(&str) -> L,
-) {
-    for case in reference.cases(&format!("{kind}/")) {
+) -> usize {
+    let cases = reference.cases(&format!("{kind}/"));
+    for case in &cases {
         for isa in tiers() {
             compare_case(reference, case, layer(case), Cx { isa, par: Par::Rayon });
         }
     }
+    cases.len()
 }
 
 fn compare_case<T: Element>(
@@ -66,31 +68,41 @@ fn compare_case<T: Element>(
     }
 }
 
-fn all_kinds<T: Element>(reference: &Reference) {
-    compare::<T, _>(reference, "dense", |case| Dense::new(reference.shape(case, "weight")[0]));
-    compare::<T, _>(reference, "conv2d", |case| {
-        let &[maps, _, height, width] = reference.shape(case, "weight") else {
-            panic!("{case}/weight is not of a convolution")
-        };
-        Conv2d::rectangular(maps, [height, width])
-            .stride(reference.size(case, "stride"))
-            .padding(reference.size(case, "padding"))
-    });
-    compare::<T, _>(reference, "avg_pool2d", |case| {
-        AvgPool2d::new(reference.size(case, "kernel")).stride(reference.size(case, "stride"))
-    });
-    compare::<T, _>(reference, "subsample2d", |case| {
-        Subsample2d::new(reference.size(case, "kernel"))
-    });
-    compare::<T, _>(reference, "tanh", |_| Tanh::new());
-    compare::<T, _>(reference, "relu", |_| Relu::new());
-    compare::<T, _>(reference, "l2_normalize", |_| L2Normalize::new());
+/// Compares the layers of every kind, and says how many cases that were.
+fn all_kinds<T: Element>(reference: &Reference) -> usize {
+    let compared = [
+        compare::<T, _>(reference, "dense", |case| Dense::new(reference.shape(case, "weight")[0])),
+        compare::<T, _>(reference, "conv2d", |case| {
+            let &[maps, _, height, width] = reference.shape(case, "weight") else {
+                panic!("{case}/weight is not of a convolution")
+            };
+            Conv2d::rectangular(maps, [height, width])
+                .stride(reference.size(case, "stride"))
+                .padding(reference.size(case, "padding"))
+        }),
+        compare::<T, _>(reference, "avg_pool2d", |case| {
+            AvgPool2d::new(reference.size(case, "kernel")).stride(reference.size(case, "stride"))
+        }),
+        compare::<T, _>(reference, "max_pool2d", |case| {
+            MaxPool2d::new(reference.size(case, "kernel")).stride(reference.size(case, "stride"))
+        }),
+        compare::<T, _>(reference, "subsample2d", |case| {
+            Subsample2d::new(reference.size(case, "kernel"))
+        }),
+        compare::<T, _>(reference, "tanh", |_| Tanh::new()),
+        compare::<T, _>(reference, "scaled_tanh", |_| ScaledTanh::new()),
+        compare::<T, _>(reference, "sigmoid", |_| Sigmoid::new()),
+        compare::<T, _>(reference, "relu", |_| Relu::new()),
+        compare::<T, _>(reference, "l2_normalize", |_| L2Normalize::new()),
+    ];
+    compared.iter().sum()
 }
 
 #[test]
 fn layers_agree() {
     let reference = Reference::open("layers");
-    all_kinds::<f64>(&reference);
-    all_kinds::<f32>(&reference);
+    let cases = reference.cases("").len();
+    assert_eq!(all_kinds::<f64>(&reference), cases, "a kind that nothing is compared with");
+    assert_eq!(all_kinds::<f32>(&reference), cases, "a kind that nothing is compared with");
     reference.report("layers_agree");
 }
