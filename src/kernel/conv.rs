@@ -24,12 +24,16 @@ use std::ops::Range;
 use super::dots::{Dots, Rows, add_dots};
 use super::elementwise::{Activate, Activation};
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
-use crate::isa::Isa;
+use crate::isa::{Isa, MOST_LANES};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// Patch elements that are gathered at once: a quarter of a megabyte of f32, which an L2 holds.
 const BAND: usize = 64 << 10;
+
+/// Elements of the longest row that [`gathers`](Plan::gathers) takes: what fills less than five eighths of
+/// two vectors.
+const LONGEST_GATHERED: usize = MOST_LANES * 5 / 4;
 
 /// Sizes of a convolution and the offsets that follow from them, planned once.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +66,8 @@ impl Plan {
         stride: usize,
         padding: usize,
     ) -> Self {
+        // With one window along a side its stride does not matter, and may be any number.
+        let stride = stride.min(input[1].max(input[2]) + 2 * padding);
         let mut plan = Plan { input, output, kernel, stride, padding, ..Plan::default() };
         plan.columns = (input[2] + 2 * padding).div_ceil(plan.column_stride());
         let maps = output[0];
@@ -136,20 +142,22 @@ impl Plan {
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        // Those of the backward pass may be asked for in steps of up to all rows.
-        let gradients = self.output.iter().product::<usize>() * group;
-        2 * group * self.frame_len() + self.patches(group).max(gradients)
+        // A band of the output's gradient is all of it where a pooling's stride is as large.
+        let gradients = self.output.iter().product::<usize>().saturating_mul(group);
+        let frames = self.frame_len().saturating_mul(2 * group);
+        frames.saturating_add(self.patches(group).max(gradients))
     }
 
     /// Elements of scratch of a forward pass alone.
     pub(crate) fn forward_scratch(&self, group: usize) -> usize {
-        group * self.frame_len() + self.patches(group)
+        self.frame_len().saturating_mul(group).saturating_add(self.patches(group))
     }
 
-    /// Room for a gathered band of a group, or of any smaller one.
+    /// Room for a gathered band of a group, or of any smaller one: rows that are gathered are short.
     fn patches(&self, group: usize) -> usize {
-        let row = self.tap_count() * self.output[2] * group;
-        (row * self.output[1]).min(row.max(BAND))
+        let run = self.output[2].saturating_mul(group).min(LONGEST_GATHERED);
+        let row = self.tap_count().saturating_mul(run);
+        row.saturating_mul(self.output[1]).min(row.max(BAND))
     }
 
     /// Rows of the output's gradient that a backward pass takes at once, a multiple of `step` but where the

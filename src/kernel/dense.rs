@@ -181,9 +181,8 @@ pub(crate) fn weight_gradient<T: Real>(
     }
 }
 
-/// y = x W' + bias for a few samples, from the weights as they lie: one dot product an output.
+/// Some outputs of one sample, from their weights as they lie: y = W x + bias.
 pub(crate) struct DenseDots<'a, T> {
-    pub plan: &'a Plan,
     pub weight: &'a [T],
     pub bias: &'a [T],
     pub x: &'a [T],
@@ -195,12 +194,9 @@ impl<T: Real> Kernel<T> for DenseDots<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        let Plan { inputs, outputs, .. } = *self.plan;
-        for (x, y) in self.x.chunks_exact(inputs).zip(self.y.chunks_exact_mut(outputs)) {
-            let rows = self.weight.chunks_exact(inputs);
-            for ((y, &bias), weight) in y.iter_mut().zip(self.bias).zip(rows) {
-                *y = bias + dot(s, x, weight);
-            }
+        let rows = self.weight.chunks_exact(self.x.len());
+        for ((y, &bias), weight) in self.y.iter_mut().zip(self.bias).zip(rows) {
+            *y = bias + dot(s, self.x, weight);
         }
     }
 }

@@ -7,8 +7,9 @@
 //! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of
 //! offsets for its rows and one for its depth make it a matrix, a transposed matrix or the patches
 //! of an image, without a copy. The other one is read in vectors, so its elements are contiguous
-//! along j. The depth may come in several turns, between which both operands move by a step. Up to [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole
-//! depth.
+//! along j. The depth may come in several turns, between which both operands move by a step. Up to
+//! [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole depth; of 32 registers
+//! also seven by three, which read less for each product. (Eight by three spill.)
 
 #![allow(unsafe_code, reason = "offsets are checked once a product, not once an element")]
 
@@ -226,7 +227,7 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, turns, initial, c }: Produ
     }
 }
 
-/// Some rows by at most two vectors of columns.
+/// Some rows by at most two vectors of columns, or three.
 struct Tile<'a, T> {
     a: Broadcast<'a, T>,
     b: Contiguous<'a, T>,
@@ -241,7 +242,8 @@ struct Tile<'a, T> {
 impl<T: Real> Tile<'_, T> {
     /// # Safety
     /// All offsets of the operands, and the output's rows and columns of the tile, lie within
-    /// their slices; there are 1 to `TILE_ROWS` rows and 1 to 2 `LANES` columns.
+    /// their slices; there are 1 to `TILE_ROWS` rows and 1 to 2 `LANES` columns, or, where
+    /// vectors are wide, 1 to 7 rows and 3 `LANES` columns.
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.

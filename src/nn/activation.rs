@@ -80,6 +80,7 @@ activation!(
     Sigmoid
 );
 activation!(
-    /// y = max(x, 0), dx = dy where y > 0, else 0: at 0 the subgradient 0 is taken. A NaN stays one.
+    /// y = max(x, 0), dx = dy where y > 0, else 0: at 0 the subgradient 0 is taken. A NaN stays one, and
+    /// passes its gradient on.
     Relu
 );

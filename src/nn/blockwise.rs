@@ -175,8 +175,7 @@ pub(super) fn forward<T: Real>(
     let Forward { params, x, y, scratch } = pass;
     let blocks = Blocks::new(samples, 1, params.len());
     let [input, output] = [x.len(), y.len()].map(|len| len / samples.max(1));
-    let each = layer.group_scratch(1) + params.len();
-    let out = (Samples::new(y, output, blocks), Chunks(scratch, each));
+    let out = (Samples::new(y, output, blocks), Chunks(scratch, layer.group_scratch(1)));
     for_blocks(cx.par, blocks.count(), out, |block, (mut y, scratch): (Samples<T>, Chunks<T>)| {
         for sample in blocks.of(block) {
             let x = &x[sample.start * input..][..input];

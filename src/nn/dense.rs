@@ -22,6 +22,8 @@ const CACHED: usize = 1 << 18;
 const BLOCK_OUTPUTS: usize = 16;
 /// The same where they are packed: each block packs all samples.
 const LARGE_BLOCK: usize = 128;
+/// Weights of a block of dot products: fewer are not worth handing over to another thread.
+const SHARE: usize = 1 << 17;
 /// Up to so many samples, dot products with the weights as they lie are faster than transposing
 /// them first.
 const FEW_SAMPLES: usize = 4;
@@ -108,8 +110,17 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
         }
     };
     if samples <= FEW_SAMPLES {
-        T::dispatch(cx.isa, DenseDots { plan, weight, bias, x, y: &mut *y });
-        return activate(y);
+        let height = (SHARE / plan.inputs).max(1);
+        for (x, y) in x.chunks_exact(plan.inputs).zip(y.chunks_exact_mut(plan.outputs)) {
+            let out = Chunks(y, height);
+            for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, y: Chunks<T>| {
+                let first = block * height;
+                let (weight, bias) = (&weight[first * plan.inputs..], &bias[first..]);
+                T::dispatch(cx.isa, DenseDots { weight, bias, x, y: &mut *y.0 });
+                activate(y.0);
+            });
+        }
+        return;
     }
     let panels = pack(cx, scratch, plan.inputs, plan.outputs, |outputs, panel| {
         kernel::pack_outputs(cx.isa, plan, weight, outputs, panel);

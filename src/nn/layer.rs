@@ -112,7 +112,8 @@ pub struct Backward<'a, T> {
     pub dy: &'a mut [T],
     /// The gradient of the input, to be overwritten, where somebody asks for it.
     pub dx: Option<&'a mut [T]>,
-    /// The gradient of the parameters, to be overwritten: the sum over all samples.
+    /// The gradient of the parameters, to be overwritten: the sum over all samples. (The crate's layers of
+    /// images, which are given one group of a block after another, add to it.)
     pub d_params: &'a mut [T],
     /// [`Layer::scratch`] elements of any content.
     pub scratch: &'a mut [T],
@@ -178,6 +179,7 @@ pub trait Layer<T: Real>: Send + Sync {
 
     /// dx and the gradients of the parameters from dy.
     fn backward(&self, cx: &Cx, pass: Backward<T>);
+
     /// The layer as one that takes a block of images at a time: such layers run one after another over
     /// each block.
     #[doc(hidden)]

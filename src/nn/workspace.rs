@@ -26,6 +26,7 @@ use crate::real::Real;
 /// | gradients between parts, and of the input | 2 n times the largest length | 0 |
 /// | scratch, as much as the neediest part takes: of images | B (G P + S) + B times its parameters | B (G P + S) |
 /// | of a dense layer, or a convolution that covers the image | its weights | the same |
+/// | of a user's layer | what its `scratch` says | the same |
 ///
 /// G is the number of images that lie interleaved: a quarter of n, rounded up to a power of two, and at
 /// most L, the lanes of a vector. B is that of blocks: n, or the larger of n / L and 4, or 32, whichever is
@@ -36,8 +37,8 @@ use crate::real::Real;
 /// before it need, at most; for inference what one layer needs: a pooling of means a row of its input, in
 /// multiples of 16 elements; max pooling nothing; a convolution two copies of each padded image of a group
 /// where it has padding or a stride, with columns in multiples of the stride, and the output of a group, or,
-/// if that is more, the patches of a group's output, but of no more rows than 2^16 elements hold, or of one
-/// row. For inference it needs one copy, and of the rest the patches alone. Both terms of a block are
+/// if that is more, the patches of a group's output, in rows of 20 elements at most, but of no more rows than
+/// 2^16 elements hold, or of one row. For inference it needs one copy, and of the rest the patches alone. Both terms of a block are
 /// rounded up to whole cache lines.
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {

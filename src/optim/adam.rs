@@ -76,7 +76,7 @@ impl<T: Real> Adam<T> {
         check::<T>(rate, params.len(), grad.len(), self.steps, self.first.len())?;
         self.first.resize(params.len(), T::ZERO);
         self.second.resize(params.len(), T::ZERO);
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let bias = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
         let rate = T::from_f64(rate / bias[0]);
         let root = T::from_f64(1.0 / bias[1].sqrt());

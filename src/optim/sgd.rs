@@ -72,7 +72,7 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
         check::<T>(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
         self.velocity.resize(params.len(), T::ZERO);
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let least = T::MIN_POSITIVE.to_f64();
         let floor = T::from_f64((least / rate).max(least));
         let [rate, momentum, decay] = [rate, self.momentum, self.decay].map(T::from_f64);

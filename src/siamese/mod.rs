@@ -303,7 +303,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// The optimizer's step.
     fn descend(&mut self, cx: &Cx, rate: f64) -> Result<()> {
         self.optimizer.step(cx, rate, self.net.params_mut(), &self.gradient)?;
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use crate::isa::MOST_LANES;
 use crate::real::Real;
 
 #[cfg(target_arch = "x86_64")]
@@ -121,8 +122,7 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     #[doc(hidden)]
     #[inline(always)]
     fn interleave(self, v: [Self::F; 4]) -> [Self::F; 4] {
-        const MOST: usize = 16;
-        let (mut rows, mut all) = ([[T::ZERO; MOST]; 4], [T::ZERO; 4 * MOST]);
+        let (mut rows, mut all) = ([[T::ZERO; MOST_LANES]; 4], [T::ZERO; 4 * MOST_LANES]);
         for k in 0..4 {
             self.store(v[k], &mut rows[k]);
         }

@@ -30,6 +30,8 @@ fn gradients_of_convolutions_hold_at_odd_sizes() {
         (Conv2d::rectangular(9, [1, 2]), image(1, 3, 25), 1),
         // Strides and paddings that do not divide.
         (Conv2d::new(4, 5).stride(3).padding(2), image(3, 11, 10), 2),
+        // One window, whatever the stride.
+        (Conv2d::new(2, 2).stride(usize::MAX), image(1, 3, 3), 2),
         (Conv2d::new(5, 3).stride(2).padding(1), image(2, 7, 7), 3),
         (Conv2d::rectangular(2, [2, 3]).stride(2), image(1, 5, 8), 2),
         (Conv2d::new(2, 3).padding(3), image(1, 2, 2), 2),

@@ -77,7 +77,8 @@ impl Counted {
                 let width = (self.input.width + 2 * padding).next_multiple_of(columns_apart);
                 let frame = self.input.channels * (self.input.height + 2 * padding) * width;
                 let frame = if padding > 0 || columns_apart > 1 { group * frame } else { 0 };
-                let row = group * self.input.channels * kernel[0] * kernel[1] * self.output.width;
+                let taps = self.input.channels * kernel[0] * kernel[1];
+                let row = taps * (group * self.output.width).min(20);
                 let patches = (row * self.output.height).min(row.max(1 << 16));
                 match training {
                     true => 2 * frame + patches.max(group * self.output.len()),
