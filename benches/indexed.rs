@@ -58,8 +58,8 @@ fn lists(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default()
-        .warm_up_time(std::time::Duration::from_millis(300))
-        .measurement_time(std::time::Duration::from_secs(1))
+        .warm_up_time(std::time::Duration::from_millis(200))
+        .measurement_time(std::time::Duration::from_millis(700))
         .sample_size(20);
     targets = by_tier_and_size::<f32>, by_tier_and_size::<f64>, lists
 }

@@ -23,7 +23,7 @@ import sys
 import time
 
 WORKS = ["rows", "triplet_rows", "all_pairs_labels", "all_pairs_graph", "distances", "nearest"]
-WORKS += ["train_step_drlim", "train_step_lenet", "forward_drlim"]
+WORKS += ["train_step_drlim", "train_step_lenet", "train_step_dense", "forward_drlim"]
 TRIPLET_MARGIN = 0.2
 NEIGHBOURS = 5
 # A call of the largest batch takes seconds and many gigabytes.
@@ -52,6 +52,10 @@ for variable in ["KEOPS_VERBOSE", "PYKEOPS_VERBOSE"]:
 
 import numpy as np  # noqa: E402
 
+from contrastive import contrastive, random, torch_contrastive  # noqa: E402
+from training import DenseStep, Forward, LenetStep, PaperStep  # noqa: E402
+from training import torch_forward, torch_step  # noqa: E402
+
 
 class Unavailable(Exception):
     """Why a library cannot take part, in a few words."""
@@ -76,10 +80,6 @@ def version(package):
 def need_compiler():
     if not shutil.which(os.environ.get("CXX", "g++")) and not shutil.which("clang++"):
         raise Unavailable("no compiler")
-
-
-def random(*shape, seed=1):
-    return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
 # Works: data of a shape, and the right answer in float64.
@@ -176,69 +176,6 @@ class Nearest:
         return list(sorted_distances(self.z))
 
 
-class Step:
-    """A training step of a network on pairs of images; compared is its loss before the step."""
-
-    def __init__(self, pairs):
-        self.x = random(2 * pairs, 1, self.side, self.side)
-        self.similar = np.arange(pairs) % 2 == 0
-
-    def expected(self, parameters):
-        z = self.forward(self.x.astype(np.float64), *parameters)
-        a, b = np.split(z, 2)
-        value, _ = contrastive(np.linalg.norm(a - b, axis=1), self.similar, 1.0)
-        return [value.mean()]
-
-
-class PaperStep(Step):
-    side = 32
-
-    @staticmethod
-    def layers(nn):
-        return [nn.Conv2d(1, 15, 6), nn.Tanh(), Subsample(nn, 15, 3), nn.Tanh(), nn.Conv2d(15, 30, 9),
-                nn.Tanh(), nn.Flatten(), nn.Linear(30, 2)]
-
-    @staticmethod
-    def forward(x, c1, b1, s2, t2, c3, b3, f4, b4):
-        x = np.tanh(convolve(x, c1, b1))
-        x = np.tanh(s2 * average(x, 3) + t2)
-        x = np.tanh(convolve(x, c3, b3))
-        return x.reshape(len(x), -1) @ f4.T + b4
-
-
-class LenetStep(Step):
-    side = 28
-
-    @staticmethod
-    def layers(nn):
-        return [nn.Conv2d(1, 20, 5), nn.AvgPool2d(2), nn.Conv2d(20, 50, 5), nn.AvgPool2d(2),
-                nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10), nn.Linear(10, 2)]
-
-    @staticmethod
-    def forward(x, c1, b1, c2, b2, f1, g1, f2, g2, f3, g3):
-        x = average(convolve(x, c1, b1), 2)
-        x = average(convolve(x, c2, b2), 2)
-        x = (x.reshape(len(x), -1) @ f1.T + g1).clip(0)
-        return (x @ f2.T + g2) @ f3.T + g3
-
-
-class Forward(PaperStep):
-    """The embedding of images by the paper's network."""
-
-    def __init__(self, images):
-        self.x = random(images, 1, self.side, self.side)
-
-    def expected(self, parameters):
-        return [self.forward(self.x.astype(np.float64), *parameters)]
-
-
-def contrastive(distance, similar, margin):
-    """Value and slope of Hadsell, Chopra and LeCun (2006)."""
-    gap = (margin - distance).clip(0)
-    push = -np.divide(gap, distance, where=distance > 0, out=np.zeros_like(gap))
-    return np.where(similar, distance**2, gap**2) / 2, np.where(similar, 1, push)
-
-
 def sorted_distances(z):
     """Of the nearest other rows, and their indices."""
     z, nearest, distances = z.astype(np.float64), [], []
@@ -249,18 +186,6 @@ def sorted_distances(z):
         nearest.append(few[np.argsort(row[few])])
         distances.append(row[nearest[-1]])
     return np.array(distances), np.array(nearest)
-
-
-def convolve(x, weights, bias):
-    windows = np.lib.stride_tricks.sliding_window_view(x, weights.shape[2:], axis=(2, 3))
-    return np.einsum("nchwyx,kcyx->nkhw", windows, weights, optimize=True) + bias[:, None, None]
-
-
-def average(x, size):
-    n, c, h, w = x.shape
-    h, w = h // size, w // size
-    x = x[:, :, : h * size, : w * size]
-    return x.reshape(n, c, h, size, w, size).mean(axis=(3, 5))
 
 
 # Libraries: what is timed, from the data of a work. A call returns its answer, in order.
@@ -336,67 +261,6 @@ def torch_nearest(work, torch, optimise):
 
     search = optimise(search)
     return lambda: search(z)
-
-
-def torch_contrastive(torch, distance, similar, margin):
-    gap = (margin - distance).relu()
-    return torch.where(similar, distance.square(), gap.square()) / 2
-
-
-def Subsample(nn, maps, size):
-    """Average pooling with a factor and a bias for each map."""
-    torch = load("torch")
-
-    class Subsample(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.factor = nn.Parameter(torch.ones(maps, 1, 1))
-            self.bias = nn.Parameter(torch.zeros(maps, 1, 1))
-
-        def forward(self, x):
-            return nn.functional.avg_pool2d(x, size) * self.factor + self.bias
-
-    return Subsample()
-
-
-def network(work, torch):
-    """And its parameters as they are now, for numpy."""
-    torch.manual_seed(1)
-    net = torch.nn.Sequential(*work.layers(torch.nn))
-    work.parameters = [p.detach().double().numpy().copy() for p in net.parameters()]
-    return net
-
-
-def torch_step(work, torch, optimise):
-    net, x = network(work, torch), torch.from_numpy(work.x)
-    similar = torch.from_numpy(work.similar)
-    sgd = torch.optim.SGD(net.parameters(), lr=1e-4)
-
-    def loss(x):
-        a, b = net(x).chunk(2)
-        distance = torch.linalg.vector_norm(a - b, dim=1)
-        return torch_contrastive(torch, distance, similar, 1.0).mean()
-
-    loss = optimise(loss)
-
-    def call():
-        sgd.zero_grad()
-        value = loss(x)
-        value.backward()
-        sgd.step()
-        return [value]
-
-    return call
-
-
-def torch_forward(work, torch, optimise):
-    net, x = optimise(network(work, torch).eval()), torch.from_numpy(work.x)
-
-    def call():
-        with torch.inference_mode():
-            return [net(x)]
-
-    return call
 
 
 def metric_learning_all_pairs(work):
@@ -528,6 +392,7 @@ TABLE = {
                  (SKLEARN, "", sklearn_nearest)]),
     "train_step_drlim": (PaperStep, [(128,)], (3,), torch_ways(torch_step)),
     "train_step_lenet": (LenetStep, [(128,)], (3,), torch_ways(torch_step)),
+    "train_step_dense": (DenseStep, [(128,)], (3,), torch_ways(torch_step)),
     "forward_drlim": (Forward, [(1,)], (3,), torch_ways(torch_forward)),
 }
 

@@ -4,22 +4,34 @@
 use std::hint::black_box;
 
 use drlim::loss::{Contrastive, Objective};
-use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
+use drlim::nn::{Network, Shape, Tanh, Workspace};
 use drlim::optim::Sgd;
 use drlim::siamese::Siamese;
 use drlim::{Cx, Isa, Mat, Rng, Tier};
 
+use super::nets::{self, Net, images};
 use super::peak::Peaks;
 use super::report::{Line, Report};
 use super::{Runner, Times};
 
+/// A network's training step, and the share of the peak that is aimed at.
+struct Step {
+    kernel: &'static str,
+    build: fn() -> Net<f32>,
+    goal: Option<f64>,
+}
+
+const STEPS: [Step; 3] = [
+    Step { kernel: "train_step_drlim", build: nets::paper, goal: Some(0.45) },
+    Step { kernel: "train_step_lenet", build: nets::lenet, goal: Some(0.7) },
+    Step { kernel: "train_step_dense", build: nets::dense, goal: None },
+];
+
 pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
-    let steps: [(_, Build, f64); 2] =
-        [("train_step_drlim", drlim_net, 0.45), ("train_step_lenet", lenet, 0.7)];
-    for (kernel, build, goal) in steps {
-        if runner.wants(kernel) {
+    for step in STEPS {
+        if runner.wants(step.kernel) {
             for pairs in runner.batches(&[128]) {
-                measure_step(runner, peaks, kernel, build, pairs, goal, report);
+                step.measure(runner, peaks, pairs, report);
             }
         }
     }
@@ -35,39 +47,8 @@ pub fn measure(runner: &Runner, peaks: &Peaks, report: &mut Report) {
     }
 }
 
-/// Builds a network.
-type Build = fn() -> (Network<f32>, Products);
-
-/// The multiply-adds of a network's products for one image: of all layers, and of the first one.
-struct Products {
-    all: usize,
-    first: usize,
-}
-
-impl Products {
-    /// Forward, weight gradient, and input gradient of all layers but the first: two flops each.
-    fn step_flops(&self, images: usize) -> f64 {
-        (2 * images * (3 * self.all - self.first)) as f64
-    }
-}
-
-fn drlim_net() -> (Network<f32>, Products) {
-    let net = Network::builder(Shape::image(1, 32, 32))
-        .layer("c1", Conv2d::new(15, 6))
-        .layer("tanh1", Tanh::new())
-        .layer("s2", Subsample2d::new(3))
-        .layer("tanh2", Tanh::new())
-        .layer("c3", Conv2d::new(30, 9))
-        .layer("tanh3", Tanh::new())
-        .layer("f4", Dense::new(2))
-        .build(1)
-        .expect("the paper's network");
-    let first = 15 * 36 * 27 * 27;
-    (net, Products { all: first + 30 * 15 * 81 + 30 * 2, first })
-}
-
 /// The paper's network on one image, in scalar f64.
-fn drlim_net_oracle(net: &Network<f32>, image: &[f32]) -> [f64; 2] {
+fn paper_oracle(net: &Network<f32>, image: &[f32]) -> [f64; 2] {
     let params: Vec<Vec<f64>> =
         net.parameters().map(|p| p.values.iter().map(|&x| x.into()).collect()).collect();
     let [c1, b1, s2, t2, c3, b3, f4, b4] = &params[..] else { panic!("eight tensors") };
@@ -92,64 +73,37 @@ fn drlim_net_oracle(net: &Network<f32>, image: &[f32]) -> [f64; 2] {
     std::array::from_fn(|k| b4[k] + dot(&f4[k * 30..], &hidden))
 }
 
-fn lenet() -> (Network<f32>, Products) {
-    let net = Network::builder(Shape::image(1, 28, 28))
-        .layer("conv1", Conv2d::new(20, 5))
-        .layer("pool1", AvgPool2d::new(2))
-        .layer("conv2", Conv2d::new(50, 5))
-        .layer("pool2", AvgPool2d::new(2))
-        .layer("ip1", Dense::new(500))
-        .layer("relu1", Relu::new())
-        .layer("ip2", Dense::new(10))
-        .layer("feat", Dense::new(2))
-        .build(1)
-        .expect("LeNet");
-    let first = 20 * 25 * 24 * 24;
-    let all = first + 50 * 20 * 25 * 8 * 8 + 800 * 500 + 500 * 10 + 10 * 2;
-    (net, Products { all, first })
-}
-
-fn images(rng: &mut Rng, count: usize, len: usize) -> Vec<f32> {
-    (0..count * len).map(|_| rng.uniform() as f32).collect()
-}
-
-fn measure_step(
-    runner: &Runner,
-    peaks: &Peaks,
-    kernel: &'static str,
-    build: Build,
-    pairs: usize,
-    goal: f64,
-    report: &mut Report,
-) {
-    let mut rng = Rng::new(1);
-    let similar: Vec<bool> = (0..pairs).map(|i| i % 2 == 0).collect();
-    let loss = Contrastive::new(1.0_f32).expect("a margin of 1");
-    let objective = Objective::mean(&loss);
-    runner.contexts(|cx, threads| {
-        let (net, products) = build();
-        let len = net.input().len();
-        let x = images(&mut rng, 2 * pairs, len);
-        let (x1, x2) = x.split_at(pairs * len);
-        let view = |x| Mat::new(x, pairs, len).expect("a row an image");
-        let mut siamese = Siamese::new(net, Sgd::new(), pairs).expect("a siamese pair");
-        let mut step = || {
-            let (x1, x2) = (view(x1), view(x2));
-            siamese.step(&cx, &objective, 1e-4, x1, x2, &similar).expect("a step")
-        };
-        let values: Vec<f64> = (0..5).map(|_| step().value).collect();
-        assert!(values[4] < values[0], "five small steps lower the loss: {values:?}");
-        let times = runner.time(|| {
-            black_box(step());
+impl Step {
+    fn measure(&self, runner: &Runner, peaks: &Peaks, pairs: usize, report: &mut Report) {
+        let mut rng = Rng::new(1);
+        let similar: Vec<bool> = (0..pairs).map(|i| i % 2 == 0).collect();
+        let loss = Contrastive::new(1.0_f32).expect("a margin of 1");
+        let objective = Objective::mean(&loss);
+        runner.contexts(|cx, threads| {
+            let Net { network, products } = (self.build)();
+            let len = network.input().len();
+            let x = images(&mut rng, 2 * pairs, len);
+            let (x1, x2) = x.split_at(pairs * len);
+            let view = |x| Mat::new(x, pairs, len).expect("a row an image");
+            let mut siamese = Siamese::new(network, Sgd::new(), pairs).expect("a siamese pair");
+            let mut step = || {
+                let (x1, x2) = (view(x1), view(x2));
+                siamese.step(&cx, &objective, 1e-4, x1, x2, &similar).expect("a step")
+            };
+            let values: Vec<f64> = (0..5).map(|_| step().value).collect();
+            assert!(values[4] < values[0], "five small steps lower the loss: {values:?}");
+            let times = runner.time(|| {
+                black_box(step());
+            });
+            let goal = self.goal.filter(|_| counts(runner, cx, threads));
+            let flops = products.step_flops(2 * pairs) as f64;
+            report.lines.push(line(self.kernel, pairs, cx, threads, times, flops, peaks, goal));
         });
-        let goal = Some(goal).filter(|_| counts(runner, cx, threads));
-        let flops = products.step_flops(2 * pairs);
-        report.lines.push(line(kernel, pairs, cx, threads, times, flops, peaks, goal));
-    });
+    }
 }
 
 fn measure_forward(runner: &Runner, peaks: &Peaks, count: usize, report: &mut Report) {
-    let (net, products) = drlim_net();
+    let Net { network: net, products } = nets::paper();
     let x = images(&mut Rng::new(1), count, net.input().len());
     let mut workspace = Workspace::inference(&net, count).expect("a workspace");
     runner.contexts(|cx, threads| {
@@ -159,7 +113,7 @@ fn measure_forward(runner: &Runner, peaks: &Peaks, count: usize, report: &mut Re
         let x = Mat::new(&x, count, net.input().len()).expect("a row an image");
         let z = net.forward(&cx, x, &mut workspace).expect("a forward pass");
         for (image, z) in x.iter().zip(z.iter()) {
-            for (z, exact) in z.iter().zip(drlim_net_oracle(&net, image)) {
+            for (z, exact) in z.iter().zip(paper_oracle(&net, image)) {
                 assert!((f64::from(*z) - exact).abs() <= 1e-5, "{z} for {exact} on {cx}");
             }
         }
@@ -167,7 +121,7 @@ fn measure_forward(runner: &Runner, peaks: &Peaks, count: usize, report: &mut Re
             black_box(net.forward(&cx, x, &mut workspace).expect("a forward pass"));
         });
         let goal = Some(0.25).filter(|_| cx.isa == Isa::best());
-        let flops = (2 * count * products.all) as f64;
+        let flops = products.forward_flops(count) as f64;
         report.lines.push(line("forward_drlim", count, cx, threads, times, flops, peaks, goal));
     });
 }

@@ -11,9 +11,13 @@
 //! ```
 
 mod all_pairs;
+#[path = "../common/chains.rs"]
+mod chains;
 mod indexed;
 mod layers;
 mod nearest;
+#[path = "../common/nets.rs"]
+mod nets;
 mod pairs;
 mod peak;
 mod report;
@@ -30,7 +34,7 @@ use drlim::{Cx, Isa, Par, Real};
 use report::Report;
 
 /// What `--only` can name.
-const KERNELS: [&str; 14] = [
+const KERNELS: [&str; 15] = [
     "fma_peak",
     "stream",
     "rows",
@@ -43,6 +47,7 @@ const KERNELS: [&str; 14] = [
     "nearest",
     "train_step_drlim",
     "train_step_lenet",
+    "train_step_dense",
     "forward_drlim",
     "tanh",
 ];

@@ -1,40 +1,12 @@
-//! The FMA peak of each tier: independent multiply-adds on registers, nothing else.
+//! The FMA peak of each tier, with one thread and all of them.
 
 use std::hint::black_box;
 
-use drlim::simd::{Kernel, Simd};
 use drlim::{Cx, Real, Tier};
 
+use super::chains::{self, CHAINS, LENGTH};
 use super::report::Line;
 use super::{Runner, Times};
-
-/// Multiply-adds of a chain.
-const LENGTH: usize = 100_000;
-
-/// Enough independent chains to hide the latency, few enough to stay in registers.
-const CHAINS: usize = 12;
-
-struct Chains<T>(T);
-
-impl<T: Real> Kernel<T> for Chains<T> {
-    type Output = (T, usize);
-
-    #[inline(always)]
-    fn run<S: Simd<T>>(self, s: S) -> (T, usize) {
-        let (factor, term) = (s.splat(self.0), s.splat(self.0));
-        let mut sums = [s.splat(T::ONE); CHAINS];
-        for _ in 0..LENGTH {
-            for sum in &mut sums {
-                *sum = s.fma(*sum, factor, term);
-            }
-        }
-        let mut total = s.splat(T::ZERO);
-        for sum in sums {
-            total = total + sum;
-        }
-        (s.sum(total), 2 * LENGTH * CHAINS * S::LANES)
-    }
-}
 
 struct Peak {
     element: &'static str,
@@ -74,14 +46,10 @@ impl Peak {
 }
 
 fn measure_one<T: Real>(runner: &Runner, cx: Cx, threads: usize) -> Peak {
-    let run = || T::dispatch(cx.isa, Chains(black_box(T::from_f64(0.5))));
-    // The chains settle at 1 = 1/2 + 1/2, in every lane.
-    let (total, flops) = run();
-    assert_eq!(total.to_f64() * (2 * LENGTH) as f64, flops as f64, "the sum of all chains");
+    let flops = (chains::flops::<T>(cx.isa) * threads) as f64;
     let times = runner.time(|| {
-        black_box(rayon::broadcast(|_| run()));
+        black_box(rayon::broadcast(|_| chains::run::<T>(cx.isa)));
     });
-    let flops = (flops * threads) as f64;
     Peak { element: T::NAME, tier: cx.isa.tier(), threads, times, flops }
 }
 

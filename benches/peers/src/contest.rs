@@ -7,10 +7,19 @@ use crate::table::{self, Line};
 /// Something to compute, with what is right.
 pub trait Work {
     fn name(&self) -> &'static str;
-    /// Rows and columns of the input.
-    fn shape(&self) -> [usize; 2];
+    /// Rows and columns of the input, and what else the work's size is.
+    fn shape(&self) -> &[usize];
+    /// Which rows of the answer are held against the right ones.
+    fn rows_to_check(&self) -> Vec<usize> {
+        few_of(self.shape()[0]).collect()
+    }
     /// In scalar f64. Row `i` of the answer, for each of `rows`.
     fn expected(&self, rows: &[usize]) -> Expected;
+}
+
+/// A few of so many rows, and the first of them.
+pub fn few_of(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).step_by(n.div_ceil(8).max(1))
 }
 
 pub struct Expected {
@@ -92,8 +101,7 @@ impl Contest {
     }
 
     pub fn hold(&mut self, work: &dyn Work, mut entrants: Vec<Box<dyn Entrant + '_>>) {
-        let n = work.shape()[0];
-        let rows: Vec<usize> = (0..n).step_by(n.div_ceil(8)).collect();
+        let rows = work.rows_to_check();
         let expected = work.expected(&rows);
         for entrant in &mut entrants {
             entrant.run();
@@ -118,7 +126,7 @@ impl Contest {
             seconds.sort_by(f64::total_cmp);
             self.lines.push(Line {
                 work: work.name(),
-                shape: work.shape(),
+                shape: table::shape(work.shape()),
                 library: entrant.library(),
                 way: entrant.way(),
                 best: seconds[0],

@@ -10,13 +10,17 @@
 //! ```
 
 mod contest;
+mod dense;
 mod gram;
+mod product;
 mod table;
 mod with_drlim;
 mod with_gemm;
+mod with_matrixmultiply;
 mod with_ndarray;
 #[cfg(feature = "numkong")]
 mod with_numkong;
+mod with_products;
 mod work;
 
 use std::time::Duration;
@@ -25,10 +29,25 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
 use contest::Contest;
+use dense::{Gradients, Layer, Outputs};
 use work::{AllPairs, Distances, Nearest, PairRows};
 
 /// What `--only` can name.
-const WORKS: [&str; 4] = ["all_pairs", "distances", "rows", "nearest"];
+const WORKS: [&str; 5] = ["all_pairs", "distances", "rows", "nearest", "dense"];
+
+/// Rows and columns of the small works that are only checked.
+const SMALL: (usize, usize) = (70, 19);
+
+/// Samples, inputs and outputs of dense layers.
+const LAYERS: [[usize; 3]; 7] = [
+    [256, 784, 512],
+    [256, 800, 500],
+    [256, 1215, 30],
+    [64, 784, 20],
+    [1, 512, 128],
+    [256, 1024, 1024],
+    [2048, 1024, 1024],
+];
 
 /// Times the crate and other libraries on the same work, in turn.
 #[derive(Parser)]
@@ -48,10 +67,10 @@ struct Args {
 }
 
 impl Args {
-    fn shapes(&self, work: &str, usual: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    fn shapes<S: Clone>(&self, work: &str, usual: &[S], small: S) -> Vec<S> {
         match self.only.as_deref() {
             Some(only) if only != work => Vec::new(),
-            _ if self.test => vec![(70, 19)],
+            _ if self.test => vec![small],
             _ => usual.to_vec(),
         }
     }
@@ -70,7 +89,7 @@ fn main() {
 
     let budget = Duration::from_secs_f64(args.seconds);
     let mut contest = Contest::new((!args.test).then_some(budget));
-    for (n, d) in args.shapes("all_pairs", &[(512, 128), (4096, 128)]) {
+    for (n, d) in args.shapes("all_pairs", &[(512, 128), (4096, 128)], SMALL) {
         let work = AllPairs::random(n, d);
         let entrants = vec![
             with_drlim::all_pairs(&work),
@@ -79,7 +98,7 @@ fn main() {
         ];
         contest.hold(&work, entrants);
     }
-    for (n, d) in args.shapes("distances", &[(4096, 128)]) {
+    for (n, d) in args.shapes("distances", &[(4096, 128)], SMALL) {
         let work = Distances::random(n, d);
         let entrants = vec![
             with_drlim::distances(&work),
@@ -90,16 +109,35 @@ fn main() {
         let entrants = entrants.into_iter().chain(with_numkong::distances(&work)).collect();
         contest.hold(&work, entrants);
     }
-    for (n, d) in args.shapes("rows", &[(65536, 128)]) {
+    for (n, d) in args.shapes("rows", &[(65536, 128)], SMALL) {
         let work = PairRows::random(n, d);
         contest.hold(&work, vec![with_drlim::rows(&work), with_ndarray::rows(&work)]);
     }
-    for (n, d) in args.shapes("nearest", &[(6000, 784)]) {
+    for (n, d) in args.shapes("nearest", &[(6000, 784)], SMALL) {
         let work = Nearest::random(n, d);
         let entrants = vec![with_drlim::nearest(&work), with_gemm::nearest(&work)];
         #[cfg(feature = "numkong")]
         let entrants = entrants.into_iter().chain([with_numkong::nearest(&work)]).collect();
         contest.hold(&work, entrants);
+    }
+    for shape in args.shapes("dense", &LAYERS, [70, 19, 13]) {
+        let layer = Layer::random(shape);
+        let work = Outputs(&layer);
+        let entrants = vec![
+            with_drlim::outputs(&work),
+            with_gemm::outputs(&work),
+            with_matrixmultiply::outputs(&work),
+        ];
+        contest.hold(&work, entrants);
+        for dx in [false, true] {
+            let work = Gradients { layer: &layer, dx };
+            let entrants = vec![
+                with_drlim::gradients(&work),
+                with_gemm::gradients(&work),
+                with_matrixmultiply::gradients(&work),
+            ];
+            contest.hold(&work, entrants);
+        }
     }
     contest.print();
 }

@@ -4,36 +4,22 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::contest::{Entrant, entrant};
+use crate::dense::{Gradients, Outputs};
 use crate::gram::{Smallest, square_norms, to_distances, to_slopes};
+use crate::product::{Factor, sizes};
+use crate::with_products;
 use crate::work::{AllPairs, DistanceMatrix, Distances, Found, LossAndGrads, Nearest};
 
 /// Rows of queries whose inner products with all rows stay in the last cache.
 const QUERIES: usize = 512;
 
-/// A matrix with the distances in memory between its rows and its columns.
-#[derive(Clone, Copy)]
-struct Factor<'a> {
-    elements: &'a [f32],
-    shape: [usize; 2],
-    strides: [usize; 2],
-}
-
-impl<'a> Factor<'a> {
-    fn new(elements: &'a [f32], shape: [usize; 2]) -> Self {
-        Factor { elements, shape, strides: [shape[1], 1] }
-    }
-
-    fn transposed(self) -> Self {
-        let ([rows, cols], [row, col]) = (self.shape, self.strides);
-        Factor { shape: [cols, rows], strides: [col, row], ..self }
-    }
-}
-
 /// `to = keep * to + factor * a b`, on rayon's threads; `to` is not read where nothing of it is kept.
 fn product(to: &mut [f32], keep: f32, factor: f32, a: Factor, b: Factor) {
-    let ([m, k], [depth, n]) = (a.shape, b.shape);
-    assert!(k == depth && a.elements.len() == m * k && b.elements.len() == k * n);
-    assert_eq!(to.len(), m * n);
+    let [m, k, n] = sizes(to, a, b);
+    let parallelism = match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        _ => Parallelism::Rayon(0),
+    };
     let [[a_row, a_col], [b_row, b_col]] = [a, b].map(|f| f.strides.map(|stride| stride as isize));
     // SAFETY: the lengths of all three are those of their shapes, and strides are of whole matrices.
     unsafe {
@@ -56,7 +42,7 @@ fn product(to: &mut [f32], keep: f32, factor: f32, a: Factor, b: Factor) {
             false,
             false,
             false,
-            Parallelism::Rayon(0),
+            parallelism,
         );
     }
 }
@@ -111,4 +97,12 @@ pub fn nearest(work: &Nearest) -> Box<dyn Entrant + '_> {
             });
         }
     })
+}
+
+pub fn outputs<'w>(work: &'w Outputs) -> Box<dyn Entrant + 'w> {
+    with_products::outputs("gemm", product, work)
+}
+
+pub fn gradients<'w>(work: &'w Gradients) -> Box<dyn Entrant + 'w> {
+    with_products::gradients("gemm", product, work)
 }

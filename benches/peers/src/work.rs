@@ -39,7 +39,8 @@ pub struct Nearest {
     pub z: Vec<f32>,
 }
 
-fn random(rng: &mut Rng, [n, d]: [usize; 2]) -> Vec<f32> {
+/// Between 0 and 1.
+pub fn random(rng: &mut Rng, [n, d]: [usize; 2]) -> Vec<f32> {
     (0..n * d).map(|_| rng.uniform() as f32).collect()
 }
 
@@ -90,8 +91,8 @@ impl Work for AllPairs {
         "all pairs by label: loss, gradient"
     }
 
-    fn shape(&self) -> [usize; 2] {
-        self.shape
+    fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     fn expected(&self, rows: &[usize]) -> Expected {
@@ -122,8 +123,8 @@ impl Work for Distances {
         "distance matrix"
     }
 
-    fn shape(&self) -> [usize; 2] {
-        self.shape
+    fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     fn expected(&self, rows: &[usize]) -> Expected {
@@ -142,8 +143,8 @@ impl Work for PairRows {
         "pairs by rows: loss, both gradients"
     }
 
-    fn shape(&self) -> [usize; 2] {
-        self.shape
+    fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     fn expected(&self, rows: &[usize]) -> Expected {
@@ -169,8 +170,8 @@ impl Work for Nearest {
         "5 nearest of the other rows"
     }
 
-    fn shape(&self) -> [usize; 2] {
-        self.shape
+    fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     fn expected(&self, rows: &[usize]) -> Expected {
