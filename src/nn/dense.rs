@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::{MOST_ELEMENTS, activation};
-use crate::cx::Cx;
+use crate::cx::{Cx, Par};
 use crate::kernel::add_up::AddUp;
 use crate::kernel::dense::{self as kernel, DenseDots, Plan};
 use crate::kernel::elementwise::{Activate, Activation};
@@ -22,6 +22,8 @@ const CACHED: usize = 1 << 18;
 const BLOCK_OUTPUTS: usize = 16;
 /// The same where they are packed: each block packs all samples.
 const LARGE_BLOCK: usize = 128;
+/// Multiply-adds of a pass that is not worth handing over to another thread: a few microseconds.
+const SMALL: usize = 1 << 18;
 /// Weights of a block of dot products: fewer are not worth handing over to another thread.
 const SHARE: usize = 1 << 17;
 /// Up to so many samples, dot products with the weights as they lie are faster than transposing
@@ -96,11 +98,19 @@ pub(super) fn scratch(plan: &Plan) -> usize {
     plan.inputs * plan.outputs
 }
 
+/// Where a pass over so many samples runs: on the calling thread where it is over before another one has
+/// woken up.
+fn context(cx: &Cx, plan: &Plan, samples: usize) -> Cx {
+    let work = (plan.inputs * plan.outputs).saturating_mul(samples);
+    if work <= SMALL { Cx { par: Par::Serial, ..*cx } } else { *cx }
+}
+
 /// y = f(x W' + bias)
 pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass: Forward<T>) {
     let Forward { params, x, y, scratch } = pass;
     let (weight, bias) = params.split_at(plan.inputs * plan.outputs);
     let samples = y.len() / plan.outputs;
+    let cx = &context(cx, plan, samples);
     let at_once = BLOCK_SAMPLES[usize::from(plan.inputs * plan.outputs > CACHED)];
     // While a block is in cache.
     let activate = |y: &mut [T]| {
@@ -153,13 +163,14 @@ fn pack<'a, T: Real>(
 
 pub(super) fn backward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass: Backward<T>) {
     let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
+    let samples = dy.len() / plan.outputs;
+    let cx = &context(cx, plan, samples);
     if let Some(f) = f {
         activation::slope(cx, f, y, dy);
     }
     let dy = &*dy;
     let weight = &params[..plan.inputs * plan.outputs];
     let (d_weight, d_bias) = d_params.split_at_mut(weight.len());
-    let samples = dy.len() / plan.outputs;
     let at_once = BLOCK_SAMPLES[usize::from(plan.inputs * plan.outputs > CACHED)];
     let sums = AddUp { from: dy, stride: plan.outputs, count: samples, sum: d_bias };
     T::dispatch(cx.isa, sums);
