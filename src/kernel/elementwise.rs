@@ -116,7 +116,13 @@ impl<T: Real> Kernel<T> for Activate<'_, T> {
     }
 }
 
-impl<T: Real> Activate<'_, T> {
+impl<'a, T: Real> Activate<'a, T> {
+    /// All elements of a slice.
+    pub(crate) fn all(f: Activation, y: &'a mut [T]) -> Self {
+        let width = y.len();
+        Activate { f, y, rows: 1, stride: width, width }
+    }
+
     #[inline(always)]
     fn by<S: Simd<T>>(self, s: S, f: impl Function) {
         for row in 0..self.rows {

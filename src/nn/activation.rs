@@ -11,11 +11,17 @@ use crate::real::Real;
 /// Elements of a block of work.
 const BLOCK: usize = 16 << 10;
 
+/// Takes the activation that follows a layer as its own, unless it has one, and says whether it has.
+pub(super) fn fuse(own: &mut Option<Activation>, next: Activation) -> bool {
+    let free = own.is_none();
+    own.get_or_insert(next);
+    free
+}
+
 /// y = f(y)
 pub(super) fn activate<T: Real>(cx: &Cx, f: Activation, y: &mut [T]) {
     for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(y, BLOCK), |_, y: Chunks<T>| {
-        let width = y.0.len();
-        T::dispatch(cx.isa, Activate { f, y: y.0, rows: 1, stride: width, width });
+        T::dispatch(cx.isa, Activate::all(f, y.0));
     });
 }
 

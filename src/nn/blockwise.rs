@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::conv2d::Conv2d;
 use super::layer::{Backward, Forward};
+use super::pool::Windows;
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::add_up::AddUp;
@@ -49,11 +50,9 @@ pub trait Blockwise<T: Real>: Send + Sync {
 /// A pooling whose windows are disjoint. After a convolution its backward pass is part of that
 /// layer's: the gradient of the maps in between, the largest of a network, is never written as a whole.
 pub trait Pooling<T: Real>: Send + Sync {
-    /// Rows from one window to the next.
-    fn stride(&self) -> usize;
-
-    /// To be called once, before any rows are asked for.
-    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]);
+    /// Its windows. Before any rows are asked for, `dy` has been multiplied by their
+    /// [`slope`](Windows::slope).
+    fn windows(&self) -> &Windows;
 
     /// dx of some rows of a map of the input, from the start of a window to that of another or to the last
     /// row, in `pass.dx`, whose first element is theirs. Everything else of the pass is of the whole

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
-use super::{MOST_ELEMENTS, dense};
+use super::{MOST_ELEMENTS, activation, dense};
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::conv::{self as kernel, Plan};
@@ -158,9 +158,7 @@ impl<T: Real> Layer<T> for Conv2d {
     }
 
     fn fuse(&mut self, next: Activation) -> bool {
-        let free = self.activation.is_none();
-        self.activation.get_or_insert(next);
-        free
+        activation::fuse(&mut self.activation, next)
     }
 }
 

@@ -87,9 +87,7 @@ impl<T: Real> Layer<T> for Dense {
     }
 
     fn fuse(&mut self, next: Activation) -> bool {
-        let free = self.activation.is_none();
-        self.activation.get_or_insert(next);
-        free
+        activation::fuse(&mut self.activation, next)
     }
 }
 
@@ -115,8 +113,7 @@ pub(super) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
     // While a block is in cache.
     let activate = |y: &mut [T]| {
         if let Some(f) = f {
-            let width = y.len();
-            T::dispatch(cx.isa, Activate { f, y, rows: 1, stride: width, width });
+            T::dispatch(cx.isa, Activate::all(f, y));
         }
     };
     if samples <= FEW_SAMPLES {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape};
-use super::pool::{Windows, pooling_layer};
+use super::pool::{Windows, backward_by_maps, pooling_layer};
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::elementwise::Activation;
@@ -55,24 +55,12 @@ impl<T: Real> Blockwise<T> for MaxPool2d {
         self.windows.activate(isa, y);
     }
 
-    fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        if pass.dx.is_some() {
-            self.windows.backward_maps(isa, group, pass, self);
-        }
-    }
-
-    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
-        if self.windows.sizes.is_disjoint() { Some(self) } else { None }
-    }
+    backward_by_maps!();
 }
 
 impl<T: Real> blockwise::Pooling<T> for MaxPool2d {
-    fn stride(&self) -> usize {
-        self.windows.sizes.stride
-    }
-
-    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
-        self.windows.slope(isa, y, dy);
+    fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     fn backward_rows(

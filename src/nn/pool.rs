@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
-use super::MOST_ELEMENTS;
 use super::blockwise::{self, Blockwise};
 use super::conv2d::windows;
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+use super::{MOST_ELEMENTS, activation};
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::elementwise::{Activate, Activation, Slope};
@@ -49,7 +49,7 @@ impl Subsample2d {
 
 /// What pooling layers share: maps in, smaller maps out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Windows {
+pub struct Windows {
     pub(super) sizes: Pooling,
     /// What follows, computed within the layer's passes.
     activation: Option<Activation>,
@@ -78,9 +78,7 @@ impl Windows {
     }
 
     pub(super) fn fuse(&mut self, next: Activation) -> bool {
-        let free = self.activation.is_none();
-        self.activation.get_or_insert(next);
-        free
+        activation::fuse(&mut self.activation, next)
     }
 
     /// Backward passes of all rows of all maps, for a layer whose own is for some rows of one.
@@ -92,7 +90,7 @@ impl Windows {
         layer: &dyn blockwise::Pooling<T>,
     ) {
         let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
-        layer.begin_backward(isa, y, dy);
+        self.slope(isa, y, dy);
         let map_len = self.sizes.input_map() * group;
         let mut maps = dx.map(|dx| dx.chunks_exact_mut(map_len));
         for map in 0..self.sizes.channels {
@@ -118,8 +116,7 @@ impl Windows {
 
     pub(super) fn activate<T: Real>(&self, isa: Isa, y: &mut [T]) {
         if let Some(f) = self.activation {
-            let width = y.len();
-            T::dispatch(isa, Activate { f, y, rows: 1, stride: width, width });
+            T::dispatch(isa, Activate::all(f, y));
         }
     }
 
@@ -163,6 +160,20 @@ macro_rules! pooling_layer {
 }
 pub(super) use pooling_layer;
 
+/// The same of its passes over a group.
+macro_rules! backward_by_maps {
+    () => {
+        fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
+            self.windows.backward_maps(isa, group, pass, self);
+        }
+
+        fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
+            if self.windows.sizes.is_disjoint() { Some(self) } else { None }
+        }
+    };
+}
+pub(super) use backward_by_maps;
+
 impl<T: Real> Layer<T> for AvgPool2d {
     fn kind(&self) -> String {
         let Pooling { kernel, stride, .. } = self.windows.sizes;
@@ -185,22 +196,12 @@ impl<T: Real> Blockwise<T> for AvgPool2d {
         self.windows.activate(isa, y);
     }
 
-    fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        self.windows.backward_maps(isa, group, pass, self);
-    }
-
-    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
-        if self.windows.sizes.is_disjoint() { Some(self) } else { None }
-    }
+    backward_by_maps!();
 }
 
 impl<T: Real> blockwise::Pooling<T> for AvgPool2d {
-    fn stride(&self) -> usize {
-        self.windows.sizes.stride
-    }
-
-    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
-        self.windows.slope(isa, y, dy);
+    fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     fn backward_rows(
@@ -250,22 +251,12 @@ impl<T: Real> Blockwise<T> for Subsample2d {
         self.windows.activate(isa, y);
     }
 
-    fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
-        self.windows.backward_maps(isa, group, pass, self);
-    }
-
-    fn as_pooling(&self) -> Option<&dyn blockwise::Pooling<T>> {
-        Some(self)
-    }
+    backward_by_maps!();
 }
 
 impl<T: Real> blockwise::Pooling<T> for Subsample2d {
-    fn stride(&self) -> usize {
-        self.windows.sizes.stride
-    }
-
-    fn begin_backward(&self, isa: Isa, y: &[T], dy: &mut [T]) {
-        self.windows.slope(isa, y, dy);
+    fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     fn backward_rows(

@@ -266,7 +266,7 @@ impl<'a, T: Real> Run<'a, T> {
         let above = self.layer(i + 1);
         let pooling = above.as_pooling().expect("a pooling goes back with a convolution");
         let ((pool_params, d_pool), z) = (own(i + 1), values(i + 2));
-        pooling.begin_backward(isa, z, dy);
+        pooling.windows().slope(isa, z, dy);
         let (pool_scratch, scratch) = scratch.split_at_mut(above.group_scratch(group));
         let [d_conv, d_pool] =
             d_params.get_disjoint_mut([d_own, d_pool]).expect("parameters of their own");
@@ -277,7 +277,7 @@ impl<'a, T: Real> Run<'a, T> {
             pooling.backward_rows(isa, group, map, rows, pass);
         };
         let pass = Backward { params, x, y, dy: &mut [], dx, d_params: d_conv, scratch };
-        conv.backward_by_rows(isa, group, pass, pooling.stride(), &mut rows);
+        conv.backward_by_rows(isa, group, pass, pooling.windows().sizes.stride, &mut rows);
     }
 }
 
