@@ -203,26 +203,9 @@ impl Plan {
     }
 
     /// Whether to gather patches of several rows of output pixels and multiply those, rather than a row at
-    /// a time as it lies: where rows fill less than five eighths of their vectors.
-    ///
-    /// Measured on one Zen 4 core, a forward pass of one image: time of rows as they lie over that of
-    /// gathered patches, by channels x maps and kernel, and by the pixels of a row.
-    ///
-    /// | | pixels | filled | 1 x 16, 5x5 | 16 x 32, 3x3 | 20 x 50, 5x5 | 64 x 64, 3x3 |
-    /// |---|---|---|---|---|---|---|
-    /// | AVX-512 | 4 | 0.25 | 1.0 | 1.5 | 2.0 | 2.2 |
-    /// | | 8 | 0.50 | 1.0 | 1.2 | 1.3 | 1.4 |
-    /// | | 18 | 0.56 | | 1.2 | | 1.4 |
-    /// | | 10 | 0.63 | | 0.9 | | 1.1 |
-    /// | | 12 | 0.75 | 0.8 | | 0.9 | |
-    /// | | 26 | 0.81 | | 0.8 | | 1.0 |
-    /// | | 16, 32 | 1.00 | 0.8, 0.9 | | 0.8, 0.9 | |
-    /// | AVX2 | 4 | 0.50 | 1.0 | 1.0 | 1.2 | 1.4 |
-    /// | | 10 | 0.63 | | 0.9 | | 1.1 |
-    /// | | 6 | 0.75 | | 0.8 | 0.8 | 0.9 |
-    /// | | 16, 32 | 1.00 | 0.8, 0.8 | | 0.8, 0.9 | |
-    ///
-    /// Groups of as many images as there are lanes fill every vector, so they are never gathered.
+    /// a time as it lies: where rows fill less than five eighths of their vectors, by the table in the
+    /// documentation of [`Conv2d`](crate::nn::Conv2d). Groups of as many images as there are lanes fill
+    /// every vector, so they are never gathered.
     fn gathers(&self, lanes: usize, group: usize) -> bool {
         let run = self.output[2] * group;
         8 * run < 5 * run.next_multiple_of(lanes)

@@ -7,6 +7,11 @@
 //!
 //! Both operands are read in vectors along t, so neither is transposed. The sums of a tile of rows of
 //! both stay in registers, in lanes, and are added up once a band of runs.
+//!
+//! What did not help: one loop for whole vectors and another for the tail in the same tile, with either of
+//! which the compiler left the sums in memory (twice the time); adding up each sum by itself rather than
+//! four at a time; asking for what comes next in the pass that then reads it, rather than here, where
+//! there is time.
 
 #![allow(unsafe_code, reason = "offsets are checked once a call, not once an element")]
 
@@ -18,7 +23,7 @@ use crate::isa::Isa;
 use crate::real::{Real, precompiled};
 use crate::simd::{Kernel, Simd};
 
-/// Elements of the rows of `a` that a band of runs has: a quarter of an L1 cache in `f32`.
+/// Elements of the rows of `a` that a band of runs has: half of an L1 cache in `f32`.
 const BAND: usize = 4 << 10;
 
 /// The rows of the one operand: run r of row i starts at `i * stride + r * step`.
