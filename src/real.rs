@@ -1,5 +1,7 @@
 //! The two element types, `f32` and `f64`, and the constants in which they differ.
 
+#![forbid(unsafe_code)]
+
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
