@@ -1,6 +1,7 @@
 //! Values and gradients against the oracle: every shape, every way to say which pairs are similar, every
 //! reduction, and pairs that are close.
 
+use drlim::Graph;
 use drlim::batch::CrossSimilar;
 use drlim::loss::Reduction;
 use proptest::prelude::*;
@@ -98,6 +99,25 @@ proptest! {
         let (graph, [first_query, first_key]) = (ring(450), first);
         let similar = CrossSimilar::Graph { graph: &graph, first_query, first_key };
         sides.check(reduction, (similar, None), &by_graph(&graph, first));
+    }
+}
+
+/// Queries that are among the keys, in a graph that has nothing to say of them.
+fn agrees_without_neighbours<T: Element>(d: usize) {
+    let sides = Sides::<T>::random([70, 150], d, 6);
+    let graph = Graph::from_pairs(250, &[(0, 249)]).unwrap();
+    for first in [[30, 20], [100, 50], [20, 40]] {
+        let [first_query, first_key] = first;
+        let similar = CrossSimilar::Graph { graph: &graph, first_query, first_key };
+        sides.check(Reduction::Mean, (similar, None), &by_graph(&graph, first));
+    }
+}
+
+#[test]
+fn a_sample_without_neighbours_is_no_pair_with_itself() {
+    for d in [1, 2, 3, 19] {
+        agrees_without_neighbours::<f32>(d);
+        agrees_without_neighbours::<f64>(d);
     }
 }
 

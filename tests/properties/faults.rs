@@ -282,7 +282,9 @@ fn a_loss_that_pushes_beyond_its_reach_is_caught() {
     let error = PairCheck::new(&ReachesTooFar).reach().unwrap_err();
     assert!(error.to_string().contains("a reach of 1, but value"), "{error}");
     for loss in [
+        // A reach is no square: smaller than the margin of squares above 1, larger below.
         Box::new(SquaredHinge::new(4.0).unwrap()) as Box<dyn BlockLoss<f64>>,
+        Box::new(SquaredHinge::new(0.25).unwrap()),
         Box::new(CosineContrastive::new(0.5).unwrap()),
         Box::new(LinearHinge::new(0.5, 2.0).unwrap()),
         Box::new(DoubleMargin::new(0.5, 2.0).unwrap()),
