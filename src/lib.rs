@@ -86,6 +86,7 @@ mod par;
 pub mod properties;
 mod real;
 mod rng;
+mod room;
 pub mod siamese;
 pub mod simd;
 
