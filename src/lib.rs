@@ -60,6 +60,8 @@
 
 mod aligned;
 pub mod batch;
+#[cfg(doctest)]
+mod borrows;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 mod cx;
