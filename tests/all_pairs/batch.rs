@@ -2,7 +2,7 @@
 
 use drlim::batch::{AllPairsScratch, all_pairs};
 use drlim::loss::{BlockLoss, Objective, Outcome, Reduction, Sums};
-use drlim::{Cx, Mat, MatMut, Similar};
+use drlim::{Cx, Mat, Similar};
 
 use super::common::element::wide;
 use super::common::oracle::Contrastive;

@@ -2,7 +2,7 @@
 
 use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, cross};
 use drlim::loss::{Objective, Outcome, Reduction, Sums};
-use drlim::{Cx, Graph, Mat, MatMut};
+use drlim::{Cx, Graph, Mat};
 
 use super::common::element::{bits, wide};
 use super::common::oracle::Contrastive;

@@ -11,7 +11,7 @@ mod common;
 
 use common::{Element, Guarded, Random};
 use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
-use drlim::{Cx, Isa, Mat, MatMut, Par, Tier};
+use drlim::{Cx, Isa, Mat, Par, Tier};
 
 mod activations;
 mod agreement;

@@ -1,7 +1,7 @@
 //! `L2Normalize`: the formula, samples without a direction, NaN, and independence of threads.
 
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::{Cx, Mat, Par};
 
 use super::common::{self, Element, Guarded, Random, tiers};
 use super::gradients::assert_gradient;
