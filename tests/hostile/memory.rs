@@ -59,7 +59,7 @@ const CALLS: [Sized; 16] = [
     ("Network, wide", |bytes| dense(bytes / 12, 1).map(drop)),
     ("Network, high", |bytes| dense(1, bytes / 16).map(drop)),
     ("Network of images", |bytes| {
-        let side = ((bytes / 40) as f64).sqrt() as usize + 2;
+        let side = ((bytes / 30) as f64).sqrt() as usize + 2;
         let net = Network::<f32>::builder(Shape::image(1, side, side));
         net.layer("conv", Conv2d::new(1, side - 1)).build(1).map(drop)
     }),
@@ -68,7 +68,7 @@ const CALLS: [Sized; 16] = [
         net.layer("conv", Conv2d::new(bytes / 40, 1)).build(1).map(drop)
     }),
     ("Workspace::training", |bytes| Workspace::training(&small_images(), bytes / 500).map(drop)),
-    ("Workspace::inference", |bytes| Workspace::inference(&small_images(), bytes / 80).map(drop)),
+    ("Workspace::inference", |bytes| Workspace::inference(&small_images(), bytes / 36).map(drop)),
     ("Siamese", |bytes| Siamese::new(dense(1, 1)?, Sgd::new(), bytes / 150).map(drop)),
     ("Siamese of many parameters", |bytes| {
         Siamese::new(dense(1, bytes / 60)?, Sgd::new(), 1).map(drop)
@@ -127,7 +127,7 @@ fn asks_for_more_than_there_is() {
     for (name, call) in CALLS {
         let (mut done, mut refused) = (0, 0);
         // From where everything fits.
-        let mut bytes = 32 << 20;
+        let mut bytes = 64 << 20;
         while bytes < 2048 * KILOBYTES {
             match call(bytes) {
                 Ok(()) => done += 1,
@@ -136,7 +136,7 @@ fn asks_for_more_than_there_is() {
                     refused += 1;
                 }
             }
-            bytes += bytes / 5;
+            bytes += bytes / 4;
         }
         println!("\n{name}: {done} done, {refused} refused.");
     }
