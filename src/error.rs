@@ -74,7 +74,7 @@ pub enum Error {
         /// The number of things it may point at.
         len: usize,
     },
-    /// A product of sizes does not fit in memory's address range.
+    /// A product of sizes does not fit in memory's address range, or there is no memory for it.
     Overflow {
         /// What was being sized.
         what: &'static str,

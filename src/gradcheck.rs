@@ -33,6 +33,7 @@ use crate::loss::{BlockLoss, BlockTripletLoss, Objective};
 use crate::mat::{Mat, MatMut};
 use crate::nn::{Layer, Network, Shape, Workspace};
 use crate::rng::Rng;
+use crate::room::{filled, with_room};
 
 /// Half the distance between the two points of a difference, relative to the coordinate where that
 /// is above 1: near the cube root of the precision, where rounding and truncation balance.
@@ -40,6 +41,9 @@ const STEP: f64 = 1e-5;
 
 /// How far from a kink a loss is checked.
 const OFF_KINKS: f64 = 1e-3;
+
+/// What memory is asked for.
+const POINT: &str = "the point of a check";
 
 /// The coordinate at which two gradients differ most.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,8 +76,9 @@ impl fmt::Display for Worst {
 /// ```
 pub fn check(mut f: impl FnMut(&[f64]) -> f64, x: &[f64], analytic: &[f64]) -> Result<Worst> {
     check_len("check", "analytic", analytic.len(), x.len(), "as x")?;
-    let mut x = x.to_vec();
-    let mut numeric = Vec::with_capacity(x.len());
+    let (given, mut x) = (x, filled(POINT, x.len(), 0.0)?);
+    x.copy_from_slice(given);
+    let mut numeric = with_room(POINT, x.len())?;
     for i in 0..x.len() {
         let center = x[i];
         let step = STEP * center.abs().max(1.0);
@@ -217,14 +222,17 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     let params = net.params().len();
     let mut workspace = Workspace::training(net, samples)?;
     let mut rng = Rng::stream(seed, 2);
-    let mut draw =
-        |len: usize| -> Vec<f64> { (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect() };
-    let mut point = net.params().to_vec();
-    point.extend(draw(samples * inputs));
-    let dz = draw(samples * outputs);
+    // The workspace holds more samples than these: their products do not overflow.
+    let coordinates = params + samples * inputs;
+    let mut draw = || 2.0 * rng.uniform() - 1.0;
+    let mut point = filled(POINT, coordinates, 0.0)?;
+    point[..params].copy_from_slice(net.params());
+    point[params..].fill_with(&mut draw);
+    let mut dz = filled(POINT, samples * outputs, 0.0)?;
+    dz.fill_with(&mut draw);
     let cx = Cx::default();
 
-    let mut analytic = vec![0.0; point.len()];
+    let mut analytic = filled(POINT, coordinates, 0.0)?;
     let (gradient, dx) = analytic.split_at_mut(params);
     let x = Mat::new(&point[params..], samples, inputs)?;
     net.forward(&cx, x, &mut workspace)?;
@@ -232,13 +240,25 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     net.backward(&cx, Mat::new(&dz, samples, outputs)?, &mut workspace, gradient, Some(dx))?;
 
     let start = net.params().to_vec();
+    let changed = Restored { net, start };
+    let net = &mut *changed.net;
     let mut value = |point: &[f64]| -> Result<f64> {
         net.params_mut().copy_from_slice(&point[..params]);
         let x = Mat::new(&point[params..], samples, inputs)?;
         let z = net.forward(&cx, x, &mut workspace)?;
         Ok(z.iter().flatten().zip(&dz).map(|(z, dz)| z * dz).sum())
     };
-    let worst = check(|point| value(point).unwrap_or(f64::NAN), &point, &analytic);
-    net.params_mut().copy_from_slice(&start);
-    worst
+    check(|point| value(point).unwrap_or(f64::NAN), &point, &analytic)
+}
+
+/// A network that gets its parameters back at the end, where a layer panics as well.
+struct Restored<'n> {
+    net: &'n mut Network<f64>,
+    start: Vec<f64>,
+}
+
+impl Drop for Restored<'_> {
+    fn drop(&mut self) {
+        self.net.params_mut().copy_from_slice(&self.start);
+    }
 }

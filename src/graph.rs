@@ -9,8 +9,12 @@
 mod subset;
 
 use crate::error::{Error, Result};
+use crate::room::{filled, with_room};
 
 pub(crate) use subset::Subset;
+
+/// What memory is asked for.
+const GRAPH: &str = "a graph";
 
 /// A symmetric set of similar pairs of samples; no sample is paired with itself.
 ///
@@ -47,8 +51,8 @@ impl Graph {
     ///
     /// Takes time and memory proportional to samples plus pairs.
     ///
-    /// Refused where an index is not below `samples`, a sample is paired with itself, or `samples`
-    /// does not fit in a `u32`.
+    /// Refused where an index is not below `samples`, a sample is paired with itself, `samples` does
+    /// not fit in a `u32`, or there is no memory for so many.
     pub fn from_pairs(samples: usize, pairs: &[(u32, u32)]) -> Result<Self> {
         check_samples(samples)?;
         for (at, &(i, j)) in pairs.iter().enumerate() {
@@ -61,8 +65,8 @@ impl Graph {
                 return Err(Error::Pairs { reason });
             }
         }
-        let mut graph = Graph { offsets: offsets(samples, pairs), neighbours: Vec::new() };
-        graph.neighbours = sorted_by_both(&graph.offsets, pairs);
+        let mut graph = Graph { offsets: offsets(samples, pairs)?, neighbours: Vec::new() };
+        graph.neighbours = sorted_by_both(&graph.offsets, pairs)?;
         graph.merge_duplicates();
         Ok(graph)
     }
@@ -155,8 +159,8 @@ pub(crate) fn check_samples(samples: usize) -> Result<()> {
 }
 
 /// Where each sample's neighbours start, repeated ones counted too.
-fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Vec<usize> {
-    let mut offsets = vec![0; samples + 1];
+fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Result<Vec<usize>> {
+    let mut offsets = filled(GRAPH, samples + 1, 0)?;
     for &(i, j) in pairs {
         offsets[i as usize + 1] += 1;
         offsets[j as usize + 1] += 1;
@@ -164,16 +168,17 @@ fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Vec<usize> {
     for row in 0..samples {
         offsets[row + 1] += offsets[row];
     }
-    offsets
+    Ok(offsets)
 }
 
 /// The neighbours of each sample, ascending, by two passes of a counting sort: the first gathers
 /// for each sample those that have it as a neighbour, the second walks these in order and hands
 /// each sample to its neighbours. The pairs are symmetric, so both passes have the same offsets.
-fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Vec<u32> {
+fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Result<Vec<u32>> {
     let samples = offsets.len() - 1;
-    let mut next = offsets[..samples].to_vec();
-    let mut unsorted = vec![0; offsets[samples]];
+    let mut next = with_room(GRAPH, samples)?;
+    next.extend_from_slice(&offsets[..samples]);
+    let mut unsorted = filled(GRAPH, offsets[samples], 0)?;
     for &(i, j) in pairs {
         for (row, neighbour) in [(i, j), (j, i)] {
             unsorted[next[row as usize]] = neighbour;
@@ -181,14 +186,14 @@ fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Vec<u32> {
         }
     }
     next.copy_from_slice(&offsets[..samples]);
-    let mut sorted = vec![0; unsorted.len()];
+    let mut sorted = filled(GRAPH, unsorted.len(), 0)?;
     for j in 0..samples {
         for &i in &unsorted[offsets[j]..offsets[j + 1]] {
             sorted[next[i as usize]] = j as u32;
             next[i as usize] += 1;
         }
     }
-    sorted
+    Ok(sorted)
 }
 
 /// Which pairs of samples are similar; all others are dissimilar.

@@ -60,6 +60,8 @@
 
 mod aligned;
 pub mod batch;
+#[cfg(doctest)]
+mod borrows;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 mod cx;
@@ -86,6 +88,7 @@ mod par;
 pub mod properties;
 mod real;
 mod rng;
+mod room;
 pub mod siamese;
 pub mod simd;
 

@@ -313,7 +313,9 @@ impl<'a, T> MatMut<'a, T> {
 impl<T: Copy> MatMut<'_, T> {
     /// Writes `value` everywhere.
     pub fn fill(&mut self, value: T) {
-        for i in 0..self.rows {
+        // Rows without elements may be any number.
+        let rows = if self.cols == 0 { 0 } else { self.rows };
+        for i in 0..rows {
             self.row_mut(i).fill(value);
         }
     }

@@ -122,15 +122,14 @@ impl<T: Element> Batch<T> {
     fn run(&self, cx: &Cx, objective: &Objective<T>, pairing: Pairing<T>) -> Results<T> {
         let ([rows, cols], n) = (self.z.mat().shape(), self.list.len());
         let mut grad = Guarded::output(1, [rows, cols], cols + 2);
-        let [mut distances, mut values, mut slopes] =
-            [const { Vec::new() }; 3].map(|_: Vec<T>| vec![T::NAN; n]);
-        let out = IndexedOut::grad(grad.mat_mut())
-            .distances(&mut distances)
-            .values(&mut values)
-            .slopes(&mut slopes);
+        let mut per_pair = [(); 3].map(|()| Guarded::slice(n));
+        let [distances, values, slopes] = per_pair.each_mut().map(Guarded::slice_mut);
+        let out = IndexedOut::grad(grad.mat_mut());
+        let out = out.distances(distances).values(values).slopes(slopes);
         let scratch = &mut Scratch::new();
         let outcome = indexed(cx, objective, self.z.mat(), &self.list, pairing, out, scratch);
         grad.check("grad");
+        let [distances, values, slopes] = per_pair.map(|output| output.checked("per pair"));
         Results { outcome: outcome.unwrap(), grad, distances, values, slopes }
     }
 

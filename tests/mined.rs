@@ -8,7 +8,7 @@ mod common;
 use common::element::{bits, wide};
 use common::formulas::TripletFormula;
 use common::oracle::squared_distance;
-use common::{Element, Random, tiers};
+use common::{Element, Guarded, Random, tiers};
 use drlim::batch::{MinedScratch, Mining, triplets};
 use drlim::loss::{BlockTripletLoss, Outcome, Reduction, TripletMargin, TripletObjective};
 use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
@@ -37,14 +37,14 @@ fn run<T: Element>(
     similar: Similar,
     mining: Mining,
 ) -> (Outcome, Vec<T>) {
-    let mut grad = vec![T::NAN; n * d];
+    let mut grad = Guarded::output(1, [n, d], d + 1);
     let z = Mat::new(z, n, d).unwrap();
     let mut scratch = MinedScratch::new();
-    let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+    let to = Some(grad.mat_mut());
     let outcome = triplets(cx, objective, z, similar, mining, to, &mut scratch).unwrap();
     let alone = triplets(cx, objective, z, similar, mining, None, &mut scratch).unwrap();
     assert_eq!(alone.value.to_bits(), outcome.value.to_bits(), "value alone");
-    (outcome, grad)
+    (outcome, grad.checked("grad"))
 }
 
 /// The triplets of a batch, by rows.

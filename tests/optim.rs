@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::element::{bits, wide};
-use common::{Element, Random, tiers};
+use common::element::bits;
+use common::{Element, Guarded, Random, tiers};
 use drlim::optim::{Adam, AdamW, Optimizer, Sgd, clip_norm, schedule};
 use drlim::{Cx, Error, Par};
 
@@ -69,14 +69,17 @@ const LONG: usize = (16 << 10) + 5;
 fn follows_its_formula<T: Element>(rule: Rule, len: usize, tolerance: f64) {
     for isa in tiers() {
         let mut random = Random::new(len as u64);
-        let mut params: Vec<T> = (0..len).map(|_| random.between(-2.0, 2.0)).collect();
-        let mut expected = wide(&params);
+        let mut params = Guarded::new(1, [1, len], len, |_, _| random.between::<T>(-2.0, 2.0));
+        let mut expected = params.wide();
         let mut moments = vec![[0.0; 2]; len];
         let mut optimizer = rule.optimizer::<T>().unwrap();
         for t in 1..=6 {
             let rate = 0.1 / f64::from(t);
             let grad: Vec<T> = (0..len).map(|_| random.between(-1.0, 1.0)).collect();
-            optimizer.step(&Cx { isa, par: Par::Rayon }, rate, &mut params, &grad).unwrap();
+            let cx = Cx { isa, par: Par::Rayon };
+            optimizer.step(&cx, rate, params.slice_mut(), &grad).unwrap();
+            params.check("parameters");
+            let params = params.row(0);
             for i in 0..len {
                 (expected[i], moments[i]) =
                     rule.formula(t, rate, expected[i], grad[i].to_f64(), moments[i]);

@@ -95,6 +95,9 @@ pub fn all_pairs<T: Real>(
     if let Some(grad) = &grad {
         check_shape("all_pairs", "grad", grad.shape(), z.shape(), "as z")?;
     }
+    if z.rows() == 0 {
+        return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
+    }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar, pull: None, pulled: Sums::default() };

@@ -139,6 +139,9 @@ pub fn cross<T: Real>(
 ) -> Result<Outcome> {
     check(queries, keys, similar, own, &out)?;
     let (n, m, d) = (queries.rows(), keys.rows(), queries.cols());
+    if n == 0 && m == 0 {
+        return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
+    }
     let cx = &small(cx, n.saturating_mul(m), d);
     // Rows without elements have no gradient.
     let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));

@@ -15,6 +15,7 @@ use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks, sum_blocks};
 use crate::real::{Real, compiled};
+use crate::room::filled;
 
 /// What [`indexed`] writes beside the outcome that it returns. Everything given is overwritten.
 pub struct IndexedOut<'a, T> {
@@ -66,8 +67,8 @@ impl<T: Real> Scratch<T> {
     }
 
     /// With room for so many pairs, so that no call on as many allocates.
-    pub(crate) fn with_room(pairs: usize) -> Self {
-        Scratch { slopes: vec![T::ZERO; pairs] }
+    pub(crate) fn with_room(pairs: usize) -> Result<Self> {
+        Ok(Scratch { slopes: filled("the slopes of pairs", pairs, T::ZERO)? })
     }
 }
 

@@ -108,6 +108,9 @@ pub fn triplets<T: Real>(
         let (arg, got) = ("rows of z", z.rows() as f64);
         return Err(Error::Value { arg, got, expected: "fewer, to look at all triplets" });
     }
+    if z.rows() == 0 {
+        return Ok(Outcome::new(objective.reduction(), Sums::default())); // of any number of columns
+    }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar };
@@ -167,14 +170,12 @@ impl<T: Real> Call<'_, '_, T> {
     fn hardest(&self, grad: Option<MatMut<T>>, scratch: &mut MinedScratch<T>) -> Result<Sums> {
         let MinedScratch { triplets, of_triplets, .. } = scratch;
         triplets.clear();
-        if self.z.rows() > 0 {
-            let find = |kind| among(self.cx, self.z, 1, Some((self.similar, kind)));
-            let Found { indices: positives, .. } = find(true)?;
-            let Found { indices: negatives, .. } = find(false)?;
-            let both = positives.into_iter().zip(negatives);
-            let both = (0..).zip(both).map(|(a, (p, n))| [a, p, n]);
-            triplets.extend(both.filter(|&[_, p, n]| p != NONE && n != NONE));
-        }
+        let find = |kind| among(self.cx, self.z, 1, Some((self.similar, kind)));
+        let Found { indices: positives, .. } = find(true)?;
+        let Found { indices: negatives, .. } = find(false)?;
+        let both = positives.into_iter().zip(negatives);
+        let both = (0..).zip(both).map(|(a, (p, n))| [a, p, n]);
+        triplets.extend(both.filter(|&[_, p, n]| p != NONE && n != NONE));
         of_triplets.resize(triplets.len(), [T::ZERO; 3]);
         let (cx, z) = (self.cx, self.z);
         let at_once = task_rows(triplets.len(), z.cols().saturating_mul(3 * size_of::<T>()));

@@ -37,6 +37,17 @@ impl<T: Real> Found<T> {
         Ok(Found { indices, distances })
     }
 
+    /// Of each row the first others: rows without elements are all equal, and may be more than there is
+    /// memory to compare.
+    fn among_equal(mut self, k: usize) -> Self {
+        for (i, list) in self.indices.chunks_exact_mut(k).enumerate() {
+            let others = (0..).filter(|&j| j as usize != i);
+            list.iter_mut().zip(others).for_each(|(index, other)| *index = other);
+        }
+        self.distances.fill(T::ZERO);
+        self
+    }
+
     /// From keys to distances.
     fn finish(mut self) -> Self {
         self.distances.iter_mut().for_each(|key| *key = key.abs().sqrt());
@@ -75,7 +86,8 @@ fn search_against<T: Real>(Against { cx, queries, references, k, found }: Agains
     let height = block_rows(n);
     let output = (Chunks(&mut found.indices, height * k), Chunks(&mut found.distances, height * k));
     let rows = |block: usize| block * height..((block + 1) * height).min(n);
-    if n < MANY {
+    // Rows without elements take no memory, so those of a copy would be beyond what the caller has.
+    if n < MANY || d == 0 {
         // A few at a time, so that several threads have some.
         const AT_ONCE: usize = 4;
         let output = (Chunks(output.0.0, AT_ONCE * k), Chunks(output.1.0, AT_ONCE * k));
@@ -111,6 +123,9 @@ pub(crate) fn among<T: Real>(
     kind: Option<(Similar, bool)>,
 ) -> Result<Found<T>> {
     let mut found = Found::new(z.rows(), k)?;
+    if z.cols() == 0 && kind.is_none() {
+        return Ok(found.among_equal(k));
+    }
     let order = run_among(Among { cx, z, k, kind, found: &mut found });
     if order.is_empty() {
         return Ok(found.finish());

@@ -4,6 +4,7 @@
 
 use super::{Graph, Similar};
 use crate::error::{Error, Result};
+use crate::room::with_room;
 
 /// The samples of a batch, each of them once, and which of them are similar. Sample p of the subset
 /// is the p-th of those that were chosen.
@@ -17,12 +18,10 @@ pub(crate) struct Subset {
 
 impl Subset {
     /// Holds the labels of so many samples without allocating.
-    pub(crate) fn with_room(samples: usize) -> Self {
-        Subset {
-            places: Vec::with_capacity(samples),
-            labels: Vec::with_capacity(samples),
-            graph: Graph::default(),
-        }
+    pub(crate) fn with_room(samples: usize) -> Result<Self> {
+        let what = "a batch of samples";
+        let (places, labels) = (with_room(what, samples)?, with_room(what, samples)?);
+        Ok(Subset { places, labels, graph: Graph::default() })
     }
 
     /// The same pairs are similar among the chosen samples as among all of them. Allocates nothing

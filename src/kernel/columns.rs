@@ -130,11 +130,12 @@ impl BlockOffsets {
     /// For blocks of at most `most` rows of `depth` elements, and slopes in rows of `stride`.
     pub(crate) fn new<T>(isa: Isa, most: usize, stride: usize, depth: usize) -> Self {
         let width = 2 * isa.lanes::<T>();
-        let rows = |width| OffsetTable::linear(most, width);
+        let every =
+            |step: usize| OffsetTable::from((0..most).map(|i| i * step).collect::<Vec<_>>());
         BlockOffsets {
-            along: OffsetTable::linear(most, 1),
-            across: OffsetTable::linear(most, stride),
-            rows: [rows(width), rows(depth % width)],
+            along: every(1),
+            across: every(stride),
+            rows: [every(width), every(depth % width)],
             depth,
             width,
         }

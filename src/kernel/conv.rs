@@ -24,6 +24,7 @@ use std::ops::Range;
 use super::dots::{Dots, Rows, add_dots};
 use super::elementwise::{Activate, Activation};
 use super::product::{Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply};
+use crate::error::Result;
 use crate::isa::{Isa, MOST_LANES};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -58,14 +59,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The sizes must be consistent: the caller has checked them.
+    /// The sizes must be consistent: the caller has checked them. Refused where there is no memory for
+    /// the offsets.
     pub(crate) fn new(
         input: [usize; 3],
         output: [usize; 3],
         kernel: [usize; 2],
         stride: usize,
         padding: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         // With one window along a side its stride does not matter, and may be any number.
         let stride = stride.min(input[1].max(input[2]) + 2 * padding);
         let mut plan = Plan { input, output, kernel, stride, padding, ..Plan::default() };
@@ -73,17 +75,15 @@ impl Plan {
         let maps = output[0];
         let [rows, columns] = kernel;
         let window = rows * columns;
-        plan.taps = (0..plan.tap_count())
-            .map(|tap| {
-                let (channel, u, v) = (tap / window, tap / columns % rows, tap % columns);
-                (channel * plan.frame_height() + u) * plan.frame_width() + plan.column(v)
-            })
-            .collect();
-        plan.weight_rows = OffsetTable::linear(maps, plan.tap_count());
-        plan.weight_columns = OffsetTable::linear(plan.tap_count(), 1);
-        plan.weight_channels = OffsetTable::linear(input[0], window);
-        plan.maps = OffsetTable::linear(maps, 1);
-        plan
+        plan.taps = OffsetTable::new((0..plan.tap_count()).map(|tap| {
+            let (channel, u, v) = (tap / window, tap / columns % rows, tap % columns);
+            (channel * plan.frame_height() + u) * plan.frame_width() + plan.column(v)
+        }))?;
+        plan.weight_rows = OffsetTable::linear(maps, plan.tap_count())?;
+        plan.weight_columns = OffsetTable::linear(plan.tap_count(), 1)?;
+        plan.weight_channels = OffsetTable::linear(input[0], window)?;
+        plan.maps = OffsetTable::linear(maps, 1)?;
+        Ok(plan)
     }
 
     /// Weights of one output channel.

@@ -9,6 +9,7 @@ use super::product::{
     Broadcast, Contiguous, Initial, OffsetTable, Output, Product, most_vectors, multiply,
 };
 use super::transpose::Interleave;
+use crate::error::Result;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -33,15 +34,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(inputs: usize, outputs: usize) -> Self {
-        Plan {
+    /// Refused where there is no memory for the offsets.
+    pub(crate) fn new(inputs: usize, outputs: usize) -> Result<Self> {
+        Ok(Plan {
             inputs,
             outputs,
-            input_columns: OffsetTable::linear(inputs, 1),
-            output_columns: OffsetTable::linear(outputs, 1),
-            input_rows: OffsetTable::linear(DEPTH, inputs),
-            output_rows: OffsetTable::linear(DEPTH, outputs),
-        }
+            input_columns: OffsetTable::linear(inputs, 1)?,
+            output_columns: OffsetTable::linear(outputs, 1)?,
+            input_rows: OffsetTable::linear(DEPTH, inputs)?,
+            output_rows: OffsetTable::linear(DEPTH, outputs)?,
+        })
     }
 }
 

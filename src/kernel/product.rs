@@ -16,8 +16,10 @@
 use std::ops::Range;
 
 use super::tile::is_wide;
+use crate::error::Result;
 use crate::isa::{Isa, Tier};
 use crate::real::{Real, precompiled};
+use crate::room::with_room;
 use crate::simd::{Kernel, Simd};
 
 /// Offsets into an operand, planned once, that know their largest one.
@@ -37,9 +39,16 @@ pub(crate) struct Offsets<'a> {
 }
 
 impl OffsetTable {
+    /// As long as a layer is large.
+    pub(crate) fn new(offsets: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
+        let mut table = with_room("the plan of a layer", offsets.len())?;
+        table.extend(offsets);
+        Ok(OffsetTable::from(table))
+    }
+
     /// 0, step, 2 step, ...
-    pub(crate) fn linear(len: usize, step: usize) -> Self {
-        (0..len).map(|i| i * step).collect()
+    pub(crate) fn linear(len: usize, step: usize) -> Result<Self> {
+        OffsetTable::new((0..len).map(|i| i * step))
     }
 
     /// All of them.
@@ -58,9 +67,8 @@ impl OffsetTable {
     }
 }
 
-impl FromIterator<usize> for OffsetTable {
-    fn from_iter<I: IntoIterator<Item = usize>>(offsets: I) -> Self {
-        let table: Vec<usize> = offsets.into_iter().collect();
+impl From<Vec<usize>> for OffsetTable {
+    fn from(table: Vec<usize>) -> Self {
         let largest = table.iter().copied().max().unwrap_or(0);
         let ascending = table.is_sorted();
         OffsetTable { table, largest, ascending }

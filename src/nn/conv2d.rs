@@ -8,6 +8,7 @@ use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
 use super::{MOST_ELEMENTS, activation, dense};
 use crate::cx::Cx;
+use crate::error::Error;
 use crate::isa::Isa;
 use crate::kernel::conv::{self as kernel, Plan};
 use crate::kernel::dense as dense_kernel;
@@ -133,8 +134,12 @@ impl<T: Real> Layer<T> for Conv2d {
         }
         let sizes = |shape: Shape| [shape.channels, shape.height, shape.width];
         let covers = self.padding == 0 && self.kernel == [input.height, input.width];
-        self.dense = covers.then(|| dense_kernel::Plan::new(input.len(), self.maps));
-        self.plan = Plan::new(sizes(input), sizes(output), self.kernel, self.stride, self.padding);
+        let reason = |error: Error| error.to_string();
+        let dense = covers.then(|| dense_kernel::Plan::new(input.len(), self.maps));
+        self.dense = dense.transpose().map_err(reason)?;
+        let [input, output_sizes] = [input, output].map(sizes);
+        self.plan = Plan::new(input, output_sizes, self.kernel, self.stride, self.padding)
+            .map_err(reason)?;
         Ok(output)
     }
 

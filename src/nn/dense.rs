@@ -61,7 +61,7 @@ impl<T: Real> Layer<T> for Dense {
         if weights.is_none_or(|len| len > MOST_ELEMENTS) {
             return Err("its size overflows".to_owned());
         }
-        self.plan = Plan::new(input.len(), self.outputs);
+        self.plan = Plan::new(input.len(), self.outputs).map_err(|error| error.to_string())?;
         Ok(Shape::flat(self.outputs))
     }
 

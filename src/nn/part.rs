@@ -71,7 +71,8 @@ impl<T: Real> Network<T> {
         workspace: &'w mut Workspace<T>,
     ) -> Result<Mat<'w, T>> {
         self.check_workspace("forward", workspace, samples)?;
-        workspace.samples = if workspace.keeps_all { samples } else { 0 };
+        // Where a layer panics there is nothing that a backward pass could follow.
+        workspace.samples = 0;
         let last = self.parts().len();
         if !matches!(self.parts().next(), Some(Part::Run(_))) {
             let width = self.input().len();
@@ -102,6 +103,7 @@ impl<T: Real> Network<T> {
                 }
             }
         }
+        workspace.samples = if workspace.keeps_all { samples } else { 0 };
         let (z, width) = (&workspace.between[workspace.slot(last)], self.output().len());
         Mat::new(&z[..samples * width], samples, width)
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Graph, Similar, check_samples};
 use crate::mat::Mat;
 use crate::real::Real;
+use crate::room::with_room;
 
 /// The k rows found for each query, best first.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +156,7 @@ pub fn hardest<T: Real>(cx: &Cx, set: Mat<T>, similar: Similar, k: usize) -> Res
 /// ```
 pub fn neighbour_graph<T: Real>(cx: &Cx, data: Mat<T>, k: usize) -> Result<Graph> {
     let found = nearest_others(cx, data, k)?;
-    let mut pairs = Vec::with_capacity(found.indices.len());
+    let mut pairs = with_room("the pairs of a neighbour graph", found.indices.len())?;
     for i in 0..found.rows() {
         let (indices, distances) = found.row(i);
         if distances.iter().any(|d| d.is_nan()) {

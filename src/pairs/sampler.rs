@@ -60,7 +60,7 @@ impl<'a> Sampler<'a> {
     /// A sampler of batches of `batch` pairs.
     ///
     /// Refused where `batch` is odd or 0, no two samples are similar, no two are dissimilar, or
-    /// samples or similar pairs of a graph do not fit in a `u32`.
+    /// samples, similar pairs of a graph or the samples of a batch do not fit in a `u32`.
     pub fn new(similar: Similar<'a>, batch: usize, seed: u64) -> Result<Self> {
         check_samples(similar.samples())?;
         let source = match similar {
@@ -97,6 +97,7 @@ impl<'a> Sampler<'a> {
             let reason = format!("a batch of {batch} pairs, expected an even number of 2 or more");
             return Err(Error::Pairs { reason });
         }
+        check_samples(batch.saturating_mul(2))?;
         let missing = match (source.items(), source.dissimilar()) {
             (0, _) => "similar",
             (_, 0) => "dissimilar",

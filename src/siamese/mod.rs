@@ -20,6 +20,7 @@ use crate::optim::Optimizer;
 #[cfg(feature = "safetensors")]
 use crate::optim::Resume;
 use crate::real::Real;
+use crate::room::{filled, with_room};
 
 mod fit;
 mod train;
@@ -72,6 +73,9 @@ pub struct Siamese<T, O> {
     all_pairs: AllPairsScratch<T>,
 }
 
+/// What memory is asked for.
+const PAIRS: &str = "a batch of pairs";
+
 /// The samples of a batch of pairs, each of them once.
 #[derive(Default)]
 struct Batch {
@@ -86,8 +90,11 @@ impl Batch {
     /// Holds the largest batch, of samples that are all different, so that no later one allocates.
     fn with_room(pairs: usize) -> Result<Self> {
         let mut batch = Batch::default();
-        let pairs: Vec<_> = (0..pairs as u32).map(|i| (2 * i, 2 * i + 1)).collect();
-        batch.set(&pairs)?;
+        let mut different = with_room(PAIRS, pairs)?;
+        different.extend((0..pairs as u32).map(|i| (2 * i, 2 * i + 1)));
+        batch.samples = with_room(PAIRS, 2 * pairs)?;
+        batch.pairs = with_room(PAIRS, pairs)?;
+        batch.set(&different)?;
         Ok(batch)
     }
 
@@ -107,15 +114,17 @@ impl Batch {
 
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// For batches of up to `max_pairs` pairs, or of twice as many samples.
+    ///
+    /// Refused where so many samples do not fit in a `u32`, or there is no memory for a batch of them.
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
         let samples =
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
         check_samples(samples)?;
         let workspace = Workspace::training(&net, samples)?;
-        let dz = vec![T::ZERO; samples * net.output().len()];
-        let gradient = vec![T::ZERO; net.params().len()];
-        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::with_room(max_pairs));
-        let (subset, all_pairs) = (Subset::with_room(samples), AllPairsScratch::new());
+        let dz = filled(PAIRS, samples * net.output().len(), T::ZERO)?;
+        let gradient = filled("the gradient of a network", net.params().len(), T::ZERO)?;
+        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::with_room(max_pairs)?);
+        let (subset, all_pairs) = (Subset::with_room(samples)?, AllPairsScratch::new());
         Ok(Siamese {
             net,
             optimizer,

@@ -28,6 +28,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         fit: Fit,
         observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<History> {
+        self.check_room("fit", "a batch of the sampler", sampler.batch())?;
         let (mut pairs, mut similar) = (Vec::new(), Vec::new());
         self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
             sampler.next_batch(&mut pairs, &mut similar);
@@ -75,6 +76,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         fit: Fit,
         observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<History> {
+        self.net.check_workspace("fit_batches", &self.workspace, sampler.batch())?;
         let mut samples = Vec::new();
         self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
             sampler.next_batch(&mut samples);
@@ -114,7 +116,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
                 let clip = |max| clip_norm(cx, &mut self.gradient, max);
                 norm = fit.max_norm.map(clip).transpose()?;
                 rate = (fit.rate)(done);
-                done += 1;
+                done = done.saturating_add(1);
                 self.descend(cx, rate)?;
                 total = total + sums;
                 flow = observe(&tell(at + 1, sums, rate, norm, false));

@@ -2,11 +2,11 @@
 
 use drlim::batch::{AllPairsScratch, all_pairs};
 use drlim::loss::{BlockLoss, Objective, Outcome, Reduction, Sums};
-use drlim::{Cx, Mat, MatMut, Similar};
+use drlim::{Cx, Mat, Similar};
 
 use super::common::element::wide;
 use super::common::oracle::Contrastive;
-use super::common::{Element, Random, tiers};
+use super::common::{Element, Guarded, Random, tiers};
 use super::{MARGIN, serial};
 
 /// A batch of rows, some of them in pairs.
@@ -45,13 +45,14 @@ impl<T: Element> Batch<T> {
         similar: Similar,
     ) -> (Outcome, Vec<T>) {
         let objective = Objective::sum(loss).reduced(reduction);
-        let mut grad = vec![T::NAN; self.z.len()];
-        let to = MatMut::new(&mut grad, self.shape[0], self.shape[1]).unwrap();
+        let [n, d] = self.shape;
+        let mut grad = Guarded::output(1, [n, d], d + 1);
+        let to = grad.mat_mut();
         let mut scratch = AllPairsScratch::new();
         let outcome = all_pairs(cx, &objective, self.z(), similar, Some(to), &mut scratch).unwrap();
         let alone = all_pairs(cx, &objective, self.z(), similar, None, &mut scratch).unwrap();
         assert_eq!(alone.value.to_bits(), outcome.value.to_bits(), "value alone");
-        (outcome, grad)
+        (outcome, grad.checked("grad"))
     }
 
     /// The outcome and, of each element of the gradient, value and size of the terms, from every pair

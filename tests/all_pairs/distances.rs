@@ -11,7 +11,7 @@ use drlim::{Graph, Mat, MatMut, Similar};
 use super::batch::Batch;
 use super::common::element::{same, wide};
 use super::common::oracle::squared_distance;
-use super::common::{Element, Random, tiers};
+use super::common::{Element, Guarded, Random, tiers};
 use super::{MARGIN, serial};
 
 /// Rows of a batch: panels of every tier, and a ragged one.
@@ -85,9 +85,9 @@ fn keeps_the_promise<T: Element>() {
             let exact = |i: usize, j: usize| squared_distance(&rows[i], &rows[j]);
             let d2: Vec<f64> = (0..ROWS * ROWS).map(|at| exact(at / ROWS, at % ROWS)).collect();
             for isa in tiers() {
-                let mut got = vec![T::NAN; ROWS * ROWS];
-                let to = MatMut::new(&mut got, ROWS, ROWS).unwrap();
-                distance_matrix(&serial(isa), batch.z(), batch.z(), to).unwrap();
+                let mut got = Guarded::output(1, [ROWS; 2], ROWS + 1);
+                distance_matrix(&serial(isa), batch.z(), batch.z(), got.mat_mut()).unwrap();
+                let got: Vec<T> = got.checked("distances");
                 for (at, (&d, &d2)) in got.iter().zip(&d2).enumerate() {
                     let (i, j) = (at / ROWS, at % ROWS);
                     let case = || format!("{what}: {i} and {j} in {} on {isa}", T::NAME);
@@ -128,11 +128,10 @@ fn keeps_the_promise_in_losses<T: Element>() {
                 let norms = squared_distance(&rows[i], &mean) + squared_distance(&rows[j], &mean);
                 for isa in tiers() {
                     let case = format!("{what}: {i} and {j}, D = {d}, {} on {isa}", T::NAME);
-                    let mut grad = vec![T::NAN; ROWS * d];
-                    let to = MatMut::new(&mut grad, ROWS, d).unwrap();
-                    let cx = serial(isa);
-                    let outcome =
-                        all_pairs(&cx, &objective, batch.z(), similar, Some(to), &mut scratch);
+                    let mut grad = Guarded::output(1, [ROWS, d], d + 1);
+                    let (cx, to) = (serial(isa), Some(grad.mat_mut()));
+                    let outcome = all_pairs(&cx, &objective, batch.z(), similar, to, &mut scratch);
+                    let grad: Vec<T> = grad.checked("grad");
                     let value = outcome.unwrap().sums.similar.sum;
                     let got = T::from_f64((2.0 * value).sqrt());
                     assert!(is_right(got, d2), "{case}: {got}, not {}", d2.sqrt());

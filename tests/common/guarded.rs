@@ -32,7 +32,8 @@ impl<T: Element> Guarded<T> {
         stride: usize,
         mut value: impl FnMut(usize, usize) -> T,
     ) -> Self {
-        let mut data = vec![Self::canary(); 2 * MARGIN + offset + rows * stride + cols];
+        let len = Self::extent([rows, cols], stride);
+        let mut data = vec![Self::canary(); 2 * MARGIN + offset + len];
         let start = MARGIN / 2 + data[MARGIN / 2..].as_ptr().align_offset(64) + offset;
         for i in 0..rows {
             for k in 0..cols {
@@ -47,8 +48,24 @@ impl<T: Element> Guarded<T> {
         Guarded::new(offset, shape, stride, |_, _| T::NAN)
     }
 
+    /// So many elements, all NaN, without gaps.
+    pub fn slice(len: usize) -> Self {
+        Guarded::output(1, [1, len], len)
+    }
+
+    /// The elements of all rows, one after another, when nothing beside them has been written.
+    pub fn checked(self, name: &str) -> Vec<T> {
+        self.check(name);
+        (0..self.rows).flat_map(|i| self.row(i)).copied().collect()
+    }
+
+    /// Elements up to the end of the last row.
+    fn extent([rows, cols]: [usize; 2], stride: usize) -> usize {
+        if rows == 0 { 0 } else { (rows - 1) * stride + cols }
+    }
+
     fn len(&self) -> usize {
-        if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.cols }
+        Self::extent([self.rows, self.cols], self.stride)
     }
 
     pub fn mat(&self) -> Mat<'_, T> {

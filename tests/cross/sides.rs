@@ -2,11 +2,11 @@
 
 use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, cross};
 use drlim::loss::{Objective, Outcome, Reduction, Sums};
-use drlim::{Cx, Graph, Mat, MatMut};
+use drlim::{Cx, Graph, Mat};
 
 use super::common::element::{bits, wide};
 use super::common::oracle::Contrastive;
-use super::common::{Element, Random, tiers};
+use super::common::{Element, Guarded, Random, tiers};
 use super::{MARGIN, serial};
 
 /// Queries and keys, and of which samples.
@@ -44,18 +44,17 @@ impl<T: Element> Sides<T> {
         let objective = Objective::sum(&*loss).reduced(reduction);
         let mut scratch = CrossScratch::new();
         let mut call = |wanted: [bool; 2]| {
-            let mut grads = self.z.each_ref().map(|z| vec![T::NAN; z.len()]);
+            let mut grads = self.rows.map(|n| Guarded::output(1, [n, self.d], self.d + 1));
             let [queries, keys] = &mut grads;
-            let to = |grad, side: usize| MatMut::new(grad, self.rows[side], self.d).unwrap();
             let out = CrossOut {
-                grad_queries: wanted[0].then(|| to(queries, 0)),
-                grad_keys: wanted[1].then(|| to(keys, 1)),
+                grad_queries: wanted[0].then(|| queries.mat_mut()),
+                grad_keys: wanted[1].then(|| keys.mat_mut()),
             };
             let [queries, keys] = [self.mat(0), self.mat(1)];
             let (similar, own) = of;
             let outcome =
                 cross(cx, &objective, queries, keys, similar, own, out, &mut scratch).unwrap();
-            Called { outcome, grads }
+            Called { outcome, grads: grads.map(|grad| grad.checked("a gradient")) }
         };
         let both = call([true; 2]);
         for (wanted, side) in [([true, false], 0), ([false, true], 1)] {

@@ -9,9 +9,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{Element, Random};
+use common::{Element, Guarded, Random};
 use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
-use drlim::{Cx, Isa, Mat, MatMut, Par, Tier};
+use drlim::{Cx, Isa, Mat, Par, Tier};
 
 mod activations;
 mod agreement;
@@ -90,14 +90,14 @@ fn passes_within<T: Element>(
 ) -> [Vec<T>; 3] {
     let (inputs, outputs) = (net.input().len(), net.output().len());
     let samples = x.len() / inputs;
-    let mut gradient = vec![T::NAN; net.params().len()];
-    let mut dx = vec![T::NAN; x.len()];
+    let mut gradient = Guarded::slice(net.params().len());
+    let mut dx = Guarded::output(1, [samples, inputs], inputs + 1);
     let z = net.forward(cx, Mat::new(x, samples, inputs).unwrap(), workspace).unwrap();
     let z = z.as_slice().unwrap().to_vec();
     let dz = Mat::new(dz, samples, outputs).unwrap();
-    let out = MatMut::new(&mut dx, samples, inputs).unwrap();
-    net.backward(cx, dz, workspace, &mut gradient, Some(out)).unwrap();
-    [z, gradient, dx]
+    let out = Some(dx.mat_mut());
+    net.backward(cx, dz, workspace, gradient.slice_mut(), out).unwrap();
+    [z, gradient.checked("gradient"), dx.checked("dx")]
 }
 
 /// As [`passes`], of a batch of so many samples.

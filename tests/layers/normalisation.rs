@@ -1,9 +1,9 @@
 //! `L2Normalize`: the formula, samples without a direction, NaN, and independence of threads.
 
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::{Cx, Mat, Par};
 
-use super::common::{self, Element, Random, tiers};
+use super::common::{self, Element, Guarded, Random, tiers};
 use super::gradients::assert_gradient;
 use super::{draw, serial};
 
@@ -15,10 +15,9 @@ fn normalize<T: Element>(cx: &Cx, len: usize, x: &[T], dy: &[T]) -> [Vec<T>; 2] 
     let mut workspace = Workspace::training(&net, samples).unwrap();
     let mat = |of| Mat::new(of, samples, len).unwrap();
     let y = net.forward(cx, mat(x), &mut workspace).unwrap().as_slice().unwrap().to_vec();
-    let mut dx = vec![T::NAN; x.len()];
-    let out = MatMut::new(&mut dx, samples, len).unwrap();
-    net.backward(cx, mat(dy), &mut workspace, &mut [], Some(out)).unwrap();
-    [y, dx]
+    let mut dx = Guarded::output(1, [samples, len], len + 1);
+    net.backward(cx, mat(dy), &mut workspace, &mut [], Some(dx.mat_mut())).unwrap();
+    [y, dx.checked("dx")]
 }
 
 #[test]

@@ -49,8 +49,9 @@ fn triplets_are_those_of_the_formula<T: Element>() {
         {
             let mut grads =
                 [1, 2, 0].map(|offset| Guarded::<T>::output(offset, [n, cols], cols + gap));
-            let mut per_triplet = [const { Vec::new() }; 7].map(|_: Vec<T>| vec![T::NAN; n]);
-            let [values, dp, dn, third, s_ap, s_an, s_pn] = per_triplet.each_mut();
+            let mut per_triplet = [(); 7].map(|()| Guarded::slice(n));
+            let [values, dp, dn, third, s_ap, s_an, s_pn] =
+                per_triplet.each_mut().map(Guarded::slice_mut);
             let [grad_a, grad_p, grad_n] = grads.each_mut().map(Guarded::mat_mut);
             let out = TripletsOut::grads(grad_a, grad_p, grad_n)
                 .values(values)
@@ -60,6 +61,7 @@ fn triplets_are_those_of_the_formula<T: Element>() {
             let scale = T::from_f64(-1.5);
             let objective = TripletObjective::sum(&*loss).reduced(reduction).unwrap().scaled(scale);
             let outcome = triplet_rows(&serial(isa), &objective, triplets, out).unwrap();
+            let per_triplet: [Vec<T>; 7] = per_triplet.map(|output| output.checked("per triplet"));
             let what = format!("{formula:?}, {cols} columns, {reduction:?}, {isa}");
             let relative = (cols as f64 + 8.0) * T::EPSILON.to_f64();
             let least = T::MIN_POSITIVE.to_f64();

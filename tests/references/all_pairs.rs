@@ -5,9 +5,9 @@
 
 use drlim::batch::{AllPairsScratch, all_pairs};
 use drlim::loss::{BlockLoss, Contrastive, LinearHinge, Objective};
-use drlim::{Cx, Mat, MatMut, Par, Similar};
+use drlim::{Cx, Mat, Par, Similar};
 
-use crate::common::{Element, Reference, tiers};
+use crate::common::{Element, Guarded, Reference, tiers};
 
 fn compare<T: Element, L: BlockLoss<T>>(
     reference: &Reference,
@@ -23,13 +23,13 @@ fn compare<T: Element, L: BlockLoss<T>>(
             (Mat::new(&x, n, d).unwrap(), Similar::Labels(reference.integers(case, "labels")));
         for isa in tiers() {
             let (cx, by) = (Cx { isa, par: Par::Rayon }, isa.to_string());
-            let mut grad = vec![T::NAN; n * d];
-            let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+            let mut grad = Guarded::output(1, [n, d], d + 1);
+            let to = Some(grad.mat_mut());
             let objective = Objective::sum(&loss);
             let outcome = all_pairs(&cx, &objective, x, similar, to, &mut scratch).unwrap();
             reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
             reference.compare(case, "pairs", &[T::from_f64(outcome.pairs as f64)], &by);
-            reference.compare(case, "grad", &grad, &by);
+            reference.compare(case, "grad", &grad.checked("grad"), &by);
         }
     }
 }

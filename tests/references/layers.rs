@@ -7,9 +7,9 @@ use drlim::nn::{
     AvgPool2d, Conv2d, Dense, L2Normalize, Layer, MaxPool2d, Network, Relu, ScaledTanh, Shape,
     Sigmoid, Subsample2d, Tanh, Workspace,
 };
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::{Cx, Mat, Par};
 
-use crate::common::{Element, Reference, tiers};
+use crate::common::{Element, Guarded, Reference, tiers};
 
 /// Every case of a kind, under the layer that `layer` makes of it; returns how many there are.
 fn compare<T: Element, L: Layer<T> + 'static>(
@@ -54,12 +54,13 @@ fn compare_case<T: Element>(
     let y = net.forward(&cx, Mat::new(&x, samples, inputs).unwrap(), &mut workspace).unwrap();
     reference.compare(case, "y", y.as_slice().unwrap(), &by);
 
-    let mut gradient = vec![T::NAN; params.len()];
-    let mut dx = vec![T::NAN; x.len()];
+    let mut gradient = Guarded::slice(params.len());
+    let mut dx = Guarded::output(1, [samples, inputs], inputs + 1);
     let dy = Mat::new(&dy, samples, outputs).unwrap();
-    let out = MatMut::new(&mut dx, samples, inputs).unwrap();
-    net.backward(&cx, dy, &mut workspace, &mut gradient, Some(out)).unwrap();
-    reference.compare(case, "dx", &dx, &by);
+    let out = Some(dx.mat_mut());
+    net.backward(&cx, dy, &mut workspace, gradient.slice_mut(), out).unwrap();
+    reference.compare(case, "dx", &dx.checked("dx"), &by);
+    let gradient = gradient.checked("gradient");
     let mut rest = &gradient[..];
     for (name, len) in names {
         let (own, after) = rest.split_at(len);

@@ -8,9 +8,9 @@ use drlim::batch::{IndexedOut, PairList, RowsOut, Scratch, indexed, rows};
 use drlim::loss::{
     BlockLoss, Contrastive, DoubleMargin, Exponential, LinearHinge, Objective, SquaredHinge,
 };
-use drlim::{Cx, Mat, MatMut, Par};
+use drlim::{Cx, Mat, Par};
 
-use crate::common::{Element, Reference, tiers};
+use crate::common::{Element, Guarded, Reference, tiers};
 
 /// Every case whose name starts with `family/`, under the loss of its two margins.
 fn compare<T: Element, L: BlockLoss<T>>(
@@ -35,18 +35,14 @@ fn compare_rows<T: Element>(reference: &Reference, case: &str, loss: &dyn BlockL
     let (a, b) = (Mat::new(&a, n, d).unwrap(), Mat::new(&b, n, d).unwrap());
     let similar = reference.flags(case, "similar");
 
-    let (mut grad_a, mut grad_b) = (vec![T::NAN; n * d], vec![T::NAN; n * d]);
-    let mut per_pair = vec![T::NAN; n];
-    let out = RowsOut::grads(
-        MatMut::new(&mut grad_a, n, d).unwrap(),
-        MatMut::new(&mut grad_b, n, d).unwrap(),
-    )
-    .values(&mut per_pair);
+    let [mut grad_a, mut grad_b] = [1, 2].map(|offset| Guarded::output(offset, [n, d], d));
+    let mut per_pair = Guarded::slice(n);
+    let out = RowsOut::grads(grad_a.mat_mut(), grad_b.mat_mut()).values(per_pair.slice_mut());
     let outcome = rows(&cx, &Objective::sum(loss), a, b, &similar, out).unwrap();
     reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
-    reference.compare(case, "grad_a", &grad_a, &by);
-    reference.compare(case, "grad_b", &grad_b, &by);
-    reference.compare(case, "per_pair", &per_pair, &by);
+    reference.compare(case, "grad_a", &grad_a.checked("grad_a"), &by);
+    reference.compare(case, "grad_b", &grad_b.checked("grad_b"), &by);
+    reference.compare(case, "per_pair", &per_pair.checked("per_pair"), &by);
 }
 
 /// The same pairs as a list over both matrices, one below the other.
@@ -58,16 +54,16 @@ fn compare_list<T: Element>(reference: &Reference, case: &str, loss: &dyn BlockL
     let list = PairList::new(2 * n, &pairs).unwrap();
     let similar = reference.flags(case, "similar");
 
-    let mut grad = vec![T::NAN; 2 * n * d];
-    let mut per_pair = vec![T::NAN; n];
-    let out = IndexedOut::grad(MatMut::new(&mut grad, 2 * n, d).unwrap()).values(&mut per_pair);
+    let (mut grad, mut per_pair) = (Guarded::output(1, [2 * n, d], d + 1), Guarded::slice(n));
+    let out = IndexedOut::grad(grad.mat_mut()).values(per_pair.slice_mut());
     let z = Mat::new(&z, 2 * n, d).unwrap();
     let objective = Objective::sum(loss);
     let outcome = indexed(&cx, &objective, z, &list, &similar, out, &mut Scratch::new()).unwrap();
     reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
+    let grad: Vec<T> = grad.checked("grad");
     reference.compare(case, "grad_a", &grad[..n * d], &by);
     reference.compare(case, "grad_b", &grad[n * d..], &by);
-    reference.compare(case, "per_pair", &per_pair, &by);
+    reference.compare(case, "per_pair", &per_pair.checked("per_pair"), &by);
 }
 
 fn compare_all<T: Element>(reference: &Reference) {

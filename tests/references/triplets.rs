@@ -9,9 +9,9 @@
 
 use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
 use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
-use drlim::{Cx, Mat, MatMut, Par, Similar};
+use drlim::{Cx, Mat, Par, Similar};
 
-use crate::common::{Element, Reference, tiers};
+use crate::common::{Element, Guarded, Reference, tiers};
 
 /// Every case whose name starts with `family/`, under the loss of its margin.
 fn compare<T: Element, L: BlockTripletLoss<T>>(
@@ -37,16 +37,16 @@ fn compare_rows<T: Element>(
     let &[n, d] = reference.shape(case, "anchor") else { panic!("{case}/anchor is no matrix") };
     let inputs = ["anchor", "positive", "negative"].map(|name| reference.reals::<T>(case, name));
     let [a, p, n_] = inputs.each_ref().map(|input| Mat::new(input, n, d).unwrap());
-    let mut grads = [const { Vec::new() }; 3].map(|_: Vec<T>| vec![T::NAN; n * d]);
-    let mut per_triplet = vec![T::NAN; n];
-    let [grad_a, grad_p, grad_n] = grads.each_mut().map(|grad| MatMut::new(grad, n, d).unwrap());
-    let out = TripletsOut::grads(grad_a, grad_p, grad_n).values(&mut per_triplet);
+    let mut grads = [1, 2, 3].map(|offset| Guarded::output(offset, [n, d], d));
+    let mut per_triplet = Guarded::slice(n);
+    let [grad_a, grad_p, grad_n] = grads.each_mut().map(Guarded::mat_mut);
+    let out = TripletsOut::grads(grad_a, grad_p, grad_n).values(per_triplet.slice_mut());
     let triplets = Triplets::new(a, p, n_).unwrap();
     let outcome = triplet_rows(&cx, &TripletObjective::sum(loss), triplets, out).unwrap();
     reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
-    reference.compare(case, "per_triplet", &per_triplet, &by);
-    for (name, grad) in ["grad_anchor", "grad_positive", "grad_negative"].iter().zip(&grads) {
-        reference.compare(case, name, grad, &by);
+    reference.compare(case, "per_triplet", &per_triplet.checked("per_triplet"), &by);
+    for (name, grad) in ["grad_anchor", "grad_positive", "grad_negative"].iter().zip(grads) {
+        reference.compare(case, name, &grad.checked(name), &by);
     }
 }
 
@@ -60,13 +60,13 @@ fn compare_batches<T: Element>(reference: &Reference, family: &str, mining: Mini
         for isa in tiers() {
             let by = isa.to_string();
             let cx = Cx { isa, par: Par::Rayon };
-            let mut grad = vec![T::NAN; n * d];
-            let to = Some(MatMut::new(&mut grad, n, d).unwrap());
+            let mut grad = Guarded::output(1, [n, d], d + 1);
+            let to = Some(grad.mat_mut());
             let scratch = &mut MinedScratch::new();
             let x = Mat::new(&x, n, d).unwrap();
             let outcome = triplets(&cx, &objective, x, labels, mining, to, scratch).unwrap();
             reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
-            reference.compare(case, "grad", &grad, &by);
+            reference.compare(case, "grad", &grad.checked("grad"), &by);
             if mining == Mining::All {
                 assert_eq!(outcome.pairs, reference.real::<f64>(case, "triplets") as u64, "{case}");
                 assert_eq!(outcome.active, reference.real::<f64>(case, "active") as u64, "{case}");
