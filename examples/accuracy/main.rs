@@ -77,9 +77,9 @@ fn run(args: &Args) -> Result<usize, Failure> {
     }
     for kernel in kernels {
         let mut records = [Record::new::<f32>(&isas), Record::new::<f64>(&isas)];
-        for (measure, record) in kernel.measure.iter().zip(&mut records) {
-            measure(&plan, record);
-        }
+        let [narrow, wide] = &mut records;
+        let [of_narrow, of_wide] = kernel.measure;
+        rayon::join(|| of_narrow(&plan, narrow), || of_wide(&plan, wide));
         let mut lines: Vec<Line> = records.into_iter().flat_map(|record| record.lines).collect();
         lines.sort_by_key(|line| (line.bound.kernel, line.bound.result));
         print!("{}", table::rows(&lines));

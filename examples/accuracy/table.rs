@@ -10,9 +10,7 @@ use crate::measure::record::{Case, Line, Worst};
 use crate::measure::specials::Held;
 
 /// Columns before those of the tiers.
-const NAMES: usize = 60;
-/// Columns of a tier.
-const TIER: usize = 24;
+const NAMES: usize = 65;
 
 /// Which processor, tiers and seed, and what the columns are.
 pub fn head(isas: &[Isa], seed: u64) -> String {
@@ -54,8 +52,8 @@ fn features() -> String {
 
 pub fn columns(isas: &[Isa]) -> String {
     let mut text = format!("\n{:NAMES$}", "");
-    isas.iter().for_each(|isa| write!(text, "{:^TIER$}", isa.to_string()).expect("a string"));
-    let _ = write!(text, "\n{:16}{:27}{:5}{:12}", "kernel", "result", "type", "bound");
+    isas.iter().for_each(|isa| text += &format!("{:>22}  ", isa.to_string()));
+    let _ = write!(text, "\n{:16}{:30}{:5}{:14}", "kernel", "result", "type", "bound");
     isas.iter().for_each(|_| {
         let _ = write!(text, "{:>8}{:>9}{:>5}  ", "ULP", "error", "%");
     });
@@ -73,7 +71,7 @@ pub fn rows(lines: &[Line]) -> String {
             bound = bound.split(" | ").nth(usize::from(wide)).unwrap_or(bound);
         }
         let (kernel, result, element) = (line.bound.kernel, line.bound.result, line.element);
-        let _ = write!(text, "{kernel:16}{result:27}{element:5}{bound:12}");
+        let _ = write!(text, "{kernel:16}{result:30}{element:5}{bound:14}");
         for (_, worst) in &line.tiers {
             let Worst { ulps, error, .. } = worst;
             let (ulps, error, share) = (short(*ulps), short(error * unit), 100.0 * worst.share());
@@ -109,17 +107,20 @@ fn short(x: f64) -> String {
 /// Where NaN and infinities go, a line for each call and type.
 pub fn specials(held: &[Held]) -> String {
     let mut text = String::from(
-        "\nNaN and both infinities in each position of each input, on all tiers: they reach what depends on\n\
-         them, as the formula says, and nothing else.\n\n",
+        "\nNaN and both infinities in each position of each input, on all tiers and in both types: they\n\
+         reach what depends on them, as the formula says, and nothing else.\n\n",
     );
-    for tiers in held.chunk_by(|a, b| (a.name, a.element) == (b.name, b.element)) {
-        let Held { name, element, positions, .. } = tiers[0];
-        let broken = tiers.iter().find_map(|held| Some((held.isa, held.broken.as_ref()?)));
+    let first = held.first().map(|held| held.element);
+    for Held { name, .. } in held.iter().filter(|held| Some(held.element) == first) {
+        let of_name = || held.iter().filter(|held| held.name == *name);
+        let positions: usize = of_name().map(|held| held.positions).sum();
+        let broken =
+            of_name().find_map(|held| Some((held.isa, held.element, held.broken.as_ref()?)));
         let verdict = match broken {
             None => "holds".to_owned(),
-            Some((isa, broken)) => format!("BROKEN on {isa}: {broken}"),
+            Some((isa, element, broken)) => format!("BROKEN in {element} on {isa}: {broken}"),
         };
-        let _ = writeln!(text, "{name:32}{element:6}{positions:>6} positions  {verdict}");
+        let _ = writeln!(text, "{name:32}{positions:>6} positions  {verdict}");
     }
     text
 }

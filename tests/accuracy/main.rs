@@ -7,8 +7,14 @@ mod common;
 mod measure;
 
 use common::{Element, tiers};
-use measure::record::Record;
-use measure::{KERNELS, Plan};
+use drlim::Mat;
+use drlim::batch::{Distance, row_distances};
+use measure::bounds::{self, Sizes};
+use measure::formulas::{lost, squared_distance, wide};
+use measure::inputs::Class;
+use measure::record::{Case, Exact, Record};
+use measure::{KERNELS, Plan, serial};
+use proptest::prelude::*;
 
 /// # Panics
 /// Where a bound is exceeded.
@@ -54,7 +60,6 @@ macro_rules! tests {
 
 tests! {
     functions_keep_their_bounds: "functions";
-    activations_keep_their_bounds: "activations";
     row_distances_keep_their_bounds: "row_distances";
     losses_by_rows_keep_their_bounds: "rows";
     sums_of_values_keep_their_bound: "sums";
@@ -76,15 +81,55 @@ tests! {
 /// # Panics
 /// Where a NaN or an infinity does not reach what depends on it, or reaches more.
 fn check_specials<T: Element>() {
-    for held in measure::specials::check::<T>(&tiers(), 1) {
-        let (name, element, isa) = (held.name, held.element, held.isa);
-        assert!(held.broken.is_none(), "{name} of {element} on {isa}: {}", held.broken.unwrap());
-        assert!(held.positions > 0, "{name} of {element} on {isa}");
-    }
+    let held = measure::specials::check::<T>(&tiers(), 1);
+    assert!(!held.is_empty() && held.iter().all(|held| held.positions > 0));
+    let broken = held.iter().filter_map(|held| {
+        let broken = held.broken.as_ref()?;
+        Some(format!("{} of {} on {}: {broken}", held.name, held.element, held.isa))
+    });
+    let broken: Vec<String> = broken.collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
 fn nan_and_infinities_reach_what_depends_on_them_and_no_more() {
     check_specials::<f32>();
     check_specials::<f64>();
+}
+
+/// # Panics
+/// Where the squared distance of two rows is further off than its bound.
+fn check_rows<T: Element>(a: &[f64], b: &[f64]) {
+    let [a, b] = [a, b].map(|row| row.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>());
+    let d = a.len();
+    let exact = Exact::term(squared_distance(&wide(&a), &wide(&b))).losing(lost::<T>(d));
+    let mut record = Record::new::<T>(&tiers());
+    for isa in tiers() {
+        let (mut got, view) = ([T::NAN], |row| Mat::new(row, 1, d).unwrap());
+        let distance = Distance::SquaredEuclidean;
+        row_distances(&serial(isa), distance, view(&a), view(&b), &mut got).unwrap();
+        let case = Case { class: Class::Mixed, sizes: Sizes { d, n: 1 } };
+        record.compare::<T>(&bounds::SQUARED, isa, case, [got[0].to_f64()], [exact]);
+    }
+    for (isa, worst) in &record.lines[0].tiers {
+        assert!(worst.share() <= 1.0, "{isa}: {worst:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Elements x 2^e, of which the second row has some a few ULP away.
+    #[test]
+    fn any_two_rows_keep_the_bound(
+        elements in prop::collection::vec((-1.0..1.0_f64, -30..30, 0..4, -1.0..1.0_f64), 1..300),
+    ) {
+        let a: Vec<f64> = elements.iter().map(|&(x, e, ..)| x * 2.0_f64.powi(e)).collect();
+        let b: Vec<f64> = elements.iter().zip(&a).map(|(&(_, e, near, y), a)| match near {
+            0 => y * 2.0_f64.powi(e),
+            near => a * (1.0 + f64::from(near) * f64::from(f32::EPSILON)),
+        }).collect();
+        check_rows::<f32>(&a, &b);
+        check_rows::<f64>(&a, &b);
+    }
 }

@@ -182,8 +182,6 @@ pub fn triplet_costs<T: Element>(
     let value = Exact { value, size, lost: ap.lost + n.lost + tiny };
     let slopes = [0, 1, 2].map(|k| {
         let of_k = |x: Wide| {
-            let mut there = d2;
-            there[k] = x;
             // Whether it is active is asked above.
             let active = Wide::new(if gap > Wide::default() { 1.0 } else { 0.0 });
             match (formula, k) {

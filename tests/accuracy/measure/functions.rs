@@ -69,6 +69,7 @@ fn sigmoid(x: f64) -> Wide {
 }
 
 pub fn functions<T: Element>(plan: &Plan, record: &mut Record) {
+    activations::<T>(plan, record);
     let [of_exp, of_tanh]: [&'static Bound; 2] = match is_wide::<T>() {
         true => [&bounds::EXP_64, &bounds::TANH_64],
         false => [&bounds::EXP_32, &bounds::TANH_32],
@@ -95,7 +96,7 @@ pub fn functions<T: Element>(plan: &Plan, record: &mut Record) {
 /// A derivative in terms of the result, as its terms.
 type Slope = fn(f64) -> Exact;
 
-pub fn activations<T: Element>(plan: &Plan, record: &mut Record) {
+fn activations<T: Element>(plan: &Plan, record: &mut Record) {
     let scaled: fn(f64) -> Wide = |x| {
         let x = Wide::new(2.0) / Wide::new(3.0) * Wide::new(x);
         // tanh(high + low) = tanh(high) + (1 - tanh²) low

@@ -45,8 +45,8 @@ impl Plan {
             seed,
             dims: &[1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 63, 100, 128, 257, 768],
             rows: 24,
-            batch_dims: &[2, 3, 7, 17, 33, 128, 257],
-            batch: 100,
+            batch_dims: &[2, 3, 7, 17, 33, 128],
+            batch: 80,
             arguments: 40_000,
         }
     }
@@ -84,7 +84,6 @@ macro_rules! kernels {
 
 kernels! {
     "functions": functions::functions;
-    "activations": functions::activations;
     "row_distances": distances::row_distances;
     "rows": pairs::rows_of_pairs;
     "sums": pairs::sums;

@@ -568,10 +568,10 @@ fn layers<T: Element>() -> Vec<Subject<T>> {
             },
         ),
         layer("tanh", Shape::flat(D), Tanh::new, |inputs| {
-            elementwise(inputs, f64::tanh, |y| 1.0 - y * y)
+            elementwise(inputs, f64::tanh, |y, dy| dy - y * dy * y)
         }),
         layer("sigmoid", Shape::flat(D), Sigmoid::new, |inputs| {
-            elementwise(inputs, |x| 1.0 / (1.0 + (-x).exp()), |y| y * (1.0 - y))
+            elementwise(inputs, |x| 1.0 / (1.0 + (-x).exp()), |y, dy| y * (1.0 - y) * dy)
         }),
         layer("relu", Shape::flat(D), Relu::new, |inputs| {
             let [_, x, dy] = inputs else { panic!("three inputs") };
@@ -599,10 +599,10 @@ fn layers<T: Element>() -> Vec<Subject<T>> {
 fn elementwise(
     inputs: &[Vec<f64>],
     f: impl Fn(f64) -> f64,
-    slope: impl Fn(f64) -> f64,
+    gradient: impl Fn(f64, f64) -> f64,
 ) -> Vec<f64> {
     let y: Vec<f64> = inputs[1].iter().map(|&x| f(x)).collect();
-    let dx = y.iter().zip(&inputs[2]).map(|(&y, dy)| slope(y) * dy).collect();
+    let dx = y.iter().zip(&inputs[2]).map(|(&y, &dy)| gradient(y, dy)).collect();
     [y, dx].concat()
 }
 
@@ -612,8 +612,9 @@ fn optimizers<T: Element>() -> Vec<Subject<T>> {
         optimizer.step(&serial(isa), 0.01, &mut p, &inputs[1]).unwrap();
         p
     };
+    // Without decay, 0 times an infinite parameter is the NaN that it is in IEEE arithmetic.
     let each = |inputs: &[Vec<f64>], f: fn(f64) -> f64| {
-        inputs[0].iter().zip(&inputs[1]).map(|(p, &g)| p - 0.01 * f(g)).collect()
+        inputs[0].iter().zip(&inputs[1]).map(|(p, &g)| p - 0.01 * f(g + 0.0 * p)).collect()
     };
     vec![
         Subject {
