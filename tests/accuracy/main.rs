@@ -50,6 +50,12 @@ fn check<T: Element>(name: &str) {
 
 macro_rules! tests {
     ($($test:ident: $name:literal;)*) => {
+        #[test]
+        fn every_kernel_is_tested() {
+            let all: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
+            assert_eq!(all, [$($name),*]);
+        }
+
         $(#[test]
         fn $test() {
             check::<f32>($name);

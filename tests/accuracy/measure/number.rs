@@ -26,10 +26,10 @@ pub trait Number:
     }
 
     /// The derivative of [`hinge`](Number::hinge), 0 at the kink.
-    #[expect(clippy::eq_op, reason = "a NaN is not itself")]
     fn step(self) -> Self {
         match self {
-            x if x != x => x,
+            // A NaN is not comparable.
+            x if x.partial_cmp(&x).is_none() => x,
             x if x > Self::default() => Self::of(1.0),
             _ => Self::default(),
         }

@@ -105,7 +105,7 @@ impl Record {
                 Unit::Share(shares) => over(error, shares[usize::from(wide)] * exact.size),
             };
             let in_unit = if distance.is_nan() { f64::INFINITY } else { in_unit };
-            if exact.value.high != 0.0 && !(ulps <= worst.ulps) {
+            if exact.value.high != 0.0 && (ulps > worst.ulps || ulps.is_nan()) {
                 worst.ulps = ulps;
             }
             let allowed = (bound.allowed)(case.sizes);

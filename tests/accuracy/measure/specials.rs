@@ -140,7 +140,7 @@ fn distances<T: Element>() -> Vec<Subject<T>> {
         }),
         plain: Box::new(move |inputs| {
             let [a, b, upstream] = inputs else { panic!("three inputs") };
-            let values = (0..N).map(|i| value::<T>(distance, row(a, i), row(b, i)));
+            let values = (0..N).map(|i| value(distance, row(a, i), row(b, i)));
             let grads = [[a, b], [b, a]].into_iter().flat_map(|[own, other]| {
                 (0..N).flat_map(move |i| {
                     let gradient = gradient::<T>(distance, row(own, i), row(other, i));
@@ -166,7 +166,7 @@ fn units(a: &[f64], b: &[f64]) -> [Vec<f64>; 2] {
     })
 }
 
-fn value<T: Element>(distance: Distance, a: &[f64], b: &[f64]) -> f64 {
+fn value(distance: Distance, a: &[f64], b: &[f64]) -> f64 {
     match distance {
         Distance::Euclidean => squared_distance(a, b).sqrt(),
         Distance::SquaredEuclidean => squared_distance(a, b),
@@ -189,7 +189,7 @@ fn gradient<T: Element>(distance: Distance, a: &[f64], b: &[f64]) -> Vec<f64> {
         Distance::SquaredEuclidean => pairs.map(|(a, b)| 2.0 * (a - b)).collect(),
         Distance::Dot => b.to_vec(),
         _ => {
-            let cos = 1.0 - value::<T>(distance, a, b);
+            let cos = 1.0 - value(distance, a, b);
             let norm = dot(a, a).sqrt();
             let [a, b] = units(a, b);
             a.iter().zip(&b).map(|(a, b)| (cos * a - b) / norm).collect()
