@@ -110,12 +110,11 @@ pub fn specials(held: &[Held]) -> String {
         "\nNaN and both infinities in each position of each input, on all tiers and in both types: they\n\
          reach what depends on them, as the formula says, and nothing else.\n\n",
     );
-    let first = held.first().map(|held| held.element);
-    for Held { name, .. } in held.iter().filter(|held| Some(held.element) == first) {
-        let of_name = || held.iter().filter(|held| held.name == *name);
-        let positions: usize = of_name().map(|held| held.positions).sum();
-        let broken =
-            of_name().find_map(|held| Some((held.isa, held.element, held.broken.as_ref()?)));
+    let first = held.first().map(|held| (held.element, held.isa));
+    let once = held.iter().filter(|held| Some((held.element, held.isa)) == first);
+    for Held { name, positions, .. } in once {
+        let mut of_name = held.iter().filter(|held| held.name == *name);
+        let broken = of_name.find_map(|held| Some((held.isa, held.element, held.broken.as_ref()?)));
         let verdict = match broken {
             None => "holds".to_owned(),
             Some((isa, element, broken)) => format!("BROKEN in {element} on {isa}: {broken}"),
