@@ -51,6 +51,15 @@ impl<T: Real> AllPairsScratch<T> {
 /// mean: a pair at distance d gets its part to within some eps r/d. Pairs closer than about r/1000 are
 /// added by their differences instead, and lose nothing.
 ///
+/// # Accuracy
+///
+/// Value: what errors of 2e-4 (in `f64` 4e-13) of each d² make of it; found are less than a hundredth of that.
+/// Gradient: element k of row i is off by at most (B/2 + 8) eps of the sum over j of
+/// |slope_ij| (|z_ik - m_k| + |z_jk - m_k|), m the batch's mean, beside what such errors of d² make of the
+/// slopes.
+///
+/// # Skipping
+///
 /// A pair whose slope is 0 contributes nothing to the gradient, also where a row is infinite (by rows
 /// and lists, 0 times infinity is the NaN that it is in IEEE arithmetic). What lies beyond the
 /// [`reach`](crate::loss::PairLoss::reach) of the loss may be skipped, which changes no bit. Where the

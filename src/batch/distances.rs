@@ -50,6 +50,12 @@ pub enum Distance {
 /// they are squared, so close rows keep their relative precision and equal rows have distance 0
 /// (but for [`Dot`](Distance::Dot), which is no distance).
 ///
+/// # Accuracy
+///
+/// With B = D/32 + 4 and eps the spacing of numbers at 1: `Euclidean` and `SquaredEuclidean` are within B eps
+/// of the exact result, relative to it; `Dot` within B eps of the sum of |a_k b_k|; a `Cosine` distance c
+/// within B eps of c + sqrt(2c) + B eps.
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```
@@ -90,6 +96,11 @@ pub fn row_distances<T: Real>(
 ///
 /// `a`, `b`, `grad_a` and `grad_b` are N x D, `upstream` has N elements; both gradients are
 /// overwritten. The derivatives stand at [`Distance`]; where there is none, 0 takes its place.
+///
+/// # Accuracy
+///
+/// Elements are within (D/32 + 4) eps of the exact ones, relative to them, with `SquaredEuclidean` and `Dot`
+/// within 2 eps; with `Cosine` within (D/16 + 8) eps of (|â_k| + |b̂_k|)/|a|.
 ///
 /// Refused where a shape does not match; nothing has been written then.
 ///

@@ -85,6 +85,11 @@ impl<T: Real> Scratch<T> {
 /// The gradient of a row is added up in the list's order, whatever the number of threads. Under a
 /// reduction over non-zero values the slopes are scaled when all are known; nothing is measured twice.
 ///
+/// # Accuracy
+///
+/// Values are as those of [`rows`](super::rows()). The gradient of a row that is in P pairs is off by at most
+/// (P/2 + D/32 + 4) eps of the sum of its terms' magnitudes, beside what an error of d² makes of them.
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```

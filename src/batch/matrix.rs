@@ -18,6 +18,10 @@ use crate::real::{Real, precompiled};
 /// is that of [`all_pairs`](super::all_pairs()): within 1e-4 of each distance in `f32`, close ones
 /// included, and 0 for equal rows; d_ij and d_ji of one set have the same bits.
 ///
+/// # Accuracy
+///
+/// Each distance is within 1e-4 of itself in `f32`, 2e-13 in `f64`, but for what underflows in squares.
+///
 /// Refused where a shape does not match, or rows do not fit in a `u32`; nothing has been written then.
 ///
 /// ```

@@ -110,6 +110,12 @@ impl<'a, T> TripletsOut<'a, T> {
 /// With the slopes of [`TripletLoss`](crate::loss::TripletLoss), and factors and weights as for
 /// [`rows`](super::rows()). The outcome counts triplets as pairs.
 ///
+/// # Accuracy
+///
+/// With B = D/32 + 4, a value is off by at most B eps of d(a,p) + d(a,n) + m (of squared distances under
+/// `SquaredTriplet`), a gradient by B eps of the sum of its terms' magnitudes; but for triplets so close to
+/// a hinge that this error decides.
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```

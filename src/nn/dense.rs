@@ -33,6 +33,10 @@ const FEW_SAMPLES: usize = 4;
 /// y = W x + b, with `weight` of shape `[out, in]` and `bias` of shape `[out]`.
 ///
 /// Its backward pass is dx = W' dy, dW = sum of dy x', db = sum of dy over the samples.
+///
+/// # Accuracy
+///
+/// A sum of n terms, the bias among them, is off by at most (n/2 + 2) eps of the sum of their magnitudes.
 #[derive(Clone, Debug, Default)]
 pub struct Dense {
     outputs: usize,

@@ -21,6 +21,11 @@ const BLOCK: usize = 16 << 10;
 /// NaN still gives NaN. Squares are not kept from overflowing: where |x|² is infinite, x is divided
 /// by infinity.
 ///
+/// # Accuracy
+///
+/// y is within (D/32 + 4) eps of itself for samples of D elements, dx within (D/8 + 8) eps of
+/// (|dy_k| + |y_k| sum of |y_j dy_j|)/|x|.
+///
 /// ```
 /// use drlim::nn::{L2Normalize, Network, Shape, Workspace};
 /// use drlim::{Cx, Mat};

@@ -18,6 +18,11 @@ use crate::real::Real;
 ///
 /// The gradient goes to that pixel, or to the first one, row by row, of several. A NaN counts as larger
 /// than any number.
+///
+/// # Accuracy
+///
+/// Outputs are exact; the sum of what n windows give back to a pixel is off by at most (n/2 + 2) eps of the
+/// sum of the terms' magnitudes.
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {
     windows: Windows,

@@ -17,6 +17,10 @@ use crate::real::Real;
 ///
 /// and with [Nesterov's momentum](Sgd::nesterov) p = p - rate (g + momentum v).
 ///
+/// # Accuracy
+///
+/// The first step is off by at most 3 eps of |p| + rate (|gradient| + decay |p|).
+///
 /// ```
 /// use drlim::optim::{Optimizer, Sgd};
 /// let mut p = [1.0_f64];

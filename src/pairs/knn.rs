@@ -71,6 +71,10 @@ impl<T: Real> Neighbours<T> {
 /// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
 /// comes after all others. Takes the memory of both sets once more, or none where queries are few.
 ///
+/// # Accuracy
+///
+/// The distance of each rank is within (D/32 + 4) eps of the exact distance of that rank.
+///
 /// Refused where the columns differ, `k` is 0 or above M, or N or M does not fit in a `u32`.
 ///
 /// ```

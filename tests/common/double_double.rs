@@ -1,11 +1,11 @@
-//! `exp` and `tanh` to about 95 bits, to measure `f64` results against: numbers as the unevaluated
-//! sum of two `f64`, after Dekker (1971) and Knuth.
+//! Arithmetic, `exp` and `tanh` to about 95 bits, to measure `f64` results against: numbers as the
+//! unevaluated sum of two `f64`, after Dekker (1971) and Knuth.
 
 use std::f64::consts::LN_2;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// `high + low`, with `|low|` at most half an ULP of `high`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct DoubleDouble {
     pub high: f64,
     pub low: f64,
@@ -40,6 +40,20 @@ impl DoubleDouble {
         DoubleDouble { high: self.high * factor, low: self.low * factor }
     }
 
+    pub fn abs(self) -> Self {
+        if self.high < 0.0 { -self } else { self }
+    }
+
+    /// The square root of a number that is not negative, by a step of Newton's.
+    pub fn sqrt(self) -> Self {
+        let first = self.high.sqrt();
+        if first == 0.0 {
+            return DoubleDouble::new(first);
+        }
+        let rest = self - DoubleDouble::product(first, first);
+        DoubleDouble::sum(first, rest.high / (2.0 * first))
+    }
+
     pub fn quotient(self, by: Self) -> Self {
         let first = self.high / by.high;
         let rest = self - by * DoubleDouble::new(first);
@@ -60,7 +74,21 @@ impl Add for DoubleDouble {
 impl Sub for DoubleDouble {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        self + other.scale(-1.0)
+        self + -other
+    }
+}
+
+impl Neg for DoubleDouble {
+    type Output = Self;
+    fn neg(self) -> Self {
+        self.scale(-1.0)
+    }
+}
+
+impl Div for DoubleDouble {
+    type Output = Self;
+    fn div(self, by: Self) -> Self {
+        self.quotient(by)
     }
 }
 
