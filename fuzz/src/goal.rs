@@ -99,7 +99,7 @@ impl Kinds {
                 Known::labelled(labels, ignored.map(label))
             }
             Kinds::Apart { left_out } => {
-                let out = |i: usize| i % (2 + usize::from(*left_out)) == 0;
+                let out = |i: usize| i.is_multiple_of(2 + usize::from(*left_out));
                 let labels = (0..rows).map(|i| if out(i) { -1 } else { i as i64 }).collect();
                 Known::labelled(labels, Some(-1))
             }

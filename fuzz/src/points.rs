@@ -54,6 +54,7 @@ pub struct Centered {
     rows: Vec<Vec<f64>>,
     /// How far each element is from the mean, with what may be lost of that.
     from_mean: Vec<Vec<f64>>,
+    /// The squared distances from the mean, at the least: a pair that is close by these is close for certain.
     norms: Vec<f64>,
 }
 
@@ -71,15 +72,18 @@ impl Centered {
         let finite: Vec<&Vec<f64>> = finite.map(|(row, _)| row).collect();
         let count = finite.len().max(1) as f64;
         let mut from_mean = vec![Vec::with_capacity(d); rows.len()];
+        let mut norms = vec![0.0; rows.len()];
         for k in 0..d {
             let mean = finite.iter().map(|row| row[k] / count).sum::<f64>();
             let most = finite.iter().fold(0.0_f64, |most, row| most.max((row[k] - mean).abs()));
             let lost = 4.0 * eps * mean.abs() + eps * count * most;
-            for (row, from_mean) in rows.iter().zip(&mut from_mean) {
-                from_mean.push((row[k] - mean).abs() + lost);
+            for ((row, from_mean), norm) in rows.iter().zip(&mut from_mean).zip(&mut norms) {
+                let distance = (row[k] - mean).abs();
+                from_mean.push(distance + lost);
+                let least = distance - lost;
+                *norm += if least < 0.0 { 0.0 } else { least * least };
             }
         }
-        let norms = from_mean.iter().map(|row| row.iter().map(|x| x * x).sum()).collect();
         Centered { rows, from_mean, norms }
     }
 

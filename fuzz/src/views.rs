@@ -173,7 +173,7 @@ fn graph(samples: usize, pairs: &[(u32, u32)], chosen: &[u32]) {
 fn sample(known: &Known, group: Option<usize>, batch: usize, state: SamplerState) {
     let similar = known.similar();
     if let Ok(mut sampler) = Sampler::new(similar, batch, state.rng) {
-        assert!(batch > 0 && batch % 2 == 0);
+        assert!(batch > 0 && batch.is_multiple_of(2));
         // Restored, or refused and as it was.
         let _ = sampler.restore(state);
         let _ = sampler.steps_per_epoch();
