@@ -76,8 +76,8 @@ of_both_types!(
 const MOST_ELEMENTS: usize = 40_000;
 
 /// Elements of the rows of all pairs at most, where every row of a batch meets every other one: enough for
-/// several blocks of it.
-const MOST_MET: usize = 1 << 20;
+/// several threads, also where half of the rows meet the other half.
+const MOST_MET: usize = 1 << 23;
 
 /// What surrounds outputs and what they hold at first.
 const CANARY: f64 = -777.25;
@@ -186,11 +186,11 @@ fn same_bits<T: Real>((x, y): (&T, &T)) -> bool {
 }
 
 /// Rows of a batch in which every one meets every other one, of pairs of so many elements. Each of the first
-/// twelve bits of `choice` halves what there may be, so that most batches are small.
+/// sixteen bits of `choice` halves what there may be, so that most batches are small.
 fn batch_rows(choice: u32, cols: usize) -> usize {
-    let met = MOST_MET >> (choice & 0xfff).count_ones();
+    let met = MOST_MET >> (choice as u16).count_ones();
     let most = ((2 * met / cols.max(1)) as f64).sqrt().min(700.0);
-    (choice >> 12) as usize % (most as usize + 1)
+    (choice >> 16) as usize % (most as usize + 1)
 }
 
 /// # Panics
