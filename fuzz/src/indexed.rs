@@ -2,12 +2,13 @@
 
 use arbitrary::Arbitrary;
 use drlim::batch::{IndexedOut, PairList, Scratch, indexed};
-use drlim::loss::{Objective, Outcome, Pairing, Reduction};
+use drlim::loss::{Objective, Pairing};
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::formulas::PairFormula;
-use crate::oracle::{Approx, Expected, Pair, Total};
-use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, flag, same_bits};
+use crate::common::formulas::PairFormula;
+use crate::goal::Reduce;
+use crate::oracle::{Approx, Expected, Pair, Squared, Total};
+use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, check_same, flag, same_bits};
 
 /// One call on a matrix and a list of pairs, the bytes of which the fuzzer chooses.
 #[derive(Arbitrary, Debug)]
@@ -41,31 +42,6 @@ pub struct IndexedCase {
     specials: Vec<(u16, Special)>,
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Reduce {
-    Sum,
-    Mean,
-    MeanNonZero,
-    Balanced,
-    BalancedNonZero,
-    Factors(Plain, Plain),
-}
-
-impl Reduce {
-    fn reduction(self) -> Reduction {
-        match self {
-            Reduce::Sum => Reduction::Sum,
-            Reduce::Mean => Reduction::Mean,
-            Reduce::MeanNonZero => Reduction::MeanNonZero,
-            Reduce::Balanced => Reduction::Balanced,
-            Reduce::BalancedNonZero => Reduction::BalancedNonZero,
-            Reduce::Factors(similar, dissimilar) => {
-                Reduction::Factors { similar: similar.value(), dissimilar: dissimilar.value() }
-            }
-        }
-    }
-}
-
 /// What a call writes.
 struct Outputs<T> {
     grad: Placed<T>,
@@ -86,13 +62,13 @@ impl<T: Real> Outputs<T> {
         }
         let [distances, values, slopes] = self.per_pair.each_mut();
         if asked(1) && distances.cols > 0 {
-            out = out.distances(distances.row(0));
+            out = out.distances(distances.only_row());
         }
         if asked(2) && values.cols > 0 {
-            out = out.values(values.row(0));
+            out = out.values(values.only_row());
         }
         if asked(3) && slopes.cols > 0 {
-            out = out.slopes(slopes.row(0));
+            out = out.slopes(slopes.only_row());
         }
         out
     }
@@ -108,7 +84,7 @@ impl IndexedCase {
     ///
     /// # Panics
     /// Where a result is not what it should be.
-    pub fn check<T: Real>(&self) {
+    pub(crate) fn check_type<T: Real>(&self) {
         let cols = usize::from(self.cols);
         let rows = usize::from(self.rows) % (MOST_ELEMENTS / cols.max(1) + 1);
         let list = PairList::new(rows, &self.list(rows)).unwrap();
@@ -137,7 +113,7 @@ impl IndexedCase {
         let objective = Objective::sum(&*loss).reduced(reduction).scaled(scale);
         let pair = |(p, &(i, j)): (usize, &(u32, u32))| {
             let [a, b] = [i, j].map(|i| z.mat().row(i as usize));
-            let pair = Pair::new(formula, a, b, similar[p]);
+            let pair = Pair::new::<T>(formula, Squared::new(a, b), similar[p]);
             let pair = pair.ignoring(ignored.as_ref().is_some_and(|ignored| ignored[p]));
             match &weights {
                 Some(weights) => pair.weighted(weights[p]),
@@ -247,16 +223,4 @@ fn check_gradient<T: Real>(
     for (at, (total, grad)) in totals.into_iter().zip(grad).enumerate() {
         total.rounded::<T>(usize::MAX).check::<T>(grad.to_f64(), isa, "grad", at);
     }
-}
-
-/// # Panics
-/// Where two outcomes differ in a bit, but for that of a NaN.
-fn check_same(one: &Outcome, other: &Outcome, isa: Isa) {
-    let numbers =
-        |outcome: &Outcome| [outcome.value, outcome.sums.similar.sum, outcome.sums.dissimilar.sum];
-    let counts = |outcome: &Outcome| {
-        [outcome.pairs, outcome.similar, outcome.active, outcome.sums.similar.active]
-    };
-    let same = numbers(one).iter().zip(&numbers(other)).all(same_bits);
-    assert!(same && counts(one) == counts(other), "{isa}: {one:?} and {other:?}");
 }

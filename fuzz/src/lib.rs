@@ -8,21 +8,76 @@
 use std::mem;
 
 use arbitrary::Arbitrary;
-use drlim::{Mat, MatMut, Real};
+use drlim::loss::Outcome;
+use drlim::{Isa, Mat, MatMut, Real};
 
-/// The formulas that the crate's own tests compare with.
-#[path = "../../tests/common/formulas.rs"]
+mod all_pairs;
+mod common;
+mod cross;
+mod distances;
+/// Layers of images that the crate's own tests compare with, and how they list layers.
+#[path = "../../tests/layers/formulas.rs"]
 #[allow(dead_code, reason = "of which a part is used here")]
 mod formulas;
+mod goal;
 mod indexed;
+mod layers;
+mod nearest;
+mod network;
 mod oracle;
+mod points;
 mod rows;
+mod size;
+#[path = "../../tests/layers/stack.rs"]
+#[allow(dead_code, reason = "of which a part is used here")]
+mod stack;
+mod training;
+mod triplets;
+/// The distances of rows and their gradients that the crate's own tests compare with.
+#[path = "../../tests/distances/twin.rs"]
+mod twin;
+mod views;
 
+pub use all_pairs::AllPairsCase;
+pub use cross::CrossCase;
+pub use distances::DistancesCase;
 pub use indexed::IndexedCase;
+pub use nearest::NearestCase;
+pub use network::NetworkCase;
 pub use rows::RowsCase;
+pub use training::TrainingCase;
+pub use triplets::TripletsCase;
+pub use views::ViewsCase;
+
+use oracle::Approx;
+use size::Size;
+
+/// Cases of both element types. (Compiled here, and not once more for each target.)
+macro_rules! of_both_types {
+    ($($case:ident)*) => {
+        $(impl $case {
+            /// Runs the case in `f32` and in `f64`.
+            ///
+            /// # Panics
+            /// Where a result is not what it should be.
+            pub fn check(&self) {
+                self.check_type::<f32>();
+                self.check_type::<f64>();
+            }
+        })*
+    };
+}
+of_both_types!(
+    AllPairsCase CrossCase DistancesCase IndexedCase NearestCase NetworkCase RowsCase TrainingCase
+    TripletsCase ViewsCase
+);
 
 /// Elements of a matrix at most, or of the rows of all pairs: enough for several tasks of a call.
 const MOST_ELEMENTS: usize = 40_000;
+
+/// Elements of the rows of all pairs at most, where every row of a batch meets every other one: enough for
+/// several threads, also where half of the rows meet the other half.
+const MOST_MET: usize = 1 << 23;
 
 /// What surrounds outputs and what they hold at first.
 const CANARY: f64 = -777.25;
@@ -93,6 +148,11 @@ impl<T: Real> Placed<T> {
         &mut self.memory[self.offset + i * self.stride..][..self.cols]
     }
 
+    /// A matrix of one row.
+    fn only_row(&mut self) -> &mut [T] {
+        self.row(0)
+    }
+
     fn mat(&self) -> Mat<'_, T> {
         Mat::strided(&self.memory[self.offset..], self.rows, self.cols, self.stride).unwrap()
     }
@@ -123,4 +183,40 @@ fn flag(bits: u16, i: usize) -> bool {
 fn same_bits<T: Real>((x, y): (&T, &T)) -> bool {
     let [x, y] = [x.to_f64(), y.to_f64()];
     x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan()
+}
+
+/// Rows of a batch in which every one meets every other one, of pairs of so many elements. Each of the first
+/// sixteen bits of `choice` halves what there may be, so that most batches are small.
+fn batch_rows(choice: u32, cols: usize) -> usize {
+    let met = MOST_MET >> (choice as u16).count_ones();
+    let most = ((2 * met / cols.max(1)) as f64).sqrt().min(700.0);
+    (choice >> 16) as usize % (most as usize + 1)
+}
+
+/// # Panics
+/// Where two outcomes differ in a bit, but for that of a NaN.
+fn check_same(one: &Outcome, other: &Outcome, isa: Isa) {
+    let numbers =
+        |outcome: &Outcome| [outcome.value, outcome.sums.similar.sum, outcome.sums.dissimilar.sum];
+    let counts = |outcome: &Outcome| {
+        [outcome.pairs, outcome.similar, outcome.active, outcome.sums.similar.active]
+    };
+    let same = numbers(one).iter().zip(&numbers(other)).all(same_bits);
+    assert!(same && counts(one) == counts(other), "{isa}: {one:?} and {other:?}");
+}
+
+/// # Panics
+/// Where two outputs differ in a bit, but for that of a NaN.
+fn check_same_elements<T: Real>(one: &[T], other: &[T], isa: Isa, what: &str) {
+    let differs = one.iter().zip(other).position(|both| !same_bits(both));
+    assert_eq!(differs, None, "{isa} {}: {what} depends on threads, or on other outputs", T::NAME);
+}
+
+/// # Panics
+/// Where an output is not what it should be.
+fn check_elements<T: Real>(expected: &[Approx], got: &[T], isa: Isa, what: &str) {
+    assert_eq!(expected.len(), got.len());
+    for (at, (expected, got)) in expected.iter().zip(got).enumerate() {
+        expected.check::<T>(got.to_f64(), isa, what, at);
+    }
 }

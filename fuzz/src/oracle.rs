@@ -3,7 +3,7 @@
 use drlim::loss::{Kind, Outcome, Reduction, Sums};
 use drlim::{Isa, Real};
 
-use crate::formulas::PairFormula;
+use crate::common::formulas::{PairFormula, TripletFormula};
 
 /// A number that a kernel has only up to an error. Where the error is infinite anything will do: so
 /// near the largest number that one order of operations overflows and another does not.
@@ -14,7 +14,7 @@ pub struct Approx {
 }
 
 impl Approx {
-    fn exact(x: f64) -> Self {
+    pub fn exact(x: f64) -> Self {
         Approx { x, error: 0.0 }
     }
 
@@ -77,9 +77,14 @@ pub struct Total {
 
 impl Total {
     pub fn add(&mut self, term: Approx) {
+        self.add_sized(term, term.x.abs());
+    }
+
+    /// Adds a term that is the difference of larger ones.
+    pub fn add_sized(&mut self, term: Approx, size: f64) {
         self.sum.x += term.x;
         self.sum.error += term.error;
-        self.size += if term.x.is_finite() { term.x.abs() } else { 0.0 };
+        self.size += if term.x.is_finite() { size } else { 0.0 };
         self.terms += 1;
     }
 
@@ -94,7 +99,79 @@ impl Total {
     }
 }
 
-/// One pair, as the loss alone sees it.
+/// A squared distance, from differences and a d² rounded to T, as kernels have it: what overflows there
+/// overflows here.
+#[derive(Clone, Debug)]
+pub struct Squared {
+    /// a - b.
+    pub differences: Vec<f64>,
+    pub d2: f64,
+    /// What d² lies between.
+    pub nearby: [f64; 2],
+    /// So near the largest number that it may overflow.
+    pub doubtful: bool,
+}
+
+impl Squared {
+    /// As calls measure it that form the differences.
+    pub fn new<T: Real>(a: &[T], b: &[T]) -> Self {
+        let mut squared = Squared::within::<T>(a, b, 0.0);
+        // Each square may lose what lies below the smallest number of all.
+        let lost = squared.differences.iter().filter(|t| **t != 0.0).count() as f64;
+        let lost = lost * T::EPSILON.to_f64() * T::MIN_POSITIVE.to_f64();
+        if !squared.d2.is_nan() {
+            let [least, most] = squared.nearby;
+            squared.nearby = [(least - lost).max(0.0), most + lost];
+        }
+        squared
+    }
+
+    /// As calls on whole batches promise it, which form products where these are exact enough: d to
+    /// within 1e-4 of itself, in f64 2e-13. Where d² underflows it is not promised anything but to be
+    /// about as small.
+    pub fn by_products<T: Real>(a: &[T], b: &[T]) -> Self {
+        let promised = if size_of::<T>() == 4 { 1e-4 } else { 2e-13 };
+        let squared = Squared::within::<T>(a, b, 2.01 * promised);
+        match squared.d2 < T::MIN_POSITIVE.to_f64() {
+            true => Squared { nearby: [0.0, 4.0 * squared.d2], ..squared },
+            false => squared,
+        }
+    }
+
+    fn within<T: Real>(a: &[T], b: &[T], relative: f64) -> Self {
+        let round = |x: f64| T::from_f64(x).to_f64();
+        let differences = a.iter().zip(b).map(|(a, b)| round(a.to_f64() - b.to_f64()));
+        let differences: Vec<f64> = differences.collect();
+        let d2: f64 = differences.iter().map(|t| t * t).sum();
+        let relative = relative + (a.len() + 16) as f64 * T::EPSILON.to_f64();
+        let doubtful = Approx { x: d2, error: relative * d2 }.rounded::<T>().error == f64::INFINITY;
+        let d2 = round(d2);
+        let nearby = [d2 * (1.0 - relative), d2 * (1.0 + relative)].map(|d2| d2.max(0.0));
+        Squared { differences, d2, nearby: if d2.is_nan() { [d2; 2] } else { nearby }, doubtful }
+    }
+
+    /// A function of d². What the error of d² makes of it, the function says itself.
+    fn approx<T: Real>(&self, function: &dyn Fn(f64) -> f64, underflow: f64) -> Approx {
+        let (eps, least) = (T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
+        let here = function(self.d2);
+        let error = self.nearby.iter().map(|&d2| spread(here, function(d2))).sum::<f64>();
+        let error = error + 8.0 * eps * here.abs() + least * underflow;
+        let error = if here.is_finite() { error } else { 0.0 };
+        let error = if self.doubtful { f64::INFINITY } else { error };
+        Approx { x: here, error }.rounded::<T>()
+    }
+
+    pub fn distance<T: Real>(&self) -> Approx {
+        self.approx::<T>(&f64::sqrt, 0.0)
+    }
+}
+
+fn spread(here: f64, there: f64) -> f64 {
+    if there == here { 0.0 } else { (there - here).abs() }
+}
+
+/// One pair, as the loss alone sees it; or one side of a triplet, which counts as a dissimilar pair of
+/// the triplet's value.
 #[derive(Debug)]
 pub struct Pair {
     pub similar: bool,
@@ -108,46 +185,76 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// From differences and a d² rounded to T, as the kernels do: what overflows there overflows
-    /// here.
-    pub fn new<T: Real>(formula: PairFormula, a: &[T], b: &[T], similar: bool) -> Self {
-        let (eps, least) = (T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
-        let round = |x: f64| T::from_f64(x).to_f64();
-        let differences = a.iter().zip(b).map(|(a, b)| round(a.to_f64() - b.to_f64()));
-        let differences: Vec<f64> = differences.collect();
-        let d2: f64 = differences.iter().map(|t| t * t).sum();
-        let relative = (a.len() + 16) as f64 * eps;
-        // Each square may lose what lies below the smallest number of all.
-        let lost = differences.iter().filter(|t| **t != 0.0).count() as f64 * eps * least;
-        let doubtful = Approx { x: d2, error: relative * d2 }.rounded::<T>().error == f64::INFINITY;
-        let d2 = round(d2);
-        let nearby = [d2 * (1.0 - relative) - lost, d2 * (1.0 + relative) + lost];
-        let nearby = nearby.map(|d2| d2.max(0.0));
-        let nearby = if d2.is_nan() { [d2; 2] } else { nearby };
+    pub fn new<T: Real>(formula: PairFormula, squared: Squared, similar: bool) -> Self {
+        let least = T::MIN_POSITIVE.to_f64();
         // The exponential function may underflow before it is multiplied by something large.
         let [of_value, of_slope] = match formula {
-            PairFormula::Exponential { q } if !similar => [2.0 * q, 5.54 / d2.max(least).sqrt()],
+            PairFormula::Exponential { q } if !similar => {
+                [2.0 * q, 5.54 / squared.d2.max(least).sqrt()]
+            }
             _ => [0.0; 2],
-        };
-        // What the error of d² makes of a function, the function says itself.
-        let approx = |function: &dyn Fn(f64) -> f64, underflow: f64| {
-            let here = function(d2);
-            let spread = |there: f64| if there == here { 0.0 } else { (there - here).abs() };
-            let error = nearby.iter().map(|&d2| spread(function(d2))).sum::<f64>();
-            let error = error + 8.0 * eps * here.abs() + least * underflow;
-            let error = if here.is_finite() { error } else { 0.0 };
-            let error = if doubtful { f64::INFINITY } else { error };
-            Approx { x: here, error }.rounded::<T>()
         };
         Pair {
             similar,
             ignored: false,
             weight: None,
-            distance: approx(&f64::sqrt, 0.0),
-            value: approx(&|d2| formula.value(d2, similar), of_value),
-            slope: approx(&|d2| formula.slope(d2, similar, least), of_slope),
-            differences,
+            distance: squared.distance::<T>(),
+            value: squared.approx::<T>(&|d2| formula.value(d2, similar), of_value),
+            slope: squared.approx::<T>(&|d2| formula.slope(d2, similar, least), of_slope),
+            differences: squared.differences,
         }
+    }
+
+    /// The sides of a triplet: anchor and positive, anchor and negative, positive and negative.
+    pub fn sides<T: Real>(formula: TripletFormula, squared: [Squared; 3]) -> [Self; 3] {
+        let (eps, least) = (T::EPSILON.to_f64(), T::MIN_POSITIVE.to_f64());
+        let d2 = squared.each_ref().map(|squared| squared.d2);
+        let (value, slopes) = (formula.value(d2), formula.slopes(d2, least));
+        let margin = formula.margin();
+        let size = match formula {
+            TripletFormula::Squared { .. } => d2[0] + d2[1],
+            _ => d2[0].sqrt() + d2[1].sqrt(),
+        };
+        // What is lost to the rounding of the gap is a change of the margin.
+        let lost = 4.0 * eps * (size + margin);
+        let lost = if lost.is_finite() { lost } else { 0.0 };
+        let [mut of_value, mut of_slopes] = [[8.0 * eps * value.abs(), 0.0, 0.0], [0.0; 3]];
+        // The value grows or falls with each of them, and which case of the slopes it is follows from
+        // values: the corners have the extremes.
+        for corner in 0..16_usize {
+            let end = |side: usize| squared[side].nearby[corner >> side & 1];
+            let margin = if corner >> 3 == 0 { margin - lost } else { margin + lost };
+            let (there, at) = (formula.with(margin), [end(0), end(1), end(2)]);
+            of_value[0] = f64::max(of_value[0], spread(value, there.value(at)));
+            let others = there.slopes(at, least);
+            for side in 0..3 {
+                let (here, there) = (slopes[side], others[side]);
+                let error = spread(here, there) + 8.0 * eps * here.abs();
+                let error = if error.is_nan() { f64::INFINITY } else { error };
+                of_slopes[side] = f64::max(of_slopes[side], error);
+            }
+        }
+        let doubtful = squared.iter().any(|squared| squared.doubtful);
+        let approx = |x: f64, error: f64| {
+            let error = if x.is_finite() { error } else { 0.0 };
+            Approx { x, error: if doubtful { f64::INFINITY } else { error } }.rounded::<T>()
+        };
+        let value = approx(value, of_value[0]);
+        let mut slopes = slopes.into_iter().zip(of_slopes).map(|(x, error)| approx(x, error));
+        squared.map(|squared| Pair {
+            similar: false,
+            ignored: false,
+            weight: None,
+            distance: squared.distance::<T>(),
+            value,
+            slope: slopes.next().expect("one of each side"),
+            differences: squared.differences,
+        })
+    }
+
+    /// Without its differences, where those are taken from elsewhere.
+    pub fn without_differences(self) -> Self {
+        Pair { differences: Vec::new(), ..self }
     }
 
     pub fn weighted<T: Real>(self, weight: T) -> Self {
@@ -270,17 +377,26 @@ impl Expected {
 
     /// Element k of the gradient of the first row of a pair; that of the second is its negative.
     pub fn gradient<T: Real>(&self, i: usize, k: usize) -> Approx {
-        if self.pairs[i].ignored {
-            return Approx::default();
-        }
-        self.slopes[i].times::<T>(self.pairs[i].differences[k])
+        self.gradient_of::<T>(i, self.pairs[i].differences[k])
     }
 
-    /// The same as a term of a sum. A fused operation adds a product that alone would overflow, which
-    /// may meet an infinity of the other sign: anything will do then.
+    fn gradient_of<T: Real>(&self, i: usize, difference: f64) -> Approx {
+        match self.pairs[i].ignored {
+            true => Approx::default(),
+            false => self.slopes[i].times::<T>(difference),
+        }
+    }
+
+    /// The same as a term of a sum.
     pub fn term<T: Real>(&self, i: usize, k: usize) -> Approx {
-        let term = self.gradient::<T>(i, k);
-        let factors = [self.slopes[i].x, self.pairs[i].differences[k]];
+        self.term_of::<T>(i, self.pairs[i].differences[k])
+    }
+
+    /// The same where the difference is not the pair's own. A fused operation adds a product that alone
+    /// would overflow, which may meet an infinity of the other sign: anything will do then.
+    pub fn term_of<T: Real>(&self, i: usize, difference: f64) -> Approx {
+        let term = self.gradient_of::<T>(i, difference);
+        let factors = [self.slopes[i].x, difference];
         match !term.x.is_finite() && factors.iter().all(|factor| factor.is_finite()) {
             true => Approx { error: f64::INFINITY, ..term },
             false => term,

@@ -5,8 +5,8 @@ use drlim::batch::{RowsOut, rows};
 use drlim::loss::Objective;
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::formulas::PairFormula;
-use crate::oracle::{Expected, Pair};
+use crate::common::formulas::PairFormula;
+use crate::oracle::{Expected, Pair, Squared};
 use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, flag, same_bits};
 
 /// One call on two matrices, the bytes of which the fuzzer chooses.
@@ -36,7 +36,7 @@ impl RowsCase {
     ///
     /// # Panics
     /// Where a result is not what it should be.
-    pub fn check<T: Real>(&self) {
+    pub(crate) fn check_type<T: Real>(&self) {
         let cols = usize::from(self.cols);
         let most = (MOST_ELEMENTS >> (self.rows as u8).count_ones()) / cols.max(1);
         let n = (self.rows >> 8) as usize % (most + 1);
@@ -55,7 +55,9 @@ impl RowsCase {
         let whole = if self.mean { Objective::mean(&*loss) } else { Objective::sum(&*loss) };
         let objective = whole.scaled(scale);
         let pairs = a.mat().iter().zip(b.mat().iter()).zip(&similar);
-        let pairs = pairs.map(|((a, b), &similar)| Pair::new(formula, a, b, similar)).collect();
+        let pairs = pairs
+            .map(|((a, b), &similar)| Pair::new::<T>(formula, Squared::new(a, b), similar))
+            .collect();
         let mut expected = Expected::new(pairs, objective.reduction);
 
         for isa in Isa::available() {

@@ -187,7 +187,8 @@ impl TripletFormula {
         }
     }
 
-    fn with(self, m: f64) -> Self {
+    /// With another margin.
+    pub fn with(self, m: f64) -> Self {
         match self {
             Self::Margin { .. } => Self::Margin { m },
             Self::Swapping { .. } => Self::Swapping { m },

@@ -20,7 +20,7 @@ impl Sum {
         Sum { value, ..Sum::default() }
     }
 
-    fn add(&mut self, term: f64) {
+    pub fn add(&mut self, term: f64) {
         self.value += term;
         self.magnitude += term.abs();
         self.terms += 1.0;
@@ -62,7 +62,7 @@ impl Formula {
 
     /// The pixels of a map that the window of an output pixel sees, each with its place in the window, row
     /// by row.
-    fn window(&self, output: usize) -> impl Iterator<Item = (usize, usize)> {
+    pub fn window(&self, output: usize) -> impl Iterator<Item = (usize, usize)> {
         let Formula { input: Shape { height, width, .. }, kernel, stride, padding, .. } = *self;
         let [r, c] = [output / self.output.width, output % self.output.width];
         (0..kernel[0] * kernel[1]).filter_map(move |tap| {
@@ -97,7 +97,8 @@ impl Formula {
         (map * self.input.channels + channel) * self.kernel[0] * self.kernel[1]
     }
 
-    fn biases(&self) -> usize {
+    /// Where the biases start.
+    pub fn biases(&self) -> usize {
         match self.spec {
             Spec::Conv { .. } => self.weights(self.output.channels, 0),
             _ => self.input.channels,
