@@ -2,6 +2,8 @@
 //! what it looks at. Each text is compiled twice: with the line that must not compile, and, so that it
 //! is this line alone that does not, with another one in its place.
 
+#![forbid(unsafe_code)]
+
 /// A text with a line that is refused, by an error code where it has one, and with one that is not.
 macro_rules! refused {
     ($name:ident, $fence:literal, $before:literal, $wrong:literal, $right:literal, $after:literal) => {

@@ -38,7 +38,7 @@ impl<T: Element> Batch<T> {
         let small = (0.2 * T::EPSILON.to_f64()).sqrt();
         let element = |i: usize, k: usize| {
             let size = if k == 0 { 1.0 - 0.02 * (i / 2 % 16) as f64 } else { small };
-            T::from_f64(if i % 2 == 0 { size } else { -size })
+            T::from_f64(if i.is_multiple_of(2) { size } else { -size })
         };
         let z = (0..n * d).map(|at| element(at / d, at % d)).collect();
         Batch::of(Class::Stagnating, z, [n, d])
