@@ -56,7 +56,10 @@ fn train(cx: &Cx, epochs: usize) -> (Vec<f64>, Vec<f32>) {
     let fit = Fit::new(epochs, &rate);
     // Batches larger than the workspace are refused before anything changes.
     let error = siamese.fit(cx, &Objective::mean(&loss), data, &mut sampler, fit, go_on);
-    assert!(matches!(error, Err(Error::Length { arg: "a batch of the sampler", got: 20, expected: 10, .. })));
+    assert!(matches!(
+        error,
+        Err(Error::Length { arg: "a batch of the sampler", got: 20, expected: 10, .. })
+    ));
     assert_eq!(siamese.net().params(), network().params());
 
     let mut siamese = Siamese::new(network(), Adam::new(), 20).unwrap();
