@@ -1,6 +1,7 @@
 //! What the borrow checker holds callers to: no two outputs meet, none meets an input, and no view outlives
 //! what it looks at. Each text is compiled twice: with the line that must not compile, and, so that it
-//! is this line alone that does not, with another one in its place.
+//! is this line alone that does not, with another one in its place. (The error codes are compared by a
+//! nightly compiler only.)
 
 #![forbid(unsafe_code)]
 

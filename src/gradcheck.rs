@@ -239,7 +239,8 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     let dx = MatMut::new(dx, samples, inputs)?;
     net.backward(&cx, Mat::new(&dz, samples, outputs)?, &mut workspace, gradient, Some(dx))?;
 
-    let start = net.params().to_vec();
+    let mut start = filled(POINT, params, 0.0)?;
+    start.copy_from_slice(net.params());
     let changed = Restored { net, start };
     let net = &mut *changed.net;
     let mut value = |point: &[f64]| -> Result<f64> {

@@ -160,7 +160,8 @@ pub(crate) fn check_samples(samples: usize) -> Result<()> {
 
 /// Where each sample's neighbours start, repeated ones counted too.
 fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Result<Vec<usize>> {
-    let mut offsets = filled(GRAPH, samples + 1, 0)?;
+    let rows = samples.checked_add(1).ok_or(Error::Overflow { what: GRAPH })?;
+    let mut offsets = filled(GRAPH, rows, 0)?;
     for &(i, j) in pairs {
         offsets[i as usize + 1] += 1;
         offsets[j as usize + 1] += 1;

@@ -14,15 +14,14 @@ use crate::real::{Real, precompiled};
 /// d_ij = |a_i - b_j| of every row of `a`, N x D, and of `b`, M x D, into `distances`, N x M, which is
 /// overwritten.
 ///
-/// For those who want the matrix: losses, neighbours and miners of this crate do without it. Precision
-/// is that of [`all_pairs`](super::all_pairs()): within 1e-4 of each distance in `f32`, close ones
-/// included, and 0 for equal rows; d_ij and d_ji of one set have the same bits.
+/// For those who want the matrix: losses, neighbours and miners of this crate do without it. Equal rows
+/// have distance 0; d_ij and d_ji of one set have the same bits. Refused where a shape does not match, or
+/// rows do not fit in a `u32`; nothing has been written then.
 ///
 /// # Accuracy
 ///
-/// Each distance is within 1e-4 of itself in `f32`, 2e-13 in `f64`, but for what underflows in squares.
-///
-/// Refused where a shape does not match, or rows do not fit in a `u32`; nothing has been written then.
+/// That of [`all_pairs`](super::all_pairs()): each distance, of close rows too, is within 1e-4 of itself in
+/// `f32`, 2e-13 in `f64`, but for what underflows in squares.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {

@@ -52,10 +52,12 @@ impl PairList {
             return Err(Error::Pairs { reason });
         }
         check_pairs(rows, pairs)?;
-        let overflow = |_| Error::Overflow { what: "a list of pairs" };
+        let too_large = Error::Overflow { what: "a list of pairs" };
+        let offsets = rows.checked_add(1).ok_or(too_large.clone())?;
+        let overflow = |_| too_large.clone();
         let more = |len: usize, wanted: usize| wanted.saturating_sub(len);
         self.pairs.try_reserve(more(self.pairs.len(), pairs.len())).map_err(overflow)?;
-        self.offsets.try_reserve(more(self.offsets.len(), rows + 1)).map_err(overflow)?;
+        self.offsets.try_reserve(more(self.offsets.len(), offsets)).map_err(overflow)?;
         self.members.try_reserve(more(self.members.len(), 2 * pairs.len())).map_err(overflow)?;
         self.pairs.clear();
         self.pairs.extend_from_slice(pairs);

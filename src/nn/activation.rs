@@ -76,7 +76,7 @@ macro_rules! activation {
 
 activation!(
     /// y = tanh(x), dx = dy - (y dy) y; `f32` within 2 ULP, `f64` within 1e-15 of y. Of an infinite dy,
-    /// dx is NaN unless y is 0.
+    /// dx is NaN.
     Tanh
 );
 activation!(

@@ -295,10 +295,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
 
     /// Refuses more pairs than there is room for.
     fn check_room(&self, call: &'static str, arg: &'static str, got: usize) -> Result<()> {
-        let expected = self.max_pairs;
-        if got > expected {
-            return Err(Error::Length { call, arg, got, expected, like: "at most" });
-        }
+        check_at_most(call, arg, got, self.max_pairs)?;
         self.net.check_workspace(call, &self.workspace, 2 * got)
     }
 
@@ -353,5 +350,12 @@ impl<T: Real, O: Resume<T>> Siamese<T, O> {
         self.net.params_mut().copy_from_slice(params);
         self.steps = steps;
         Ok(())
+    }
+}
+
+fn check_at_most(call: &'static str, arg: &'static str, got: usize, most: usize) -> Result<()> {
+    match got <= most {
+        true => Ok(()),
+        false => Err(Error::Length { call, arg, got, expected: most, like: "at most" }),
     }
 }

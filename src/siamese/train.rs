@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{End, Fit, History, Progress, Siamese};
+use super::{End, Fit, History, Progress, Siamese, check_at_most};
 use crate::cx::Cx;
 use crate::error::Result;
 use crate::loss::{Objective, Outcome, Reduction, Sums};
@@ -76,7 +76,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         fit: Fit,
         observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<History> {
-        self.net.check_workspace("fit_batches", &self.workspace, sampler.batch())?;
+        let samples = sampler.batch();
+        check_at_most("fit_batches", "a batch of the sampler", samples, 2 * self.max_pairs)?;
         let mut samples = Vec::new();
         self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
             sampler.next_batch(&mut samples);

@@ -37,6 +37,8 @@ fn check<T: Element>(name: &str) {
     }
     for line in &record.lines {
         let (bound, (isa, worst)) = (line.bound, line.worst());
+        let compared = line.tiers.iter().all(|(_, worst)| worst.results > 0);
+        assert!(compared, "{} {}: a tier was not compared", bound.kernel, bound.result);
         assert!(
             worst.share() <= 1.0,
             "{} {} of {} on {isa}: {worst:?} is above {}",

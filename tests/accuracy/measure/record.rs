@@ -95,6 +95,7 @@ impl Record {
             if !exact.size.is_finite() || exact.value.high.abs() > T::MAX.to_f64() / 4.0 {
                 continue;
             }
+            assert!(exact.lost.is_finite(), "{}: nothing is known of a result", bound.kernel);
             let distance = ((got - exact.value.high) - exact.value.low).abs();
             let error = if distance <= exact.lost { 0.0 } else { distance - exact.lost };
             let ulps = error / ulp::<T>(exact.value.high);

@@ -59,6 +59,7 @@ impl<T: Element> Subject<T> {
             .collect();
         let (clean, plain) = ((self.call)(isa, &inputs), (self.plain)(&to_f64(&inputs)));
         assert_eq!(clean.len(), plain.len(), "{}", self.name);
+        let tolerance = if size_of::<T>() == 4 { 1e-4 } else { 1e-10 };
         let (mut positions, mut broken) = (0, None);
         for input in 0..inputs.len() {
             for at in 0..inputs[input].len() {
@@ -72,7 +73,7 @@ impl<T: Element> Subject<T> {
                         x if x.is_infinite() => got[k].to_f64() == x,
                         // What is the same in the formula does not depend on it.
                         x if x == plain[k] && self.to_the_bit => got[k].bits() == clean[k].bits(),
-                        x => (got[k].to_f64() - x).abs() <= 1e-4 * (1.0 + x.abs()),
+                        x => (got[k].to_f64() - x).abs() <= tolerance * (1.0 + x.abs()),
                     };
                     let wrong = (0..got.len()).find(|&k| !as_promised(k));
                     let say = |k: usize| {
