@@ -95,13 +95,15 @@ impl<T: Real> CrossScratch<T> {
 /// With `own`, key `own + i` is query i itself, and no pair with it. Precision, memory and skipping are
 /// those of [`all_pairs`](super::all_pairs()).
 ///
+/// The pairs of a batch in two parts A and B are those of A, those of B, and those of A with B: add up
+/// [`Outcome::sums`] and the gradients that each row gets from the two calls it is in. For reductions
+/// other than the sum, take [`Reduction::factors`] of the total first.
+///
 /// # Accuracy
 ///
 /// As of [`all_pairs`](super::all_pairs()), where B is N + M.
 ///
-/// The pairs of a batch in two parts A and B are those of A, those of B, and those of A with B: add up
-/// [`Outcome::sums`] and the gradients that each row gets from the two calls it is in. For reductions
-/// other than the sum, take [`Reduction::factors`] of the total first.
+/// # Errors
 ///
 /// Refused where a shape does not match, an own key or a sample of the graph is not there, or rows of
 /// either side do not fit in a `u32`; nothing has been written then.

@@ -56,6 +56,8 @@ pub enum Distance {
 /// of the exact result, relative to it; `Dot` within B eps of the sum of |a_k b_k|; a `Cosine` distance c
 /// within B eps of c + sqrt(2c) + B eps.
 ///
+/// # Errors
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```
@@ -101,6 +103,8 @@ pub fn row_distances<T: Real>(
 ///
 /// Elements are within (D/32 + 4) eps of the exact ones, relative to them, with `SquaredEuclidean` and `Dot`
 /// within 2 eps; with `Cosine` within (D/16 + 8) eps of (|â_k| + |b̂_k|)/|a|.
+///
+/// # Errors
 ///
 /// Refused where a shape does not match; nothing has been written then.
 ///

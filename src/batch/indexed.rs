@@ -90,6 +90,8 @@ impl<T: Real> Scratch<T> {
 /// Values are as those of [`rows`](super::rows()). The gradient of a row that is in P pairs is off by at most
 /// (P/2 + D/32 + 4) eps of the sum of its terms' magnitudes, beside what an error of d² makes of them.
 ///
+/// # Errors
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```

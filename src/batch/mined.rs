@@ -67,13 +67,17 @@ impl<T: Real> MinedScratch<T> {
 /// The outcome counts triplets as pairs. Precision of distances and gradients is that of
 /// [`all_pairs`](super::all_pairs()), that of the hardest triplets that of differences.
 ///
+/// `grad` is B x D and overwritten, where it is given.
+///
 /// # Accuracy
 ///
 /// As of [`all_pairs`](super::all_pairs()), with (B + 8) eps for the gradient: slopes are added up first.
 ///
-/// `grad` is B x D and overwritten, where it is given. Refused where a shape does not match, B does not fit
-/// in a `u32`, or [`Mining::All`] is asked of more rows than two matrices of B x B elements in 16 MiB are
-/// of: 1448 in `f32`, 1024 in `f64`. Nothing has been written then.
+/// # Errors
+///
+/// Refused where a shape does not match, B does not fit in a `u32`, or [`Mining::All`] is asked of more rows
+/// than two matrices of B x B elements in 16 MiB are of: 1448 in `f32`, 1024 in `f64`. Nothing has been
+/// written then.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {

@@ -83,6 +83,8 @@ impl<'a, T> RowsOut<'a, T> {
 /// and gradients are off by what such an error makes of them, and B eps of their own. Adding up N values costs
 /// (N/512 + 36) eps of the sum of their magnitudes.
 ///
+/// # Errors
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```

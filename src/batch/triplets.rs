@@ -116,6 +116,8 @@ impl<'a, T> TripletsOut<'a, T> {
 /// `SquaredTriplet`), a gradient by B eps of the sum of its terms' magnitudes; but for triplets so close to
 /// a hinge that this error decides.
 ///
+/// # Errors
+///
 /// Refused where a shape does not match; nothing has been written then.
 ///
 /// ```

@@ -21,6 +21,8 @@ use crate::real::Real;
 /// The norm of D elements is within (D/32 + 4) eps of itself, eps that of `f64`; what is scaled by it is
 /// rounded once more.
 ///
+/// # Errors
+///
 /// Refused, with nothing changed, where `max` is not above 0, or where the norm is infinite or NaN:
 /// scaled, such a gradient would be NaN.
 ///

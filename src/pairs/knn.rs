@@ -75,6 +75,8 @@ impl<T: Real> Neighbours<T> {
 ///
 /// The distance of each rank is within (D/32 + 4) eps of the exact distance of that rank.
 ///
+/// # Errors
+///
 /// Refused where the columns differ, `k` is 0 or above M, or N or M does not fit in a `u32`.
 ///
 /// ```
