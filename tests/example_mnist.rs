@@ -1,4 +1,5 @@
-//! The example `mnist` as a user meets it: a run on a tiny data set of its own, and what it refuses.
+//! The example `mnist` as a user meets it: a run on a tiny data set of its own, what it refuses, and the
+//! digits that lie beside it.
 //!
 //! `cargo test` builds the example beside the tests; `cargo test --test example_mnist` alone takes
 //! the one that was built last.
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use drlim::Rng;
+use drlim::data::idx::Dataset;
 
 /// Pixels of an image in each direction.
 const SIDE: usize = 8;
@@ -264,5 +266,19 @@ fn help_is_no_error() {
     let said = String::from_utf8(output.stdout).unwrap();
     for option in ["--data", "--classes", "--neighbors", "--pairs"] {
         assert!(said.contains(option), "{option} is missing from {said}");
+    }
+}
+
+#[test]
+fn the_embedded_digits_are_what_their_readme_says() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist49");
+    let digits = Dataset::open(&data).unwrap();
+    for (part, fours, nines) in [(&digits.train, 3000, 3000), (&digits.test, 982, 1009)] {
+        assert_eq!([part.images().height(), part.images().width()], [28, 28]);
+        assert_eq!(part.images().count(), fours + nines);
+        assert_eq!(part.images().pixels().len(), (fours + nines) * 784);
+        assert_eq!(part.labels().iter().filter(|&&label| label == 4).count(), fours);
+        assert_eq!(part.select(&[9]).labels(), vec![9; nines]);
+        assert!(part.images().pixels().contains(&255));
     }
 }

@@ -74,20 +74,6 @@ fn assert_refused<T: std::fmt::Debug>(
 }
 
 #[test]
-fn the_embedded_digits_are_what_their_readme_says() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist49");
-    let digits = Dataset::open(&data).unwrap();
-    for (part, fours, nines) in [(&digits.train, 3000, 3000), (&digits.test, 982, 1009)] {
-        assert_eq!([part.images().height(), part.images().width()], [28, 28]);
-        assert_eq!(part.images().count(), fours + nines);
-        assert_eq!(part.images().pixels().len(), (fours + nines) * 784);
-        assert_eq!(part.labels().iter().filter(|&&label| label == 4).count(), fours);
-        assert_eq!(part.select(&[9]).labels(), vec![9; nines]);
-        assert!(part.images().pixels().contains(&255));
-    }
-}
-
-#[test]
 fn every_spelling_and_packing_is_read() {
     let plain: fn(&[u8]) -> Vec<u8> = <[u8]>::to_vec;
     // The name says nothing about the content: packed files without .gz and the reverse are read.
