@@ -236,6 +236,9 @@ fn the_observer_is_told_what_pairs_add_up_to() {
     let mut small = siamese::<f32>(5);
     let mut sampler = BatchSampler::new(set, 12, 9).unwrap();
     let refused = small.fit_batches(&cx, &objective, data, &mut sampler, fit, go_on);
-    assert!(matches!(refused, Err(Error::Length { arg: "samples", got: 12, expected: 10, .. })));
+    let arg = "a batch of the sampler";
+    let expected =
+        Error::Length { call: "fit_batches", arg, got: 12, expected: 10, like: "at most" };
+    assert_eq!(refused.unwrap_err(), expected);
     assert_eq!(small.net().params(), network::<f32>().params());
 }
