@@ -91,6 +91,8 @@ mod rng;
 mod room;
 pub mod siamese;
 pub mod simd;
+#[doc(hidden)]
+pub mod threads;
 
 pub use cx::{Cx, Par};
 pub use error::{Error, Result};
