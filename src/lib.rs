@@ -62,6 +62,9 @@ mod aligned;
 pub mod batch;
 #[cfg(doctest)]
 mod borrows;
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod capi;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
 mod cx;

@@ -114,12 +114,12 @@ impl<'a, T> Mat<'a, T> {
         Ok(Mat { data: NonNull::from(data).cast(), rows, cols, stride, lifetime: PhantomData })
     }
 
-    /// Rows that lie in an array of another crate.
+    /// Rows that lie in an array of another crate or language.
     ///
     /// # Safety
     /// `stride` is at least `cols`, and for each i below `rows` the `cols` elements from `i * stride`
     /// behind `data` are of one allocation and can be read for 'a, in which nobody writes them.
-    #[cfg(feature = "ndarray-0_17")]
+    #[cfg(any(feature = "ndarray-0_17", feature = "capi"))]
     pub(crate) unsafe fn from_raw(
         data: NonNull<T>,
         [rows, cols]: [usize; 2],
@@ -209,13 +209,13 @@ impl<'a, T> MatMut<'a, T> {
         Ok(MatMut { data: NonNull::from(data).cast(), rows, cols, stride, lifetime: PhantomData })
     }
 
-    /// Rows that lie in an array of another crate.
+    /// Rows that lie in an array of another crate or language.
     ///
     /// # Safety
     /// `stride` is at least `cols`, and for each i below `rows` the `cols` elements from `i * stride`
     /// behind `data` are of one allocation and can be read and written for 'a, in which nobody else
     /// does.
-    #[cfg(feature = "ndarray-0_17")]
+    #[cfg(any(feature = "ndarray-0_17", feature = "capi"))]
     pub(crate) unsafe fn from_raw(
         data: NonNull<T>,
         [rows, cols]: [usize; 2],

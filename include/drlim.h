@@ -1,0 +1,997 @@
+// drlim: losses of pairs and triplets of embeddings, their gradients, distances and nearest neighbours, by
+// SIMD kernels that are chosen for the processor when the program runs.
+//
+// Generated from the comments of src/capi by include/generate: change those.
+//
+//     cc example.c $(pkg-config --cflags --libs drlim)
+//
+//     #include <drlim.h>
+//     #include <stdio.h>
+//
+//     int main(void) {
+//         float a[] = {0, 0, 1, 0}, b[] = {0, 2, 0.5f, 0}, grad_a[4], grad_b[4]; // two pairs of 2-D rows
+//         bool similar[] = {true, false};
+//         drlim_objective sum = drlim_objective_new(DRLIM_LOSS_CONTRASTIVE, 1.0, DRLIM_REDUCTION_SUM);
+//         drlim_rows_out_f32 out = {.grad_a = {grad_a, 2, 2, 2}, .grad_b = {grad_b, 2, 2, 2}};
+//         drlim_outcome outcome;
+//         if (drlim_rows_f32(NULL, &sum, (drlim_matrix_f32){a, 2, 2, 2}, (drlim_matrix_f32){b, 2, 2, 2},
+//                            similar, NULL, NULL, &out, &outcome))
+//             return fprintf(stderr, "%s\n", drlim_last_error()), 1;
+//         printf("loss %g, first gradient (%g, %g)\n", outcome.value, grad_a[0], grad_a[1]);
+//     }
+//
+// Sizes. N, M, B and k are numbers of rows, D of columns. Distances are Euclidean and have the units of the
+// embeddings; sizes count elements, never bytes.
+//
+// Ownership. Memory that a call is given stays the caller's, and no call keeps a pointer to it, but for the
+// data of callbacks while it runs. Handles (drlim_context, drlim_scratch, drlim_pairs, drlim_graph) come
+// from a function that makes them and go back by the one that frees them.
+//
+// Errors. What every call refuses, before it writes anything: a null pointer where there are elements or
+// where it does not say "may be null"; a pointer that is not aligned; an output that shares an element with
+// another output or with an input; a shape that does not fit; a flag that is neither 0 nor 1; a code that is
+// unknown; a margin out of its domain. What cannot be known is the caller's part: that arrays are as long as
+// their sizes say, and handles not given back. A call returns a status and never ends the process, unless
+// the system has no memory left for what is small beside the batch.
+//
+// Threads. Every function may be called from any thread, on the same inputs, contexts, lists and graphs at
+// once; a scratch is used by one call at a time, and others are refused. Results have the same bits for any
+// number of threads.
+//
+// Values. A quotient by a distance is 0 where that is 0. A NaN reaches every output that depends on it, and
+// no other. Empty batches have value 0.
+
+
+#ifndef DRLIM_H
+#define DRLIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Where calls run: an instruction tier and threads. Calls may share one, from several threads at once.
+// Wherever a context is asked for, null stands for the default one: the best tier (or DRLIM_ISA) and the
+// threads of the process (a thread a core, or RAYON_NUM_THREADS). Results do not depend on threads.
+typedef struct drlim_context drlim_context;
+
+// A graph of which rows, or samples, are similar. Made once and used by any number of calls, also at once.
+typedef struct drlim_graph drlim_graph;
+
+// Pairs of rows of one matrix, checked once and used by any number of calls, also at once.
+typedef struct drlim_pairs drlim_pairs;
+
+// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
+// that a training step allocates nothing. For calls of every kind, in float and double, one at a time.
+typedef struct drlim_scratch drlim_scratch;
+
+// What every function that can fail returns: DRLIM_STATUS_OK, which is 0, or why it was refused.
+// drlim_last_error() has a message.
+typedef int32_t drlim_status;
+// Done.
+#define DRLIM_STATUS_OK 0
+// A pointer that is needed is null.
+#define DRLIM_STATUS_NULL_POINTER 1
+// A pointer is not aligned for what it points at.
+#define DRLIM_STATUS_MISALIGNED 2
+// Something that is written overlaps something else that is read or written.
+#define DRLIM_STATUS_OVERLAP 3
+// A matrix has the wrong number of rows, columns, or elements from row to row.
+#define DRLIM_STATUS_SHAPE 4
+// A number is outside of its domain, or a code is unknown.
+#define DRLIM_STATUS_VALUE 5
+// An index is past the end.
+#define DRLIM_STATUS_INDEX 6
+// A size overflows, or there is no memory for it.
+#define DRLIM_STATUS_MEMORY 7
+// The processor lacks the instruction tier, or DRLIM_ISA names none.
+#define DRLIM_STATUS_TIER 8
+// The reduction is not one for triplets.
+#define DRLIM_STATUS_REDUCTION 9
+// A list of pairs or a graph that cannot be.
+#define DRLIM_STATUS_PAIRS 10
+// The scratch is in use by another call.
+#define DRLIM_STATUS_BUSY 11
+// The caller's loss returned something other than 0. Outputs have been written.
+#define DRLIM_STATUS_CALLBACK 12
+// A defect of this library. Outputs may have been written.
+#define DRLIM_STATUS_PANIC 13
+
+// Which vector instructions calls use. Results of two tiers differ in their last bits.
+typedef uint32_t drlim_tier;
+// the best of this processor, or what the environment variable DRLIM_ISA names
+#define DRLIM_TIER_DEFAULT 0
+// what the library was built for: SSE2, NEON
+#define DRLIM_TIER_PORTABLE 1
+// AVX2, FMA and POPCNT
+#define DRLIM_TIER_AVX2 2
+// AVX-512 F, BW, DQ and VL
+#define DRLIM_TIER_AVX512 3
+
+// How the values of pairs become one number. With the sums S of values, the numbers N of pairs and the
+// numbers A of pairs whose value is not zero, of similar (s) and dissimilar pairs (d); 0/0 is 0:
+typedef uint32_t drlim_reduction;
+// S_s + S_d
+#define DRLIM_REDUCTION_SUM 0
+// (S_s + S_d) / (N_s + N_d)
+#define DRLIM_REDUCTION_MEAN 1
+// (S_s + S_d) / (A_s + A_d)
+#define DRLIM_REDUCTION_MEAN_NON_ZERO 2
+// S_s / N_s + S_d / N_d; not for triplets
+#define DRLIM_REDUCTION_BALANCED 3
+// S_s / A_s + S_d / A_d, the default of pytorch-metric-learning; not for triplets
+#define DRLIM_REDUCTION_BALANCED_NON_ZERO 4
+// similar_factor S_s + dissimilar_factor S_d; not for triplets
+#define DRLIM_REDUCTION_FACTORS 5
+
+// What the pairs of one kind add up to.
+typedef struct drlim_sums {
+    // How many pairs there were.
+    uint64_t pairs;
+    // How many had a value other than zero. A NaN is not zero.
+    uint64_t active;
+    // The sum of their values, weights included.
+    double sum;
+} drlim_sums;
+
+// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
+typedef uint32_t drlim_loss;
+// similar d^2/2, dissimilar max(0, m - d)^2/2 (Hadsell, Chopra, LeCun 2006)
+#define DRLIM_LOSS_CONTRASTIVE 0
+// similar d^2/2, dissimilar max(0, m - d^2)/2
+#define DRLIM_LOSS_SQUARED_HINGE 1
+// similar max(0, d - p), dissimilar max(0, m - d) (pytorch-metric-learning)
+#define DRLIM_LOSS_LINEAR_HINGE 2
+// similar max(0, d - p)^2/2, dissimilar max(0, m - d)^2/2
+#define DRLIM_LOSS_DOUBLE_MARGIN 3
+// similar 2 d^2/m, dissimilar 2 m exp(-2.77 d/m), where m is a bound of distances
+#define DRLIM_LOSS_EXPONENTIAL 4
+// similar c^2/2, dissimilar max(0, m - c)^2/2 with c = d^2/2, which is 1 - cos of rows of length 1
+#define DRLIM_LOSS_COSINE_CONTRASTIVE 5
+// the caller's function
+#define DRLIM_LOSS_CALLBACK 6
+
+// A caller's loss for float, on n pairs: d2 has their squared distances, and similar says which pairs are
+// similar. Leaves in d2 the slopes, 2 times the derivative of the value by the squared distance, and in
+// values the values. What is done with a pair depends on that pair alone, since a batch comes in blocks of
+// any length. Returns 0, or anything else to end the call with DRLIM_STATUS_CALLBACK.
+//
+// It is called from several threads at once unless the context has one thread, and must not throw, jump
+// out or call the library with the scratch of the call that it is in.
+typedef int32_t (*drlim_callback_f32)(void *data,
+                                      float *d2,
+                                      const bool *similar,
+                                      float *values,
+                                      size_t n);
+
+// The same for double.
+typedef int32_t (*drlim_callback_f64)(void *data,
+                                      double *d2,
+                                      const bool *similar,
+                                      double *values,
+                                      size_t n);
+
+// What is computed of pairs: a loss, how the values of pairs become one number, and the factor of
+// gradients. drlim_objective_new() fills it; change what is to be different.
+typedef struct drlim_objective {
+    // sizeof of this struct: a struct that was not filled by drlim_objective_new() is refused.
+    size_t size;
+    // The loss.
+    drlim_loss loss;
+    // How values are added up.
+    drlim_reduction reduction;
+    // m: finite and positive.
+    double margin;
+    // p, of losses that have one: finite and not negative; 0 at first.
+    double pull;
+    // What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
+    // objective by this one's value; 1 at first.
+    double scale;
+    // With DRLIM_REDUCTION_FACTORS, what values of similar pairs are multiplied by.
+    double similar_factor;
+    // With DRLIM_REDUCTION_FACTORS, what values of dissimilar pairs are multiplied by.
+    double dissimilar_factor;
+    // With DRLIM_LOSS_CALLBACK, the loss for float.
+    drlim_callback_f32 callback_f32;
+    // With DRLIM_LOSS_CALLBACK, the loss for double.
+    drlim_callback_f64 callback_f64;
+    // What the callback gets as its first argument: of the caller, and not touched.
+    void *callback_data;
+    // The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
+    // on whole batches skip them; 0, as at first, where there is none.
+    double callback_reach;
+} drlim_objective;
+
+// A loss of triplets. With the distances ap and an of the anchor from the positive and from the negative,
+// pn of positive and negative, and the margin m:
+typedef uint32_t drlim_triplet_loss;
+// max(0, ap - an + m)
+#define DRLIM_TRIPLET_LOSS_MARGIN 0
+// max(0, ap - min(an, pn) + m)
+#define DRLIM_TRIPLET_LOSS_MARGIN_SWAP 1
+// max(0, ap^2 - an^2 + m)
+#define DRLIM_TRIPLET_LOSS_SQUARED 2
+// the caller's function
+#define DRLIM_TRIPLET_LOSS_CALLBACK 3
+
+// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances, of
+// anchor and positive, anchor and negative, positive and negative, in which it leaves the slopes of each.
+typedef int32_t (*drlim_triplet_callback_f32)(void *data,
+                                              float *d2_ap,
+                                              float *d2_an,
+                                              float *d2_pn,
+                                              float *values,
+                                              size_t n);
+
+// The same for double.
+typedef int32_t (*drlim_triplet_callback_f64)(void *data,
+                                              double *d2_ap,
+                                              double *d2_an,
+                                              double *d2_pn,
+                                              double *values,
+                                              size_t n);
+
+// What is computed of triplets. drlim_triplet_objective_new() fills it; change what is to be different.
+typedef struct drlim_triplet_objective {
+    // sizeof of this struct: a struct that was not filled by drlim_triplet_objective_new() is refused.
+    size_t size;
+    // The loss.
+    drlim_triplet_loss loss;
+    // How values are added up: DRLIM_REDUCTION_SUM, MEAN or MEAN_NON_ZERO.
+    drlim_reduction reduction;
+    // m: finite and positive.
+    double margin;
+    // What gradients and slopes, and only those, are multiplied by; 1 at first.
+    double scale;
+    // With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for float.
+    drlim_triplet_callback_f32 callback_f32;
+    // With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for double.
+    drlim_triplet_callback_f64 callback_f64;
+    // What the callback gets as its first argument: of the caller, and not touched.
+    void *callback_data;
+    // Other than 0 where the callback looks at the distance of positive and negative. That is not measured
+    // otherwise: the callback gets 0, and what it leaves there is not used.
+    uint32_t callback_swaps;
+} drlim_triplet_objective;
+
+// A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
+//
+// data is aligned for its elements and may be null where there are none; stride is at least cols. What
+// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
+// caller's, and nobody may write it during a call.
+typedef struct drlim_matrix_f32 {
+    // Where the first row starts.
+    const float *data;
+    // How many rows there are.
+    size_t rows;
+    // How many elements a row has.
+    size_t cols;
+    // Elements from the start of a row to the start of the next, at least cols.
+    size_t stride;
+} drlim_matrix_f32;
+
+// A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
+//
+// data is aligned for its elements and may be null where there are none; stride is at least cols. What
+// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
+// caller's, and nobody may write it during a call.
+typedef struct drlim_matrix_f64 {
+    // Where the first row starts.
+    const double *data;
+    // How many rows there are.
+    size_t rows;
+    // How many elements a row has.
+    size_t cols;
+    // Elements from the start of a row to the start of the next, at least cols.
+    size_t stride;
+} drlim_matrix_f64;
+
+// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
+// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+typedef struct drlim_matrix_mut_f32 {
+    // Where the first row starts.
+    float *data;
+    // How many rows there are.
+    size_t rows;
+    // How many elements a row has.
+    size_t cols;
+    // Elements from the start of a row to the start of the next, at least cols.
+    size_t stride;
+} drlim_matrix_mut_f32;
+
+// What a call on pairs by rows writes beside its outcome, overwriting what was there. What is zeroed is not
+// wanted.
+typedef struct drlim_rows_out_f32 {
+    // N x D: the gradient by a. Only together with grad_b.
+    struct drlim_matrix_mut_f32 grad_a;
+    // N x D: the gradient by b. Only together with grad_a.
+    struct drlim_matrix_mut_f32 grad_b;
+    // N: the Euclidean distances.
+    float *distances;
+    // N: the values, times their weights, before they are reduced.
+    float *values;
+    // N: the slopes, what a_i - b_i is multiplied by in the gradient of a_i.
+    float *slopes;
+} drlim_rows_out_f32;
+
+// What a call on pairs or triplets reports.
+typedef struct drlim_outcome {
+    // The objective's value, not multiplied by its scale.
+    double value;
+    // How many pairs there were, without those left out.
+    uint64_t pairs;
+    // How many had a value other than zero. A NaN is not zero.
+    uint64_t active;
+    // Of the similar pairs.
+    struct drlim_sums similar;
+    // Of the dissimilar pairs. Triplets are counted here.
+    struct drlim_sums dissimilar;
+} drlim_outcome;
+
+// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
+// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+typedef struct drlim_matrix_mut_f64 {
+    // Where the first row starts.
+    double *data;
+    // How many rows there are.
+    size_t rows;
+    // How many elements a row has.
+    size_t cols;
+    // Elements from the start of a row to the start of the next, at least cols.
+    size_t stride;
+} drlim_matrix_mut_f64;
+
+// What a call on pairs by rows writes beside its outcome, overwriting what was there. What is zeroed is not
+// wanted.
+typedef struct drlim_rows_out_f64 {
+    // N x D: the gradient by a. Only together with grad_b.
+    struct drlim_matrix_mut_f64 grad_a;
+    // N x D: the gradient by b. Only together with grad_a.
+    struct drlim_matrix_mut_f64 grad_b;
+    // N: the Euclidean distances.
+    double *distances;
+    // N: the values, times their weights, before they are reduced.
+    double *values;
+    // N: the slopes, what a_i - b_i is multiplied by in the gradient of a_i.
+    double *slopes;
+} drlim_rows_out_f64;
+
+// What a call on a list of pairs writes beside its outcome, overwriting what was there. What is zeroed is
+// not wanted.
+typedef struct drlim_indexed_out_f32 {
+    // B x D: the gradient; 0 in rows that are in no pair.
+    struct drlim_matrix_mut_f32 grad;
+    // The Euclidean distances of all pairs of the list.
+    float *distances;
+    // Their values, times their weights, before they are reduced.
+    float *values;
+    // Their slopes, what z_i - z_j is multiplied by in the gradient of z_i.
+    float *slopes;
+} drlim_indexed_out_f32;
+
+// What a call on a list of pairs writes beside its outcome, overwriting what was there. What is zeroed is
+// not wanted.
+typedef struct drlim_indexed_out_f64 {
+    // B x D: the gradient; 0 in rows that are in no pair.
+    struct drlim_matrix_mut_f64 grad;
+    // The Euclidean distances of all pairs of the list.
+    double *distances;
+    // Their values, times their weights, before they are reduced.
+    double *values;
+    // Their slopes, what z_i - z_j is multiplied by in the gradient of z_i.
+    double *slopes;
+} drlim_indexed_out_f64;
+
+// Which rows of a batch are similar: those of the same label, or neighbours in a graph. Give one of the
+// two, and leave the other null.
+typedef struct drlim_similar {
+    // A label for each row; any value is a class.
+    const int64_t *labels;
+    // With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    const int64_t *ignored_label;
+    // Of as many samples as there are rows.
+    const struct drlim_graph *graph;
+} drlim_similar;
+
+// Which pairs of a query and a key are similar: those of the same label, or neighbours in a graph that
+// holds both. Give labels of both sides, or a graph.
+typedef struct drlim_cross_similar {
+    // A label for each query.
+    const int64_t *query_labels;
+    // A label for each key.
+    const int64_t *key_labels;
+    // With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    const int64_t *ignored_label;
+    // Of queries and keys.
+    const struct drlim_graph *graph;
+    // With a graph: query i is sample first_query + i.
+    size_t first_query;
+    // With a graph: key j is sample first_key + j.
+    size_t first_key;
+    // Where the queries are keys too: key *own + i is query i itself, and no pair with it. May be null.
+    const size_t *own;
+} drlim_cross_similar;
+
+// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
+// not wanted; a is the anchor, p the positive, n the negative.
+typedef struct drlim_triplet_rows_out_f32 {
+    // N x D: the gradient by the anchors. The three gradients only together.
+    struct drlim_matrix_mut_f32 grad_anchor;
+    // N x D: the gradient by the positives.
+    struct drlim_matrix_mut_f32 grad_positive;
+    // N x D: the gradient by the negatives.
+    struct drlim_matrix_mut_f32 grad_negative;
+    // N: the distances of a and p. Only together with distances_an.
+    float *distances_ap;
+    // N: the distances of a and n.
+    float *distances_an;
+    // N: the distances of p and n.
+    float *distances_pn;
+    // N: the values, times their weights, before they are reduced.
+    float *values;
+    // N: the slopes of a and p. The three only together.
+    float *slopes_ap;
+    // N: the slopes of a and n.
+    float *slopes_an;
+    // N: the slopes of p and n.
+    float *slopes_pn;
+} drlim_triplet_rows_out_f32;
+
+// Which triplets of a batch are looked at.
+typedef uint32_t drlim_mining;
+// every anchor with each of its positives and each of its negatives
+#define DRLIM_MINING_ALL 0
+// every anchor with its farthest positive and its nearest negative
+#define DRLIM_MINING_HARDEST 1
+// every anchor and positive with the nearest negative that is farther, or else the farthest
+#define DRLIM_MINING_SEMI_HARD 2
+
+// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
+// not wanted; a is the anchor, p the positive, n the negative.
+typedef struct drlim_triplet_rows_out_f64 {
+    // N x D: the gradient by the anchors. The three gradients only together.
+    struct drlim_matrix_mut_f64 grad_anchor;
+    // N x D: the gradient by the positives.
+    struct drlim_matrix_mut_f64 grad_positive;
+    // N x D: the gradient by the negatives.
+    struct drlim_matrix_mut_f64 grad_negative;
+    // N: the distances of a and p. Only together with distances_an.
+    double *distances_ap;
+    // N: the distances of a and n.
+    double *distances_an;
+    // N: the distances of p and n.
+    double *distances_pn;
+    // N: the values, times their weights, before they are reduced.
+    double *values;
+    // N: the slopes of a and p. The three only together.
+    double *slopes_ap;
+    // N: the slopes of a and n.
+    double *slopes_an;
+    // N: the slopes of p and n.
+    double *slopes_pn;
+} drlim_triplet_rows_out_f64;
+
+// A distance of two rows a and b.
+typedef uint32_t drlim_distance;
+// |a - b|
+#define DRLIM_DISTANCE_EUCLIDEAN 0
+// |a - b|^2
+#define DRLIM_DISTANCE_SQUARED_EUCLIDEAN 1
+// the sum of products: a similarity rather than a distance
+#define DRLIM_DISTANCE_DOT 2
+// 1 - cos of the angle between the rows; 1 where a row is 0
+#define DRLIM_DISTANCE_COSINE 3
+
+// Where the k rows found for each query go: N x k, row after row, best first.
+typedef struct drlim_found_f32 {
+    // N x k: the rows found; overwritten. 2^32 - 1 where there are fewer than k.
+    uint32_t *indices;
+    // N x k: their Euclidean distances; overwritten, NaN where there are fewer. May be null.
+    float *distances;
+} drlim_found_f32;
+
+// Where the k rows found for each query go: N x k, row after row, best first.
+typedef struct drlim_found_f64 {
+    // N x k: the rows found; overwritten. 2^32 - 1 where there are fewer than k.
+    uint32_t *indices;
+    // N x k: their Euclidean distances; overwritten, NaN where there are fewer. May be null.
+    double *distances;
+} drlim_found_f64;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Why the last call of this thread that failed did so, such as "rows: b has shape 3x2, expected 2x2 (as a)".
+//
+// Never null, and empty before a call fails. The text belongs to the library and stays until another
+// call of the same thread fails.
+const char *drlim_last_error(void);
+
+// Makes a context.
+//
+// tier: a DRLIM_TIER. threads: 1 for the calling thread alone, more for so many threads of its own, 0 for
+// those of the process. context: where its handle goes, to be given back with drlim_context_free().
+// Refused: a tier that is unknown or that this processor lacks, more threads than 4096 or than the system
+// starts, null or misaligned. In a child of a process that forked, calls run on the calling thread.
+drlim_status drlim_context_new(drlim_tier tier,
+                               size_t threads,
+                               struct drlim_context **context);
+
+// Gives a context back and ends its threads. Null is fine.
+void drlim_context_free(struct drlim_context *context);
+
+// What a context, or with null the default one, comes down to.
+//
+// tier, threads: written; each may be null. Refused: misaligned pointers.
+drlim_status drlim_context_describe(const struct drlim_context *context,
+                                    drlim_tier *tier,
+                                    size_t *threads);
+
+// The name of a tier: "portable", "avx2" or "avx512"; null of any other code. Of the library, for ever.
+const char *drlim_tier_name(drlim_tier tier);
+
+// The version of the library, such as "0.1.0". Of the library, for ever.
+const char *drlim_version(void);
+
+// The value of a batch whose parts add up to the sums of similar and dissimilar pairs, and what
+// DRLIM_REDUCTION_FACTORS takes so that each part gets the gradient of the whole: the parts may lie on
+// several machines.
+//
+// reduction: any but DRLIM_REDUCTION_FACTORS. value, similar_factor, dissimilar_factor: written; each may
+// be null. Refused: an unknown reduction.
+drlim_status drlim_reduce(drlim_reduction reduction,
+                          struct drlim_sums similar,
+                          struct drlim_sums dissimilar,
+                          double *value,
+                          double *similar_factor,
+                          double *dissimilar_factor);
+
+// An objective with scale 1, pull 0 and no callback. Fails never: calls refuse what is wrong with it.
+struct drlim_objective drlim_objective_new(drlim_loss loss,
+                                           double margin,
+                                           drlim_reduction reduction);
+
+// An objective of triplets with scale 1 and no callback. Fails never: calls refuse what is wrong with it.
+struct drlim_triplet_objective drlim_triplet_objective_new(drlim_triplet_loss loss,
+                                                           double margin,
+                                                           drlim_reduction reduction);
+
+// Makes a scratch, empty.
+//
+// scratch: where its handle goes, to be given back with drlim_scratch_free(). Refused: null or misaligned.
+drlim_status drlim_scratch_new(struct drlim_scratch **scratch);
+
+// Gives a scratch and its memory back. Null is fine.
+void drlim_scratch_free(struct drlim_scratch *scratch);
+
+// Makes a graph of so many samples, of which the given pairs are similar, in either order and any number of
+// times.
+//
+// pairs: 2 x count, as for drlim_pairs_new(); copied. graph: where its handle goes, to be given back with
+// drlim_graph_free(). Refused: a sample that is not below samples, or with itself; samples above
+// 2^32 - 1, no memory.
+drlim_status drlim_graph_new(size_t samples,
+                             const uint32_t *pairs,
+                             size_t count,
+                             struct drlim_graph **graph);
+
+// Gives a graph back. Null is fine.
+void drlim_graph_free(struct drlim_graph *graph);
+
+// How many samples a graph has, and how many pairs of them are similar, each counted once.
+//
+// samples, edges: written; each may be null.
+drlim_status drlim_graph_size(const struct drlim_graph *graph,
+                              size_t *samples,
+                              size_t *edges);
+
+// The similar pairs of a graph, each once, ascending.
+//
+// pairs: room for 2 x edges numbers; overwritten.
+drlim_status drlim_graph_pairs(const struct drlim_graph *graph,
+                               uint32_t *pairs);
+
+// Makes the graph in which two rows of z are similar if either is among the k nearest of the
+// other (Hadsell, Chopra, LeCun 2006).
+//
+// context: may be null. z: N x D. graph: where its handle goes, to be given back with
+// drlim_graph_free(). Refused: k that is 0 or not below N, a row with fewer than k rows at a
+// distance that is a number, and what every call refuses.
+drlim_status drlim_graph_nearest_f32(const struct drlim_context *context,
+                                     struct drlim_matrix_f32 z,
+                                     size_t k,
+                                     struct drlim_graph **graph);
+
+// Makes the graph in which two rows of z are similar if either is among the k nearest of the
+// other (Hadsell, Chopra, LeCun 2006).
+//
+// context: may be null. z: N x D. graph: where its handle goes, to be given back with
+// drlim_graph_free(). Refused: k that is 0 or not below N, a row with fewer than k rows at a
+// distance that is a number, and what every call refuses.
+drlim_status drlim_graph_nearest_f64(const struct drlim_context *context,
+                                     struct drlim_matrix_f64 z,
+                                     size_t k,
+                                     struct drlim_graph **graph);
+
+// Loss and gradients of N pairs, row i of a with row i of b, in one pass over memory.
+//
+// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, what the
+// value of a pair is multiplied by; may be null. ignored: N, pairs to leave out; may be null.
+// out: overwritten as far as given; may be null. outcome: written; may be null.
+//
+// Refused: shapes that differ from that of a, and what every call refuses.
+drlim_status drlim_rows_f32(const struct drlim_context *context,
+                            const struct drlim_objective *objective,
+                            struct drlim_matrix_f32 a,
+                            struct drlim_matrix_f32 b,
+                            const bool *similar,
+                            const float *weights,
+                            const bool *ignored,
+                            const struct drlim_rows_out_f32 *out,
+                            struct drlim_outcome *outcome);
+
+// Loss and gradients of N pairs, row i of a with row i of b, in one pass over memory.
+//
+// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, what the
+// value of a pair is multiplied by; may be null. ignored: N, pairs to leave out; may be null.
+// out: overwritten as far as given; may be null. outcome: written; may be null.
+//
+// Refused: shapes that differ from that of a, and what every call refuses.
+drlim_status drlim_rows_f64(const struct drlim_context *context,
+                            const struct drlim_objective *objective,
+                            struct drlim_matrix_f64 a,
+                            struct drlim_matrix_f64 b,
+                            const bool *similar,
+                            const double *weights,
+                            const bool *ignored,
+                            const struct drlim_rows_out_f64 *out,
+                            struct drlim_outcome *outcome);
+
+// Makes a list of pairs of the rows of a matrix with so many rows.
+//
+// pairs: 2 x count, the rows of the first pair, then those of the second, and so on; copied. list: where
+// its handle goes, to be given back with drlim_pairs_free(). Refused: a row that is not below rows, twice
+// count or rows above 2^32 - 1, no memory.
+drlim_status drlim_pairs_new(size_t rows,
+                             const uint32_t *pairs,
+                             size_t count,
+                             struct drlim_pairs **list);
+
+// Gives a list back. Null is fine.
+void drlim_pairs_free(struct drlim_pairs *list);
+
+// Loss and gradient of pairs (i, j) of the rows of z, in any order and with any repeats.
+//
+// context: may be null. z: B x D, where B is the rows that the list was made for. similar, weights,
+// ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far as
+// given; may be null. scratch: may be null. outcome: written; may be null.
+//
+// Refused: z or its gradient of other shapes, and what every call refuses.
+drlim_status drlim_indexed_f32(const struct drlim_context *context,
+                               const struct drlim_objective *objective,
+                               struct drlim_matrix_f32 z,
+                               const struct drlim_pairs *list,
+                               const bool *similar,
+                               const float *weights,
+                               const bool *ignored,
+                               const struct drlim_indexed_out_f32 *out,
+                               const struct drlim_scratch *scratch,
+                               struct drlim_outcome *outcome);
+
+// Loss and gradient of pairs (i, j) of the rows of z, in any order and with any repeats.
+//
+// context: may be null. z: B x D, where B is the rows that the list was made for. similar, weights,
+// ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far as
+// given; may be null. scratch: may be null. outcome: written; may be null.
+//
+// Refused: z or its gradient of other shapes, and what every call refuses.
+drlim_status drlim_indexed_f64(const struct drlim_context *context,
+                               const struct drlim_objective *objective,
+                               struct drlim_matrix_f64 z,
+                               const struct drlim_pairs *list,
+                               const bool *similar,
+                               const double *weights,
+                               const bool *ignored,
+                               const struct drlim_indexed_out_f64 *out,
+                               const struct drlim_scratch *scratch,
+                               struct drlim_outcome *outcome);
+
+// Loss and gradient of all B (B - 1) / 2 pairs of the rows of z, in memory proportional to z.
+//
+// context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
+// labels, B of them. grad: B x D, overwritten; of null data where it is not wanted. scratch: may
+// be null. outcome: written; may be null.
+//
+// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
+// 2^32 - 1, and what every call refuses.
+drlim_status drlim_all_pairs_f32(const struct drlim_context *context,
+                                 const struct drlim_objective *objective,
+                                 struct drlim_matrix_f32 z,
+                                 const struct drlim_similar *similar,
+                                 struct drlim_matrix_mut_f32 grad,
+                                 const struct drlim_scratch *scratch,
+                                 struct drlim_outcome *outcome);
+
+// Loss and gradient of all B (B - 1) / 2 pairs of the rows of z, in memory proportional to z.
+//
+// context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
+// labels, B of them. grad: B x D, overwritten; of null data where it is not wanted. scratch: may
+// be null. outcome: written; may be null.
+//
+// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
+// 2^32 - 1, and what every call refuses.
+drlim_status drlim_all_pairs_f64(const struct drlim_context *context,
+                                 const struct drlim_objective *objective,
+                                 struct drlim_matrix_f64 z,
+                                 const struct drlim_similar *similar,
+                                 struct drlim_matrix_mut_f64 grad,
+                                 const struct drlim_scratch *scratch,
+                                 struct drlim_outcome *outcome);
+
+// Loss and gradients of all N M pairs of a row of queries with a row of keys.
+//
+// context: may be null. queries: N x D. keys: M x D. similar: which pairs are similar, all others
+// are dissimilar. grad_queries: N x D, grad_keys: M x D; overwritten, each of null data where it is
+// not wanted. scratch: may be null. outcome: written; may be null.
+//
+// Refused: shapes that do not go together, both or neither of labels and graph, samples or own keys
+// that are not there, and what every call refuses.
+drlim_status drlim_cross_f32(const struct drlim_context *context,
+                             const struct drlim_objective *objective,
+                             struct drlim_matrix_f32 queries,
+                             struct drlim_matrix_f32 keys,
+                             const struct drlim_cross_similar *similar,
+                             struct drlim_matrix_mut_f32 grad_queries,
+                             struct drlim_matrix_mut_f32 grad_keys,
+                             const struct drlim_scratch *scratch,
+                             struct drlim_outcome *outcome);
+
+// Loss and gradients of all N M pairs of a row of queries with a row of keys.
+//
+// context: may be null. queries: N x D. keys: M x D. similar: which pairs are similar, all others
+// are dissimilar. grad_queries: N x D, grad_keys: M x D; overwritten, each of null data where it is
+// not wanted. scratch: may be null. outcome: written; may be null.
+//
+// Refused: shapes that do not go together, both or neither of labels and graph, samples or own keys
+// that are not there, and what every call refuses.
+drlim_status drlim_cross_f64(const struct drlim_context *context,
+                             const struct drlim_objective *objective,
+                             struct drlim_matrix_f64 queries,
+                             struct drlim_matrix_f64 keys,
+                             const struct drlim_cross_similar *similar,
+                             struct drlim_matrix_mut_f64 grad_queries,
+                             struct drlim_matrix_mut_f64 grad_keys,
+                             const struct drlim_scratch *scratch,
+                             struct drlim_outcome *outcome);
+
+// Loss and gradients of N triplets by rows, in one pass over memory.
+//
+// context: may be null. anchor, positive, negative: N x D. weights: N, what the value of a triplet
+// is multiplied by; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as
+// far as given; may be null. outcome: written, triplets counted as pairs; may be null.
+//
+// Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
+drlim_status drlim_triplet_rows_f32(const struct drlim_context *context,
+                                    const struct drlim_triplet_objective *objective,
+                                    struct drlim_matrix_f32 anchor,
+                                    struct drlim_matrix_f32 positive,
+                                    struct drlim_matrix_f32 negative,
+                                    const float *weights,
+                                    const bool *ignored,
+                                    const struct drlim_triplet_rows_out_f32 *out,
+                                    struct drlim_outcome *outcome);
+
+// Loss and gradient of triplets of the rows of z.
+//
+// context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
+// labels, B of them. mining: which triplets are looked at. grad: B x D, overwritten; of null data
+// where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs; may be
+// null.
+//
+// Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
+// float or 1024 of double.
+drlim_status drlim_triplets_f32(const struct drlim_context *context,
+                                const struct drlim_triplet_objective *objective,
+                                struct drlim_matrix_f32 z,
+                                const struct drlim_similar *similar,
+                                drlim_mining mining,
+                                struct drlim_matrix_mut_f32 grad,
+                                const struct drlim_scratch *scratch,
+                                struct drlim_outcome *outcome);
+
+// Loss and gradients of N triplets by rows, in one pass over memory.
+//
+// context: may be null. anchor, positive, negative: N x D. weights: N, what the value of a triplet
+// is multiplied by; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as
+// far as given; may be null. outcome: written, triplets counted as pairs; may be null.
+//
+// Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
+drlim_status drlim_triplet_rows_f64(const struct drlim_context *context,
+                                    const struct drlim_triplet_objective *objective,
+                                    struct drlim_matrix_f64 anchor,
+                                    struct drlim_matrix_f64 positive,
+                                    struct drlim_matrix_f64 negative,
+                                    const double *weights,
+                                    const bool *ignored,
+                                    const struct drlim_triplet_rows_out_f64 *out,
+                                    struct drlim_outcome *outcome);
+
+// Loss and gradient of triplets of the rows of z.
+//
+// context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
+// labels, B of them. mining: which triplets are looked at. grad: B x D, overwritten; of null data
+// where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs; may be
+// null.
+//
+// Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
+// float or 1024 of double.
+drlim_status drlim_triplets_f64(const struct drlim_context *context,
+                                const struct drlim_triplet_objective *objective,
+                                struct drlim_matrix_f64 z,
+                                const struct drlim_similar *similar,
+                                drlim_mining mining,
+                                struct drlim_matrix_mut_f64 grad,
+                                const struct drlim_scratch *scratch,
+                                struct drlim_outcome *outcome);
+
+// The distance of row i of a to row i of b, for each of the N rows.
+//
+// context: may be null. a, b: N x D. distances: N, overwritten. Refused: shapes that differ, an
+// unknown distance, and what every call refuses.
+drlim_status drlim_row_distances_f32(const struct drlim_context *context,
+                                     drlim_distance distance,
+                                     struct drlim_matrix_f32 a,
+                                     struct drlim_matrix_f32 b,
+                                     float *distances);
+
+// The gradients of these distances, by the chain rule: row i times upstream i, which is the
+// derivative of whatever follows by distance i. Where a distance has no derivative, 0 takes its
+// place.
+//
+// context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
+// shapes that differ, an unknown distance, and what every call refuses.
+drlim_status drlim_row_distances_backward_f32(const struct drlim_context *context,
+                                              drlim_distance distance,
+                                              struct drlim_matrix_f32 a,
+                                              struct drlim_matrix_f32 b,
+                                              const float *upstream,
+                                              struct drlim_matrix_mut_f32 grad_a,
+                                              struct drlim_matrix_mut_f32 grad_b);
+
+// The Euclidean distances of every row of a from every row of b.
+//
+// context: may be null. a: N x D. b: M x D. distances: N x M, overwritten. Refused: shapes that do
+// not go together, N or M above 2^32 - 1, and what every call refuses.
+drlim_status drlim_distance_matrix_f32(const struct drlim_context *context,
+                                       struct drlim_matrix_f32 a,
+                                       struct drlim_matrix_f32 b,
+                                       struct drlim_matrix_mut_f32 distances);
+
+// Which of n pairs are hard: the similar ones farther apart than the nearest dissimilar pair, and
+// the dissimilar ones closer than the farthest similar pair; none where a kind is missing.
+//
+// distances: n. similar: n. ignored: n; may be null. places: room for n, of which the first count
+// are written, ascending. count: written. Refused: n above 2^32 - 1, and what every call refuses.
+drlim_status drlim_hard_pairs_f32(const float *distances,
+                                  const bool *similar,
+                                  const bool *ignored,
+                                  size_t n,
+                                  uint32_t *places,
+                                  size_t *count);
+
+// The distance of row i of a to row i of b, for each of the N rows.
+//
+// context: may be null. a, b: N x D. distances: N, overwritten. Refused: shapes that differ, an
+// unknown distance, and what every call refuses.
+drlim_status drlim_row_distances_f64(const struct drlim_context *context,
+                                     drlim_distance distance,
+                                     struct drlim_matrix_f64 a,
+                                     struct drlim_matrix_f64 b,
+                                     double *distances);
+
+// The gradients of these distances, by the chain rule: row i times upstream i, which is the
+// derivative of whatever follows by distance i. Where a distance has no derivative, 0 takes its
+// place.
+//
+// context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
+// shapes that differ, an unknown distance, and what every call refuses.
+drlim_status drlim_row_distances_backward_f64(const struct drlim_context *context,
+                                              drlim_distance distance,
+                                              struct drlim_matrix_f64 a,
+                                              struct drlim_matrix_f64 b,
+                                              const double *upstream,
+                                              struct drlim_matrix_mut_f64 grad_a,
+                                              struct drlim_matrix_mut_f64 grad_b);
+
+// The Euclidean distances of every row of a from every row of b.
+//
+// context: may be null. a: N x D. b: M x D. distances: N x M, overwritten. Refused: shapes that do
+// not go together, N or M above 2^32 - 1, and what every call refuses.
+drlim_status drlim_distance_matrix_f64(const struct drlim_context *context,
+                                       struct drlim_matrix_f64 a,
+                                       struct drlim_matrix_f64 b,
+                                       struct drlim_matrix_mut_f64 distances);
+
+// Which of n pairs are hard: the similar ones farther apart than the nearest dissimilar pair, and
+// the dissimilar ones closer than the farthest similar pair; none where a kind is missing.
+//
+// distances: n. similar: n. ignored: n; may be null. places: room for n, of which the first count
+// are written, ascending. count: written. Refused: n above 2^32 - 1, and what every call refuses.
+drlim_status drlim_hard_pairs_f64(const double *distances,
+                                  const bool *similar,
+                                  const bool *ignored,
+                                  size_t n,
+                                  uint32_t *places,
+                                  size_t *count);
+
+// The k nearest rows of references for each row of queries, exact, of equally distant ones those
+// of the lowest index; a distance that is NaN comes last.
+//
+// context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
+// differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.
+drlim_status drlim_nearest_f32(const struct drlim_context *context,
+                               struct drlim_matrix_f32 queries,
+                               struct drlim_matrix_f32 references,
+                               size_t k,
+                               struct drlim_found_f32 found);
+
+// The k nearest of the other rows for each row of z.
+//
+// context: may be null. z: N x D. found: N x k. Refused: k that is 0 or not below N, N above
+// 2^32 - 1, and what every call refuses.
+drlim_status drlim_nearest_others_f32(const struct drlim_context *context,
+                                      struct drlim_matrix_f32 z,
+                                      size_t k,
+                                      struct drlim_found_f32 found);
+
+// For each row of z the k similar rows that are farthest, and the k dissimilar ones that are
+// nearest.
+//
+// context: may be null. z: N x D. similar: which rows are similar; with labels, N of them.
+// of_similar, of_dissimilar: N x k each. Refused: k that is 0 or not below N, N above 2^32 - 1,
+// both or neither of labels and graph, and what every call refuses.
+drlim_status drlim_hardest_f32(const struct drlim_context *context,
+                               struct drlim_matrix_f32 z,
+                               const struct drlim_similar *similar,
+                               size_t k,
+                               struct drlim_found_f32 of_similar,
+                               struct drlim_found_f32 of_dissimilar);
+
+// The k nearest rows of references for each row of queries, exact, of equally distant ones those
+// of the lowest index; a distance that is NaN comes last.
+//
+// context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
+// differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.
+drlim_status drlim_nearest_f64(const struct drlim_context *context,
+                               struct drlim_matrix_f64 queries,
+                               struct drlim_matrix_f64 references,
+                               size_t k,
+                               struct drlim_found_f64 found);
+
+// The k nearest of the other rows for each row of z.
+//
+// context: may be null. z: N x D. found: N x k. Refused: k that is 0 or not below N, N above
+// 2^32 - 1, and what every call refuses.
+drlim_status drlim_nearest_others_f64(const struct drlim_context *context,
+                                      struct drlim_matrix_f64 z,
+                                      size_t k,
+                                      struct drlim_found_f64 found);
+
+// For each row of z the k similar rows that are farthest, and the k dissimilar ones that are
+// nearest.
+//
+// context: may be null. z: N x D. similar: which rows are similar; with labels, N of them.
+// of_similar, of_dissimilar: N x k each. Refused: k that is 0 or not below N, N above 2^32 - 1,
+// both or neither of labels and graph, and what every call refuses.
+drlim_status drlim_hardest_f64(const struct drlim_context *context,
+                               struct drlim_matrix_f64 z,
+                               const struct drlim_similar *similar,
+                               size_t k,
+                               struct drlim_found_f64 of_similar,
+                               struct drlim_found_f64 of_dissimilar);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* DRLIM_H */

@@ -1,0 +1,85 @@
+//! What of the face is kept apart for the two element types.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::c_void;
+use std::sync::Mutex;
+
+use super::callback::{PairCallback, TripletCallback};
+use super::objective::drlim_objective;
+use super::scratch::{Scratches, drlim_scratch};
+use super::triplet_objective::drlim_triplet_objective;
+use crate::isa::Isa;
+use crate::loss::{BlockLoss, BlockTripletLoss};
+use crate::real::Real;
+
+/// A caller's loss of pairs: data, squared distances and slopes, similar, values, pairs.
+pub(super) type PairFunction<T> =
+    unsafe extern "C" fn(*mut c_void, *mut T, *const bool, *mut T, usize) -> i32;
+
+/// A caller's loss of triplets: data, three times squared distances and slopes, values, triplets.
+pub(super) type TripletFunction<T> =
+    unsafe extern "C" fn(*mut c_void, *mut T, *mut T, *mut T, *mut T, usize) -> i32;
+
+/// `f32` or `f64`.
+pub(super) trait Element: Real {
+    fn pair_function(objective: &drlim_objective) -> Option<PairFunction<Self>>;
+    fn triplet_function(objective: &drlim_triplet_objective) -> Option<TripletFunction<Self>>;
+    fn pair_loss<'a>(callback: &'a PairCallback<'_, Self>) -> &'a dyn BlockLoss<Self>;
+    fn triplet_loss<'a>(callback: &'a TripletCallback<'_, Self>) -> &'a dyn BlockTripletLoss<Self>;
+    fn scratches(scratch: &drlim_scratch) -> &Mutex<Scratches<Self>>;
+}
+
+// Losses are implemented for each type, since those of a type of another crate could be implemented there.
+macro_rules! element {
+    ($T:ident, $callback:ident) => {
+        impl Element for $T {
+            fn pair_function(objective: &drlim_objective) -> Option<PairFunction<$T>> {
+                objective.$callback
+            }
+
+            fn triplet_function(
+                objective: &drlim_triplet_objective,
+            ) -> Option<TripletFunction<$T>> {
+                objective.$callback
+            }
+
+            fn pair_loss<'a>(callback: &'a PairCallback<'_, $T>) -> &'a dyn BlockLoss<$T> {
+                callback
+            }
+
+            fn triplet_loss<'a>(
+                callback: &'a TripletCallback<'_, $T>,
+            ) -> &'a dyn BlockTripletLoss<$T> {
+                callback
+            }
+
+            fn scratches(scratch: &drlim_scratch) -> &Mutex<Scratches<$T>> {
+                &scratch.$T
+            }
+        }
+
+        impl BlockLoss<$T> for PairCallback<'_, $T> {
+            fn eval_block(&self, _: Isa, d2: &mut [$T], similar: &[bool], values: &mut [$T]) {
+                self.eval(d2, similar, values);
+            }
+
+            fn reach_block(&self) -> Option<$T> {
+                self.reach
+            }
+        }
+
+        impl BlockTripletLoss<$T> for TripletCallback<'_, $T> {
+            fn eval_block(&self, _: Isa, d2: [&mut [$T]; 3], values: &mut [$T]) {
+                self.eval(d2, values);
+            }
+
+            fn swaps_block(&self) -> bool {
+                self.swaps
+            }
+        }
+    };
+}
+
+element!(f32, callback_f32);
+element!(f64, callback_f64);

@@ -1,0 +1,128 @@
+//! Matrices of a caller, and views of them.
+
+use std::ptr::NonNull;
+
+use super::places::{Extent, Place, Places};
+use super::status::Refusal;
+use crate::error::Error;
+use crate::mat::{Mat, MatMut};
+
+/// A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
+///
+/// data is aligned for its elements and may be null where there are none; stride is at least cols. What
+/// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
+/// caller's, and nobody may write it during a call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct drlim_matrix<T> {
+    /// Where the first row starts.
+    pub data: *const T,
+    /// How many rows there are.
+    pub rows: usize,
+    /// How many elements a row has.
+    pub cols: usize,
+    /// Elements from the start of a row to the start of the next, at least cols.
+    pub stride: usize,
+}
+
+/// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
+/// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct drlim_matrix_mut<T> {
+    /// Where the first row starts.
+    pub data: *mut T,
+    /// How many rows there are.
+    pub rows: usize,
+    /// How many elements a row has.
+    pub cols: usize,
+    /// Elements from the start of a row to the start of the next, at least cols.
+    pub stride: usize,
+}
+
+/// A matrix whose elements are there, as far as that can be known. `lend` makes a view of it.
+pub(super) struct Input<T>(drlim_matrix<T>);
+
+/// The same, to be written.
+pub(super) struct Output<T>(drlim_matrix_mut<T>);
+
+impl<T> Input<T> {
+    /// # Safety
+    /// The caller of the face has promised that the elements can be read for 'a, and nobody writes them.
+    pub unsafe fn lend<'a>(self) -> Mat<'a, T> {
+        let drlim_matrix { data, rows, cols, stride } = self.0;
+        let data = NonNull::new(data.cast_mut()).unwrap_or(NonNull::dangling());
+        // SAFETY: the stride has been checked, and the elements are promised; without elements none is read.
+        unsafe { Mat::from_raw(data, [rows, cols], stride) }
+    }
+}
+
+impl<T> Output<T> {
+    /// # Safety
+    /// The caller of the face has promised that the elements can be read and written for 'a, and nobody
+    /// else does; that nothing else of this call overlaps them has been checked.
+    pub unsafe fn lend<'a>(self) -> MatMut<'a, T> {
+        let drlim_matrix_mut { data, rows, cols, stride } = self.0;
+        let data = NonNull::new(data).unwrap_or(NonNull::dangling());
+        // SAFETY: as for what is read.
+        unsafe { MatMut::from_raw(data, [rows, cols], stride) }
+    }
+}
+
+impl<T> drlim_matrix<T> {
+    pub(super) fn input(self, arg: &'static str, places: &mut Places) -> Result<Input<T>, Refusal> {
+        let drlim_matrix { data, rows, cols, stride } = self;
+        places.add(Place { arg, written: false, extent: extent(arg, data, [rows, cols], stride)? });
+        Ok(Input(self))
+    }
+}
+
+impl<T> drlim_matrix_mut<T> {
+    pub(super) fn output(
+        self,
+        arg: &'static str,
+        places: &mut Places,
+    ) -> Result<Output<T>, Refusal> {
+        let drlim_matrix_mut { data, rows, cols, stride } = self;
+        places.add(Place { arg, written: true, extent: extent(arg, data, [rows, cols], stride)? });
+        Ok(Output(self))
+    }
+
+    /// An output, or none where data is null.
+    pub(super) fn optional(
+        self,
+        arg: &'static str,
+        places: &mut Places,
+    ) -> Result<Option<Output<T>>, Refusal> {
+        if self.data.is_null() { Ok(None) } else { self.output(arg, places).map(Some) }
+    }
+}
+
+/// Things that are wanted together: all of them, or none. Refused where some are null.
+pub(super) fn together<X, const N: usize>(
+    args: [&'static str; N],
+    given: [Option<X>; N],
+) -> Result<Option<[X; N]>, Refusal> {
+    let missing = given.iter().position(Option::is_none);
+    match missing {
+        None => Ok(Some(given.map(|given| given.expect("none is missing")))),
+        Some(_) if given.iter().all(Option::is_none) => Ok(None),
+        Some(at) => Err(Refusal::Null { arg: args[at] }),
+    }
+}
+
+/// Where a matrix lies. Refused where that cannot be.
+fn extent<T>(
+    arg: &'static str,
+    data: *const T,
+    [rows, cols]: [usize; 2],
+    stride: usize,
+) -> Result<Extent, Refusal> {
+    if stride < cols {
+        let like = "the stride, at least the columns";
+        let [call, got] = ["Mat", arg];
+        let error = Error::Length { call, arg: got, got: stride, expected: cols, like };
+        return Err(error.into());
+    }
+    Extent::new(arg, data, rows, cols, stride)
+}

@@ -1,0 +1,172 @@
+//! Losses of pairs, of this crate or of the caller, and how they are added up.
+
+use std::ffi::c_void;
+
+use super::callback::{Failed, Opaque, PairCallback};
+use super::context::{drlim_context, run};
+use super::element::Element;
+use super::outcome::{drlim_outcome, drlim_reduction};
+use super::status::Refusal;
+use crate::cx::Cx;
+use crate::error;
+use crate::loss::{
+    BlockLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective,
+    Outcome, SquaredHinge,
+};
+
+/// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct drlim_loss(pub u32);
+
+impl drlim_loss {
+    /// similar d^2/2, dissimilar max(0, m - d)^2/2 (Hadsell, Chopra, LeCun 2006)
+    pub const CONTRASTIVE: drlim_loss = drlim_loss(0);
+    /// similar d^2/2, dissimilar max(0, m - d^2)/2
+    pub const SQUARED_HINGE: drlim_loss = drlim_loss(1);
+    /// similar max(0, d - p), dissimilar max(0, m - d) (pytorch-metric-learning)
+    pub const LINEAR_HINGE: drlim_loss = drlim_loss(2);
+    /// similar max(0, d - p)^2/2, dissimilar max(0, m - d)^2/2
+    pub const DOUBLE_MARGIN: drlim_loss = drlim_loss(3);
+    /// similar 2 d^2/m, dissimilar 2 m exp(-2.77 d/m), where m is a bound of distances
+    pub const EXPONENTIAL: drlim_loss = drlim_loss(4);
+    /// similar c^2/2, dissimilar max(0, m - c)^2/2 with c = d^2/2, which is 1 - cos of rows of length 1
+    pub const COSINE_CONTRASTIVE: drlim_loss = drlim_loss(5);
+    /// the caller's function
+    pub const CALLBACK: drlim_loss = drlim_loss(6);
+}
+
+/// A caller's loss for float, on n pairs: d2 has their squared distances, and similar says which pairs are
+/// similar. Leaves in d2 the slopes, 2 times the derivative of the value by the squared distance, and in
+/// values the values. What is done with a pair depends on that pair alone, since a batch comes in blocks of
+/// any length. Returns 0, or anything else to end the call with DRLIM_STATUS_CALLBACK.
+///
+/// It is called from several threads at once unless the context has one thread, and must not throw, jump
+/// out or call the library with the scratch of the call that it is in.
+pub type drlim_callback_f32 = Option<
+    unsafe extern "C" fn(
+        data: *mut c_void,
+        d2: *mut f32,
+        similar: *const bool,
+        values: *mut f32,
+        n: usize,
+    ) -> i32,
+>;
+
+/// The same for double.
+pub type drlim_callback_f64 = Option<
+    unsafe extern "C" fn(
+        data: *mut c_void,
+        d2: *mut f64,
+        similar: *const bool,
+        values: *mut f64,
+        n: usize,
+    ) -> i32,
+>;
+
+/// What is computed of pairs: a loss, how the values of pairs become one number, and the factor of
+/// gradients. drlim_objective_new() fills it; change what is to be different.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct drlim_objective {
+    /// sizeof of this struct: a struct that was not filled by drlim_objective_new() is refused.
+    pub size: usize,
+    /// The loss.
+    pub loss: drlim_loss,
+    /// How values are added up.
+    pub reduction: drlim_reduction,
+    /// m: finite and positive.
+    pub margin: f64,
+    /// p, of losses that have one: finite and not negative; 0 at first.
+    pub pull: f64,
+    /// What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
+    /// objective by this one's value; 1 at first.
+    pub scale: f64,
+    /// With DRLIM_REDUCTION_FACTORS, what values of similar pairs are multiplied by.
+    pub similar_factor: f64,
+    /// With DRLIM_REDUCTION_FACTORS, what values of dissimilar pairs are multiplied by.
+    pub dissimilar_factor: f64,
+    /// With DRLIM_LOSS_CALLBACK, the loss for float.
+    pub callback_f32: drlim_callback_f32,
+    /// With DRLIM_LOSS_CALLBACK, the loss for double.
+    pub callback_f64: drlim_callback_f64,
+    /// What the callback gets as its first argument: of the caller, and not touched.
+    pub callback_data: *mut c_void,
+    /// The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
+    /// on whole batches skip them; 0, as at first, where there is none.
+    pub callback_reach: f64,
+}
+
+/// An objective with scale 1, pull 0 and no callback. Fails never: calls refuse what is wrong with it.
+#[unsafe(no_mangle)]
+pub extern "C" fn drlim_objective_new(
+    loss: drlim_loss,
+    margin: f64,
+    reduction: drlim_reduction,
+) -> drlim_objective {
+    drlim_objective {
+        size: size_of::<drlim_objective>(),
+        loss,
+        reduction,
+        margin,
+        pull: 0.0,
+        scale: 1.0,
+        similar_factor: 1.0,
+        dissimilar_factor: 1.0,
+        callback_f32: None,
+        callback_f64: None,
+        callback_data: std::ptr::null_mut(),
+        callback_reach: 0.0,
+    }
+}
+
+/// Refuses a struct that has not been filled.
+pub(super) fn check_size(size: usize, expected: usize) -> Result<(), Refusal> {
+    if size == expected {
+        return Ok(());
+    }
+    Err(Refusal::Uninitialised { arg: "objective", got: size, expected })
+}
+
+impl drlim_objective {
+    /// Runs a call with the objective as Rust has it, where a context says.
+    ///
+    /// # Safety
+    /// `context` is null or a handle, and callbacks do what [`drlim_callback_f32`] says.
+    pub(super) unsafe fn run<T: Element>(
+        &self,
+        context: *const drlim_context,
+        call: impl FnOnce(&Cx, &Objective<T>) -> error::Result<Outcome> + Send,
+    ) -> Result<drlim_outcome, Refusal> {
+        check_size(self.size, size_of::<drlim_objective>())?;
+        let factors = [self.similar_factor, self.dissimilar_factor];
+        let reduction = self.reduction.with_factors(factors)?;
+        let (margin, pull) = (T::from_f64(self.margin), T::from_f64(self.pull));
+        let call = |loss: &dyn BlockLoss<T>| {
+            let objective = Objective::sum(loss).reduced(reduction);
+            let objective = objective.scaled(T::from_f64(self.scale));
+            // SAFETY: as promised.
+            let outcome = unsafe { run(context, |cx| call(cx, &objective)) }?;
+            Ok(drlim_outcome::from(outcome?))
+        };
+        match self.loss {
+            drlim_loss::CONTRASTIVE => call(&Contrastive::new(margin)?),
+            drlim_loss::SQUARED_HINGE => call(&SquaredHinge::new(margin)?),
+            drlim_loss::LINEAR_HINGE => call(&LinearHinge::new(pull, margin)?),
+            drlim_loss::DOUBLE_MARGIN => call(&DoubleMargin::new(pull, margin)?),
+            drlim_loss::EXPONENTIAL => call(&Exponential::new(margin)?),
+            drlim_loss::COSINE_CONTRASTIVE => call(&CosineContrastive::new(margin)?),
+            drlim_loss::CALLBACK => {
+                let function = T::pair_function(self);
+                let function = function.ok_or(Refusal::Null { arg: "objective.callback" })?;
+                let reach = (self.callback_reach > 0.0).then(|| T::from_f64(self.callback_reach));
+                let failed = Failed::default();
+                let data = Opaque(self.callback_data);
+                let loss = PairCallback { function, data, reach, failed: &failed };
+                let outcome = call(T::pair_loss(&loss))?;
+                failed.check().map(|()| outcome)
+            }
+            drlim_loss(got) => Err(Refusal::Code { arg: "objective.loss", got }),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Where the arguments of a call lie in memory, checked before any view of them is made: not at null, not
+//! misaligned, and nothing that is written over anything else.
+
+use std::slice;
+
+use super::outcome::Written;
+use super::overlap::overlap;
+use super::status::Refusal;
+use crate::error::Error;
+
+/// Rows of bytes in memory, in ascending order. A list is one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub start: usize,
+    pub rows: usize,
+    /// Bytes of a row.
+    pub width: usize,
+    /// Bytes from the start of a row to the start of the next.
+    pub stride: usize,
+}
+
+impl Extent {
+    const EMPTY: Extent = Extent { start: 0, rows: 0, width: 0, stride: 0 };
+
+    /// Refused where there are elements and `data` is null or misaligned, or their bytes pass the end of
+    /// what can be addressed.
+    pub fn new<T>(
+        arg: &'static str,
+        data: *const T,
+        rows: usize,
+        cols: usize,
+        stride: usize,
+    ) -> Result<Self, Refusal> {
+        if rows == 0 || cols == 0 {
+            return Ok(Extent::EMPTY);
+        }
+        if data.is_null() {
+            return Err(Refusal::Null { arg });
+        }
+        if !data.is_aligned() {
+            return Err(Refusal::Misaligned { arg, align: align_of::<T>() });
+        }
+        let start = data.addr();
+        let elements = (rows - 1).checked_mul(stride).and_then(|gaps| gaps.checked_add(cols));
+        let bytes = elements.and_then(|elements| elements.checked_mul(size_of::<T>()));
+        let fits = bytes.is_some_and(|bytes| {
+            isize::try_from(bytes).is_ok() && start.checked_add(bytes).is_some()
+        });
+        if !fits {
+            return Err(Error::Overflow { what: arg }.into());
+        }
+        // One row has no next one, however far that would be.
+        let stride = if rows == 1 { 0 } else { stride * size_of::<T>() };
+        Ok(Extent { start, rows, width: cols * size_of::<T>(), stride })
+    }
+}
+
+/// An argument that points somewhere.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub arg: &'static str,
+    pub written: bool,
+    pub extent: Extent,
+}
+
+/// The most pointers that a call takes.
+const MOST: usize = 16;
+
+/// All arguments of a call that point somewhere.
+pub(super) struct Places {
+    places: [Place; MOST],
+    len: usize,
+}
+
+impl Places {
+    pub fn new() -> Self {
+        let nowhere = Place { arg: "", written: false, extent: Extent::EMPTY };
+        Places { places: [nowhere; MOST], len: 0 }
+    }
+
+    pub fn add(&mut self, place: Place) {
+        self.places[self.len] = place;
+        self.len += 1;
+    }
+
+    /// A list that is read.
+    pub fn input<T>(
+        &mut self,
+        arg: &'static str,
+        data: *const T,
+        len: usize,
+    ) -> Result<List<T>, Refusal> {
+        self.add(Place { arg, written: false, extent: Extent::new(arg, data, 1, len, len)? });
+        Ok(List { data, len })
+    }
+
+    /// A list that is written.
+    pub fn output<T>(
+        &mut self,
+        arg: &'static str,
+        data: *mut T,
+        len: usize,
+    ) -> Result<ListMut<T>, Refusal> {
+        self.add(Place { arg, written: true, extent: Extent::new(arg, data, 1, len, len)? });
+        Ok(ListMut { data, len })
+    }
+
+    /// A list that is read, or none where `data` is null.
+    pub fn optional_input<T>(
+        &mut self,
+        arg: &'static str,
+        data: *const T,
+        len: usize,
+    ) -> Result<Option<List<T>>, Refusal> {
+        if data.is_null() { Ok(None) } else { self.input(arg, data, len).map(Some) }
+    }
+
+    /// A list that is written, or none where `data` is null.
+    pub fn optional<T>(
+        &mut self,
+        arg: &'static str,
+        data: *mut T,
+        len: usize,
+    ) -> Result<Option<ListMut<T>>, Refusal> {
+        if data.is_null() { Ok(None) } else { self.output(arg, data, len).map(Some) }
+    }
+
+    /// Where one result goes, if it is wanted.
+    pub fn result<T>(&mut self, arg: &'static str, to: *mut T) -> Result<Written<T>, Refusal> {
+        self.optional(arg, to, 1)?;
+        Written::new(arg, to)
+    }
+
+    /// Refuses what is written over something else.
+    pub fn check_apart(&self) -> Result<(), Refusal> {
+        let places = &self.places[..self.len];
+        for (i, a) in places.iter().enumerate() {
+            for b in &places[i + 1..] {
+                if (a.written || b.written) && overlap(&a.extent, &b.extent) {
+                    return Err(Refusal::Overlap { args: [a.arg, b.arg] });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Elements that are there, as far as that can be known.
+#[derive(Clone, Copy)]
+pub(super) struct List<T> {
+    data: *const T,
+    len: usize,
+}
+
+/// The same, to be written.
+pub(super) struct ListMut<T> {
+    data: *mut T,
+    len: usize,
+}
+
+impl<T> List<T> {
+    /// # Safety
+    /// The caller of the face has promised that the elements can be read for 'a, and nobody writes them.
+    pub unsafe fn lend<'a>(self) -> &'a [T] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: not null, aligned, within what can be addressed, and promised.
+        unsafe { slice::from_raw_parts(self.data, self.len) }
+    }
+}
+
+impl List<bool> {
+    /// As [`List::lend`], refused where a byte is neither 0 nor 1, which is no `bool`.
+    ///
+    /// # Safety
+    /// As for [`List::lend`].
+    pub unsafe fn lend_flags<'a>(self, arg: &'static str) -> Result<&'a [bool], Refusal> {
+        let bytes = List { data: self.data.cast::<u8>(), len: self.len };
+        // SAFETY: a `bool` is a byte.
+        let bytes: &[u8] = unsafe { bytes.lend() };
+        // Of a whole list at once, which takes no time beside its rows.
+        if bytes.iter().fold(0, |all, byte| all | byte) > 1 {
+            let at = bytes.iter().position(|&byte| byte > 1).unwrap_or(0);
+            return Err(Refusal::Flag { arg, at, got: bytes[at] });
+        }
+        // SAFETY: all bytes are 0 or 1.
+        Ok(unsafe { self.lend() })
+    }
+}
+
+impl<T> ListMut<T> {
+    /// # Safety
+    /// The caller of the face has promised that the elements can be read and written for 'a, and nobody
+    /// else does; that nothing else of this call overlaps them has been checked.
+    pub unsafe fn lend<'a>(self) -> &'a mut [T] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: as for what is read.
+        unsafe { slice::from_raw_parts_mut(self.data, self.len) }
+    }
+}

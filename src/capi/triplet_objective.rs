@@ -1,0 +1,138 @@
+//! Losses of triplets, of this crate or of the caller, and how they are added up.
+
+use std::ffi::c_void;
+
+use super::callback::{Failed, Opaque, TripletCallback};
+use super::context::{drlim_context, run};
+use super::element::Element;
+use super::objective::check_size;
+use super::outcome::{drlim_outcome, drlim_reduction};
+use super::status::Refusal;
+use crate::cx::Cx;
+use crate::error;
+use crate::loss::{BlockTripletLoss, Outcome, SquaredTriplet, TripletMargin, TripletObjective};
+
+/// A loss of triplets. With the distances ap and an of the anchor from the positive and from the negative,
+/// pn of positive and negative, and the margin m:
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct drlim_triplet_loss(pub u32);
+
+impl drlim_triplet_loss {
+    /// max(0, ap - an + m)
+    pub const MARGIN: drlim_triplet_loss = drlim_triplet_loss(0);
+    /// max(0, ap - min(an, pn) + m)
+    pub const MARGIN_SWAP: drlim_triplet_loss = drlim_triplet_loss(1);
+    /// max(0, ap^2 - an^2 + m)
+    pub const SQUARED: drlim_triplet_loss = drlim_triplet_loss(2);
+    /// the caller's function
+    pub const CALLBACK: drlim_triplet_loss = drlim_triplet_loss(3);
+}
+
+/// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances, of
+/// anchor and positive, anchor and negative, positive and negative, in which it leaves the slopes of each.
+pub type drlim_triplet_callback_f32 = Option<
+    unsafe extern "C" fn(
+        data: *mut c_void,
+        d2_ap: *mut f32,
+        d2_an: *mut f32,
+        d2_pn: *mut f32,
+        values: *mut f32,
+        n: usize,
+    ) -> i32,
+>;
+
+/// The same for double.
+pub type drlim_triplet_callback_f64 = Option<
+    unsafe extern "C" fn(
+        data: *mut c_void,
+        d2_ap: *mut f64,
+        d2_an: *mut f64,
+        d2_pn: *mut f64,
+        values: *mut f64,
+        n: usize,
+    ) -> i32,
+>;
+
+/// What is computed of triplets. drlim_triplet_objective_new() fills it; change what is to be different.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct drlim_triplet_objective {
+    /// sizeof of this struct: a struct that was not filled by drlim_triplet_objective_new() is refused.
+    pub size: usize,
+    /// The loss.
+    pub loss: drlim_triplet_loss,
+    /// How values are added up: DRLIM_REDUCTION_SUM, MEAN or MEAN_NON_ZERO.
+    pub reduction: drlim_reduction,
+    /// m: finite and positive.
+    pub margin: f64,
+    /// What gradients and slopes, and only those, are multiplied by; 1 at first.
+    pub scale: f64,
+    /// With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for float.
+    pub callback_f32: drlim_triplet_callback_f32,
+    /// With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for double.
+    pub callback_f64: drlim_triplet_callback_f64,
+    /// What the callback gets as its first argument: of the caller, and not touched.
+    pub callback_data: *mut c_void,
+    /// Other than 0 where the callback looks at the distance of positive and negative. That is not measured
+    /// otherwise: the callback gets 0, and what it leaves there is not used.
+    pub callback_swaps: u32,
+}
+
+/// An objective of triplets with scale 1 and no callback. Fails never: calls refuse what is wrong with it.
+#[unsafe(no_mangle)]
+pub extern "C" fn drlim_triplet_objective_new(
+    loss: drlim_triplet_loss,
+    margin: f64,
+    reduction: drlim_reduction,
+) -> drlim_triplet_objective {
+    drlim_triplet_objective {
+        size: size_of::<drlim_triplet_objective>(),
+        loss,
+        reduction,
+        margin,
+        scale: 1.0,
+        callback_f32: None,
+        callback_f64: None,
+        callback_data: std::ptr::null_mut(),
+        callback_swaps: 0,
+    }
+}
+
+impl drlim_triplet_objective {
+    /// Runs a call with the objective as Rust has it, where a context says.
+    ///
+    /// # Safety
+    /// `context` is null or a handle, and callbacks do what [`drlim_triplet_callback_f32`] says.
+    pub(super) unsafe fn run<T: Element>(
+        &self,
+        context: *const drlim_context,
+        call: impl FnOnce(&Cx, &TripletObjective<T>) -> error::Result<Outcome> + Send,
+    ) -> Result<drlim_outcome, Refusal> {
+        check_size(self.size, size_of::<drlim_triplet_objective>())?;
+        let reduction = self.reduction.with_factors([1.0; 2])?;
+        let margin = T::from_f64(self.margin);
+        let call = |loss: &dyn BlockTripletLoss<T>| {
+            let objective = TripletObjective::sum(loss).reduced(reduction)?;
+            let objective = objective.scaled(T::from_f64(self.scale));
+            // SAFETY: as promised.
+            let outcome = unsafe { run(context, |cx| call(cx, &objective)) }?;
+            Ok(drlim_outcome::from(outcome?))
+        };
+        match self.loss {
+            drlim_triplet_loss::MARGIN => call(&TripletMargin::new(margin)?),
+            drlim_triplet_loss::MARGIN_SWAP => call(&TripletMargin::new(margin)?.swapping()),
+            drlim_triplet_loss::SQUARED => call(&SquaredTriplet::new(margin)?),
+            drlim_triplet_loss::CALLBACK => {
+                let function = T::triplet_function(self);
+                let function = function.ok_or(Refusal::Null { arg: "objective.callback" })?;
+                let (data, swaps) = (Opaque(self.callback_data), self.callback_swaps != 0);
+                let failed = Failed::default();
+                let loss = TripletCallback { function, data, swaps, failed: &failed };
+                let outcome = call(T::triplet_loss(&loss))?;
+                failed.check().map(|()| outcome)
+            }
+            drlim_triplet_loss(got) => Err(Refusal::Code { arg: "objective.loss", got }),
+        }
+    }
+}
