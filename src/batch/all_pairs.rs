@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::rounds::{offsets, run_blocks};
+use super::rounds::{Pass, by_kind_pays, offsets, run_blocks};
 use super::sets::{ClassSet, Gradient, Set, block_rows, mean, places_of, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -126,19 +126,29 @@ fn run_checked<T: Real>(Checked { mut call, grad, scratch }: Checked<T>) -> Outc
     call.prepare(grad.is_some(), scratch);
     let (objective, reduction) = (call.objective, call.objective.reduction);
     let Some(grad) = grad else {
-        return Outcome::new(reduction, call.run([T::ONE; 2], false, scratch));
+        return Outcome::new(reduction, call.run(Pass::values(), scratch));
     };
-    let counted = match reduction {
+    let mut counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
-        Reduction::Mean | Reduction::Balanced | Reduction::MeanNonZero => {
-            count(call.similar, &scratch.set.classes)
-        }
-        Reduction::BalancedNonZero => call.run([T::ONE; 2], false, scratch),
+        _ => count(call.similar, &scratch.set.classes),
     };
-    let factors = objective.factors_of_pass(&counted);
-    call.start(factors, scratch);
-    let sums = call.run(factors, true, scratch);
-    let scale = objective.scale_after_pass(&counted, &sums);
+    let (sums, scale);
+    if reduction == Reduction::BalancedNonZero && call.pull.is_none() && by_kind_pays(&counted) {
+        let dissimilar = objective.factors_of_dissimilar(&counted);
+        call.start(dissimilar, scratch);
+        sums = call.run(Pass::gradient(dissimilar), scratch);
+        let similar;
+        (similar, scale) = objective.factors_of_similar(&counted, &sums);
+        call.run(Pass::of_similar(similar), scratch);
+    } else {
+        if reduction == Reduction::BalancedNonZero {
+            counted = call.run(Pass::values(), scratch);
+        }
+        let factors = objective.factors_of_pass(&counted);
+        call.start(factors, scratch);
+        sums = call.run(Pass::gradient(factors), scratch);
+        scale = objective.scale_after_pass(&counted, &sums);
+    }
     let AllPairsScratch { set, gradient, .. } = scratch;
     gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
     Outcome::new(reduction, sums)
@@ -200,9 +210,9 @@ impl<T: Real> Call<'_, '_, T> {
         });
     }
 
-    /// All pairs that are not pulled as one. `with_gradient`, leaves in the scratch the sums of which
-    /// [`Gradient::finish`] makes gradients.
-    fn run(&self, factors: [T; 2], with_gradient: bool, scratch: &mut AllPairsScratch<T>) -> Sums {
+    /// All pairs that are not pulled as one. Where the pass is for gradients, adds to the sums in the scratch of
+    /// which [`Gradient::finish`] makes them.
+    fn run(&self, pass: Pass<T>, scratch: &mut AllPairsScratch<T>) -> Sums {
         let AllPairsScratch { set, classes, gradient, slopes } = scratch;
         let d = self.z.cols();
         let side = set.side(self.z);
@@ -222,10 +232,11 @@ impl<T: Real> Call<'_, '_, T> {
             loss: self.objective.loss,
             sides: [side; 2],
             kinds,
-            factors,
+            factors: pass.factors,
+            similar_only: pass.similar_only,
             offsets: &offsets::<T>(self.cx, d),
         };
-        let out = if with_gradient { gradient.out() } else { None };
+        let out = if pass.gradient { gradient.out() } else { None };
         self.pulled + run_blocks(self.cx, &batch, true, [out, None], slopes)
     }
 }

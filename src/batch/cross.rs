@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::rounds::{offsets, run_blocks};
+use super::rounds::{Pass, by_kind_pays, offsets, run_blocks};
 use super::sets::{ClassSet, Gradient, Set, block_rows, mean, number_classes, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -169,19 +169,30 @@ fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome
     call.prepare(scratch);
     let (objective, reduction) = (call.objective, call.objective.reduction);
     if call.wanted == [false; 2] {
-        return Outcome::new(reduction, call.run([T::ONE; 2], [false; 2], scratch));
+        return Outcome::new(reduction, call.run(Pass::values(), scratch));
     }
-    let counted = match reduction {
+    let mut counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
-        Reduction::Mean | Reduction::Balanced | Reduction::MeanNonZero => call.count(scratch),
-        Reduction::BalancedNonZero => call.run([T::ONE; 2], [false; 2], scratch),
+        _ => call.count(scratch),
     };
     let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
     for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
         gradient.clear(z.shape());
     }
-    let sums = call.run(objective.factors_of_pass(&counted), call.wanted, scratch);
-    let scale = objective.scale_after_pass(&counted, &sums);
+    let (sums, scale);
+    if reduction == Reduction::BalancedNonZero && by_kind_pays(&counted) {
+        let dissimilar = objective.factors_of_dissimilar(&counted);
+        sums = call.run(Pass::gradient(dissimilar), scratch);
+        let similar;
+        (similar, scale) = objective.factors_of_similar(&counted, &sums);
+        call.run(Pass::of_similar(similar), scratch);
+    } else {
+        if reduction == Reduction::BalancedNonZero {
+            counted = call.run(Pass::values(), scratch);
+        }
+        sums = call.run(Pass::gradient(objective.factors_of_pass(&counted)), scratch);
+        scale = objective.scale_after_pass(&counted, &sums);
+    }
     let CrossScratch { sets, gradients, .. } = scratch;
     for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
         if let Some(grad) = grad {
@@ -321,9 +332,9 @@ impl<T: Real> Call<'_, '_, T> {
         Sums { similar: of(alike), dissimilar: of(all - alike) }
     }
 
-    /// All pairs. Leaves in the scratch the sums of which [`Gradient::finish`] makes the gradients that are
-    /// `wanted`.
-    fn run(&self, factors: [T; 2], wanted: [bool; 2], scratch: &mut CrossScratch<T>) -> Sums {
+    /// All pairs. Where the pass is for gradients, adds to the sums in the scratch of which
+    /// [`Gradient::finish`] makes those that are wanted.
+    fn run(&self, pass: Pass<T>, scratch: &mut CrossScratch<T>) -> Sums {
         let CrossScratch { sets: [i, j], classes, gradients, own, slopes } = scratch;
         let d = self.z[0].cols();
         let kinds = match self.similar {
@@ -346,10 +357,12 @@ impl<T: Real> Call<'_, '_, T> {
             loss: self.objective.loss,
             sides: [i.side(self.z[0]), j.side(self.z[1])],
             kinds,
-            factors,
+            factors: pass.factors,
+            similar_only: pass.similar_only,
             offsets: &offsets::<T>(self.cx, d),
         };
         let [of_i, of_j] = gradients;
+        let wanted = self.wanted.map(|wanted| wanted && pass.gradient);
         let out =
             [wanted[0].then(|| of_i.out()).flatten(), wanted[1].then(|| of_j.out()).flatten()];
         run_blocks(self.cx, &batch, false, out, slopes)

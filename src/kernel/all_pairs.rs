@@ -58,7 +58,28 @@ pub(crate) struct Batch<'a, T> {
     pub kinds: Kinds<'a, T>,
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
+    /// Whether slopes of dissimilar pairs are multiplied by 0, and nobody asks for their values: where all
+    /// pairs are known to be such, nothing is to be measured.
+    pub similar_only: bool,
     pub offsets: &'a BlockOffsets,
+}
+
+impl<T: Real> Batch<'_, T> {
+    /// As [`Kinds::content`], of what is asked for.
+    #[inline(always)]
+    pub(super) fn content<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        few: u32,
+        marks: Option<&Marks>,
+    ) -> Content {
+        match self.kinds.content(s, rows, cols, few, marks) {
+            Content::Uniform(false) if self.similar_only => Content::Known(Sums::default()),
+            content => content,
+        }
+    }
 }
 
 /// What a block of rows gets: its part of the gradient, and sums of slopes that its own rows are
@@ -89,7 +110,7 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.batch.kinds.content(s, &self.i, &self.j, 8, None) {
+        if let Content::Known(sums) = self.batch.content(s, &self.i, &self.j, 8, None) {
             return sums;
         }
         self.mark::<S>();
@@ -239,7 +260,7 @@ impl<T: Real> BlockPair<'_, T> {
     pub(super) fn content<S: Simd<T>>(&self, s: S, rows: &Range<usize>, col: usize) -> Content {
         let cols = col..self.j.end.min(col + 2 * S::LANES);
         let ragged = cols.len() < 2 * S::LANES || (self.among && cols.start < rows.end);
-        match self.batch.kinds.content(s, rows, &cols, 4, self.marks.as_ref()) {
+        match self.batch.content(s, rows, &cols, 4, self.marks.as_ref()) {
             Content::Uniform(_) if ragged => Content::Mixed,
             content => content,
         }

@@ -24,7 +24,7 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.0.batch.kinds.content(s, &self.0.i, &self.0.j, 8, None) {
+        if let Content::Known(sums) = self.0.batch.content(s, &self.0.i, &self.0.j, 8, None) {
             return sums;
         }
         self.0.mark::<S>();

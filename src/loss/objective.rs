@@ -186,6 +186,19 @@ impl<'l, T: Real> Objective<'l, T> {
         late_scale(self.reduction, counted, sums)
     }
 
+    /// What slopes are multiplied by in a pass that leaves the gradient of similar pairs to another one, of the
+    /// reduction that divides either kind by what comes out of the first; given the numbers of pairs.
+    pub(crate) fn factors_of_dissimilar(&self, counted: &Sums) -> [T; 2] {
+        [T::ZERO, self.reduced(Reduction::Balanced).factors(counted)[1]]
+    }
+
+    /// What slopes are multiplied by in that other pass, and gradients at the end of both.
+    pub(crate) fn factors_of_similar(&self, counted: &Sums, sums: &Sums) -> ([T; 2], T) {
+        let [similar, late] = self.reduction.factors(sums);
+        let scale = late / Reduction::Balanced.factors(counted)[1];
+        ([T::from_f64(self.scale.to_f64() * similar / scale), T::ZERO], T::from_f64(scale))
+    }
+
     /// Whether a slope of 0 stays 0, whatever it is multiplied by.
     pub(crate) fn is_finite(&self) -> bool {
         // Other reductions divide by a number of pairs, or by nothing.
