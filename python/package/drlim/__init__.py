@@ -1,0 +1,114 @@
+"""Contrastive learning by hand: losses of pairs and triplets of embeddings, with gradients, on NumPy arrays.
+
+    >>> import drlim, numpy as np
+    >>> a, b = np.float32([[0, 0], [1, 0]]), np.float32([[0, 2], [0.5, 0]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], margin=1.0, reduction="sum")
+    >>> outcome.value, outcome.grad_a.tolist()
+    (2.125, [[0.0, -2.0], [-0.5, 0.0]])
+
+Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`), calls say which pairs they are of: `rows`,
+`indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. `drlim.torch` has the same for tensors of PyTorch, with
+gradients into the graph, and losses as modules.
+
+Arrays. Embeddings are of float32 or float64, all arrays of a call of one type, and are not copied where the elements
+of a row are next to each other and rows follow one another with or without gaps: slices of rows and columns are fine.
+Others are copied once. Results are new arrays, or those given as `out`.
+
+Reductions. "sum", "mean", "mean-nonzero", "balanced" (the mean over the similar plus that over the dissimilar pairs),
+"balanced-nonzero", or two factors of similar and of dissimilar sums.
+
+Errors. TypeError, ValueError or IndexError names the argument, what came and what was expected; nothing has been
+written then.
+
+Threads. Calls let go of the interpreter's lock and use `threads()` threads of their own; results have the same bits
+for any number of them. In a forked child they run on the calling thread alone. Arrays must not be written by other
+threads meanwhile.
+"""
+
+from ._arrays import Reduction
+from ._distances import (
+    distance_matrix,
+    hard_pairs,
+    hardest,
+    nearest,
+    nearest_others,
+    row_distances,
+    row_distances_backward,
+)
+from ._drlim import Graph, PairList
+from ._drlim import __version__, set_threads, set_tier, threads, tier, tiers
+from ._losses import (
+    Contrastive,
+    CosineContrastive,
+    DoubleMargin,
+    Exponential,
+    LinearHinge,
+    PairLoss,
+    SquaredHinge,
+    SquaredTriplet,
+    TripletLoss,
+    TripletMargin,
+)
+from ._outcome import BatchOutcome, CrossOutcome, IndexedOutcome, Outcome, RowsOutcome, Sums, TripletRowsOutcome
+from ._pairs import all_pairs, cross, indexed, rows
+from ._shortcuts import (
+    contrastive,
+    cosine_contrastive,
+    double_margin,
+    exponential,
+    linear_hinge,
+    squared_hinge,
+    squared_triplet,
+    triplet_margin,
+)
+from ._triplets import triplet_rows, triplets
+
+__all__ = [
+    "BatchOutcome",
+    "Contrastive",
+    "CosineContrastive",
+    "CrossOutcome",
+    "DoubleMargin",
+    "Exponential",
+    "Graph",
+    "IndexedOutcome",
+    "LinearHinge",
+    "Outcome",
+    "PairList",
+    "PairLoss",
+    "Reduction",
+    "RowsOutcome",
+    "SquaredHinge",
+    "SquaredTriplet",
+    "Sums",
+    "TripletLoss",
+    "TripletMargin",
+    "TripletRowsOutcome",
+    "__version__",
+    "all_pairs",
+    "contrastive",
+    "cosine_contrastive",
+    "cross",
+    "distance_matrix",
+    "double_margin",
+    "exponential",
+    "hard_pairs",
+    "hardest",
+    "indexed",
+    "linear_hinge",
+    "nearest",
+    "nearest_others",
+    "row_distances",
+    "row_distances_backward",
+    "rows",
+    "set_threads",
+    "set_tier",
+    "squared_hinge",
+    "squared_triplet",
+    "threads",
+    "tier",
+    "tiers",
+    "triplet_margin",
+    "triplet_rows",
+    "triplets",
+]

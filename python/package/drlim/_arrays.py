@@ -1,0 +1,142 @@
+"""Checks of arguments: arrays as the compiled part takes them, or an exception that names the argument."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+"""A float32 or float64 array."""
+
+
+def matrix(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
+    """A two-dimensional array of float32 or float64 whose rows are contiguous.
+
+    Arrays that are so already come back as they are, with gaps between their rows or without. Others (of
+    transposed, reversed, byte-swapped or unaligned elements) are copied.
+    """
+    array = np.asarray(value)
+    if array.dtype.type not in (np.float32, np.float64):
+        raise TypeError(f"{name} is of {array.dtype}, expected float32 or float64")
+    if dtype is not None and array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} is of {array.dtype}, expected {dtype} as the first argument is")
+    if array.ndim != 2:
+        raise ValueError(f"{name} has {array.ndim} dimensions, expected 2")
+    return array if rows_lie_ready(array) else np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def rows_lie_ready(array: Array) -> bool:
+    """Whether elements of a row are next to each other, and rows come one after another."""
+    if not array.dtype.isnative or not array.flags.aligned:
+        return False
+    (rows, cols), (down, across), size = array.shape, array.strides, array.itemsize
+    if rows == 0 or cols == 0:
+        return True
+    in_rows = cols == 1 or across == size
+    return in_rows and (rows == 1 or (down >= cols * size and down % size == 0))
+
+
+def output(name: str, value: Any, like: Array) -> Array:
+    """An array to write a gradient to, of the shape and type of `like`."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}, expected an array")
+    if value.dtype != like.dtype:
+        raise TypeError(f"{name} is of {value.dtype}, expected {like.dtype}")
+    if value.shape != like.shape:
+        raise ValueError(f"{name} has shape {value.shape}, expected {like.shape}")
+    if not value.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    if not rows_lie_ready(value):
+        raise ValueError(f"{name} has strides {value.strides}, expected contiguous rows")
+    return value
+
+
+def check_apart(outputs: dict[str, Array], inputs: dict[str, Array | None]) -> bool:
+    """Refuses outputs that share memory with each other or with an input. Whether they lie clear of these, rather than
+    between their elements as column halves of one array do.
+    """
+    seen: list[tuple[str, Array]] = [(name, array) for name, array in inputs.items() if array is not None]
+    clear = True
+    for name, array in outputs.items():
+        for other_name, other in seen:
+            if np.may_share_memory(array, other):
+                if np.shares_memory(array, other):
+                    raise ValueError(f"{name} and {other_name} overlap")
+                clear = False
+        seen.append((name, array))
+    return clear
+
+
+def flags(name: str, value: ArrayLike, count: int) -> NDArray[np.uint8]:
+    """`count` booleans, or integers that are 0 or 1."""
+    array = np.asarray(value)
+    if array.size == 0:
+        array = array.astype(np.bool_)
+    if array.dtype != np.bool_:
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} is of {array.dtype}, expected bool")
+        if not ((array == 0) | (array == 1)).all():
+            raise ValueError(f"{name} holds numbers other than 0 and 1")
+        array = array != 0
+    return np.ascontiguousarray(one_dimension(name, array, count)).view(np.uint8)
+
+
+def weights(name: str, value: ArrayLike | None, count: int, dtype: np.dtype[Any]) -> Array | None:
+    """`count` numbers of the type of the embeddings, or none."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} is of {array.dtype}, expected {dtype}")
+    return np.ascontiguousarray(one_dimension(name, array, count), dtype=dtype)
+
+
+def labels(name: str, value: ArrayLike, count: int) -> NDArray[np.int64]:
+    """`count` integers of any type that fit in int64."""
+    array = np.asarray(value)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{name} is of {array.dtype}, expected integers")
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds numbers that do not fit in int64")
+    return np.ascontiguousarray(one_dimension(name, array, count), dtype=np.int64)
+
+
+def index_pairs(name: str, value: ArrayLike) -> NDArray[np.uint32]:
+    """P x 2 indices."""
+    array = np.asarray(value)
+    if array.size == 0:
+        array = np.empty((0, 2), np.uint32)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} is of {array.dtype}, expected integers")
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"{name} has shape {array.shape}, expected two columns")
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) < 2**32 - 1:
+        raise IndexError(f"{name} holds indices outside of 0 to 2**32 - 2")
+    return np.ascontiguousarray(array, dtype=np.uint32)
+
+
+def one_dimension(name: str, array: Array, count: int) -> Array:
+    if array.shape != (count,):
+        raise ValueError(f"{name} has shape {array.shape}, expected ({count},)")
+    return array
+
+
+Reduction = str | tuple[float, float]
+"""A name, or factors of similar and of dissimilar pairs."""
+
+REDUCTIONS = ("sum", "mean", "mean-nonzero", "balanced", "balanced-nonzero")
+
+
+def reduction_parts(value: Reduction) -> tuple[str, float, float]:
+    """A reduction as the compiled part takes it."""
+    if isinstance(value, str):
+        name = value.replace("_", "-")
+        if name in REDUCTIONS:
+            return name, 1.0, 1.0
+    elif isinstance(value, Sequence) and len(value) == 2:
+        return "factors", float(value[0]), float(value[1])
+    raise ValueError(f"reduction is {value!r}, expected one of {REDUCTIONS} or two factors")

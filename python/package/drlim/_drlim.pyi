@@ -1,0 +1,121 @@
+"""The compiled part: what the modules beside it call with arguments that they have checked."""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__version__: str
+
+_Array = NDArray[Any]
+_Loss = tuple[str, float, float]
+_Task = tuple[_Loss, tuple[str, float, float], float]
+_Sums = tuple[int, int, float]
+_Outcome = tuple[float, int, int, _Sums, _Sums]
+_Pairing = tuple[_Array, _Array | None, _Array | None]
+_Lists = tuple[_Array | None, _Array | None, _Array | None]
+_Three = tuple[_Array, _Array, _Array]
+_Found = tuple[NDArray[np.int64], _Array]
+
+@final
+class Graph:
+    """Which of so many samples are similar: of P x 2 indices, in either order and any number of times."""
+
+    def __new__(cls, samples: int, pairs: ArrayLike) -> Graph: ...
+    @staticmethod
+    def nearest(z: ArrayLike, k: int) -> Graph:
+        """The graph in which two rows of z are similar if either is among the k nearest of the other."""
+
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+
+    @property
+    def edges(self) -> int:
+        """The number of similar pairs, each counted once."""
+
+    def pairs(self) -> NDArray[np.uint32]:
+        """The similar pairs, each once, ascending: edges x 2."""
+
+@final
+class PairList:
+    """Pairs of the rows of a matrix with so many rows, checked and sorted once: of P x 2 indices."""
+
+    def __new__(cls, rows: int, pairs: ArrayLike) -> PairList: ...
+    @property
+    def rows(self) -> int:
+        """The number of rows of the matrix."""
+
+    def __len__(self) -> int: ...
+
+def tiers() -> list[str]:
+    """The instruction tiers of this processor, narrowest first."""
+
+def tier() -> str:
+    """The tier that calls use: the best one, or what DRLIM_ISA or set_tier named."""
+
+def set_tier(name: str) -> None:
+    """Makes all calls of the process use a tier of this processor."""
+
+def threads() -> int:
+    """How many threads a call may use."""
+
+def set_threads(count: int) -> None:
+    """Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 one a core."""
+
+def check_loss(loss: _Loss) -> None: ...
+def check_triplet_loss(loss: _Loss) -> None: ...
+def rows(
+    task: _Task, a: _Array, b: _Array, pairing: _Pairing, grads: tuple[_Array, _Array] | None, out: _Lists
+) -> _Outcome: ...
+def indexed(
+    task: _Task, z: _Array, pairs: PairList, pairing: _Pairing, grad: _Array | None, out: _Lists
+) -> _Outcome: ...
+def all_pairs(
+    task: _Task,
+    z: _Array,
+    labels: _Array | None,
+    ignored: int | None,
+    graph: Graph | None,
+    grad: _Array | None,
+) -> _Outcome: ...
+def cross(
+    task: _Task,
+    queries: _Array,
+    keys: _Array,
+    labels: tuple[_Array, _Array, int | None] | None,
+    graph: tuple[Graph, int, int] | None,
+    own: int | None,
+    grad_queries: _Array | None,
+    grad_keys: _Array | None,
+) -> _Outcome: ...
+def triplet_rows(
+    task: _Task,
+    inputs: _Three,
+    weights: _Array | None,
+    ignored: _Array | None,
+    grads: _Three | None,
+    distances: _Three | None,
+    values: _Array | None,
+    slopes: _Three | None,
+) -> _Outcome: ...
+def triplets(
+    task: _Task,
+    z: _Array,
+    labels: _Array | None,
+    ignored: int | None,
+    graph: Graph | None,
+    mining: str,
+    grad: _Array | None,
+) -> _Outcome: ...
+def row_distances(name: str, a: _Array, b: _Array, out: _Array) -> None: ...
+def row_distances_backward(
+    name: str, inputs: tuple[_Array, _Array], upstream: _Array, grads: tuple[_Array, _Array]
+) -> None: ...
+def distance_matrix(a: _Array, b: _Array, out: _Array) -> None: ...
+def nearest(queries: _Array, references: _Array, k: int) -> _Found: ...
+def nearest_others(z: _Array, k: int) -> _Found: ...
+def hardest(
+    z: _Array, labels: _Array | None, ignored: int | None, graph: Graph | None, k: int
+) -> tuple[_Found, _Found]: ...
+def hard_pairs(distances: _Array, similar: _Array, ignored: _Array | None) -> NDArray[np.uint32]: ...

@@ -1,0 +1,128 @@
+"""What a pair or a triplet costs: small immutable objects that calls take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import _drlim
+
+Parts = tuple[str, float, float]
+
+
+class PairLoss:
+    """A loss of pairs: what a pair with the distance d costs, by whether it is similar."""
+
+    def __post_init__(self) -> None:
+        _drlim.check_loss(self._parts())
+
+    def _parts(self) -> Parts:
+        """Name, margin, and the other margin of losses that have two."""
+        raise NotImplementedError
+
+
+class TripletLoss:
+    """A loss of triplets: what anchor, positive and negative cost, by their distances."""
+
+    def __post_init__(self) -> None:
+        _drlim.check_triplet_loss(self._parts())
+
+    def _parts(self) -> Parts:
+        """Name, margin, and 0."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Contrastive(PairLoss):
+    """similar d²/2, dissimilar max(0, margin - d)²/2 (Hadsell, Chopra, LeCun 2006)."""
+
+    margin: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "contrastive", self.margin, 0.0
+
+
+@dataclass(frozen=True)
+class SquaredHinge(PairLoss):
+    """similar d²/2, dissimilar max(0, margin - d²)/2."""
+
+    margin: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "squared-hinge", self.margin, 0.0
+
+
+@dataclass(frozen=True)
+class LinearHinge(PairLoss):
+    """similar max(0, d - pull), dissimilar max(0, push - d): that of pytorch-metric-learning."""
+
+    pull: float = 0.0
+    push: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "linear-hinge", self.push, self.pull
+
+
+@dataclass(frozen=True)
+class DoubleMargin(PairLoss):
+    """similar max(0, d - pull)²/2, dissimilar max(0, push - d)²/2."""
+
+    pull: float = 0.0
+    push: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "double-margin", self.push, self.pull
+
+
+@dataclass(frozen=True)
+class Exponential(PairLoss):
+    """similar 2d²/bound, dissimilar 2 bound exp(-2.77 d/bound) (Chopra, Hadsell, LeCun 2005)."""
+
+    bound: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "exponential", self.bound, 0.0
+
+
+@dataclass(frozen=True)
+class CosineContrastive(PairLoss):
+    """similar c²/2, dissimilar max(0, margin - c)²/2, with c = d²/2, which is 1 - cos of rows of length 1."""
+
+    margin: float = 0.5
+
+    def _parts(self) -> Parts:
+        return "cosine-contrastive", self.margin, 0.0
+
+
+@dataclass(frozen=True)
+class TripletMargin(TripletLoss):
+    """max(0, d(a, p) - d(a, n) + margin); with `swap`, of the nearer of d(a, n) and d(p, n)."""
+
+    margin: float = 1.0
+    swap: bool = False
+
+    def _parts(self) -> Parts:
+        return "triplet-margin-swap" if self.swap else "triplet-margin", self.margin, 0.0
+
+
+@dataclass(frozen=True)
+class SquaredTriplet(TripletLoss):
+    """max(0, d²(a, p) - d²(a, n) + margin) (FaceNet, 2015)."""
+
+    margin: float = 1.0
+
+    def _parts(self) -> Parts:
+        return "squared-triplet", self.margin, 0.0
+
+
+def pair_parts(loss: PairLoss) -> Parts:
+    """A loss of pairs as the compiled part takes it."""
+    if not isinstance(loss, PairLoss):
+        raise TypeError(f"loss is {loss!r}, expected a loss of pairs such as Contrastive(1.0)")
+    return loss._parts()
+
+
+def triplet_parts(loss: TripletLoss) -> Parts:
+    """A loss of triplets as the compiled part takes it."""
+    if not isinstance(loss, TripletLoss):
+        raise TypeError(f"loss is {loss!r}, expected a loss of triplets such as TripletMargin(1.0)")
+    return loss._parts()

@@ -1,0 +1,96 @@
+"""What calls return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._arrays import Array
+
+RawSums = tuple[int, int, float]
+Raw = tuple[float, int, int, RawSums, RawSums]
+"""What the compiled part returns."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the pairs of one kind add up to: their number, how many had a value other than 0, the sum of values."""
+
+    pairs: int
+    active: int
+    sum: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What every call on pairs or triplets reports; triplets are counted as dissimilar pairs.
+
+    `value` is the objective's value, not multiplied by its scale; `pairs` how many there were, without those
+    left out; `active` how many had a value other than 0 (a NaN is not 0).
+    """
+
+    value: float
+    pairs: int
+    active: int
+    similar: Sums
+    dissimilar: Sums
+
+    @property
+    def mean(self) -> float:
+        """The mean value of a pair, whatever the reduction."""
+        return (self.similar.sum + self.dissimilar.sum) / max(self.pairs, 1)
+
+
+def fields(raw: Raw) -> tuple[float, int, int, Sums, Sums]:
+    """The fields of an `Outcome`."""
+    value, pairs, active, similar, dissimilar = raw
+    return value, pairs, active, Sums(*similar), Sums(*dissimilar)
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOutcome(Outcome):
+    """Of pairs by rows: N x D gradients, and N distances, values and slopes; None where not asked for."""
+
+    grad_a: Array | None = None
+    grad_b: Array | None = None
+    distances: Array | None = None
+    values: Array | None = None
+    slopes: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedOutcome(Outcome):
+    """Of a list of pairs: a B x D gradient, and distances, values and slopes of the pairs; None where not asked for."""
+
+    grad: Array | None = None
+    distances: Array | None = None
+    values: Array | None = None
+    slopes: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BatchOutcome(Outcome):
+    """Of a batch: its B x D gradient; None where not asked for."""
+
+    grad: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CrossOutcome(Outcome):
+    """Of two batches: their gradients; None where not asked for."""
+
+    grad_queries: Array | None = None
+    grad_keys: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TripletRowsOutcome(Outcome):
+    """Of triplets by rows: N x D gradients, N values; `distances` and `slopes` of anchor and positive, of anchor and
+    negative, of positive and negative. None where not asked for.
+    """
+
+    grad_anchor: Array | None = None
+    grad_positive: Array | None = None
+    grad_negative: Array | None = None
+    distances: tuple[Array, Array, Array] | None = None
+    values: Array | None = None
+    slopes: tuple[Array, Array, Array] | None = None

@@ -1,0 +1,223 @@
+"""Losses of pairs: by rows, of a list, of a batch, of two batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _drlim
+from ._arrays import (
+    Array,
+    Reduction,
+    check_apart,
+    flags,
+    index_pairs,
+    labels as label_array,
+    matrix,
+    output,
+    reduction_parts,
+    weights as weight_array,
+)
+from ._drlim import Graph, PairList
+from ._losses import PairLoss, pair_parts
+from ._outcome import BatchOutcome, CrossOutcome, IndexedOutcome, RowsOutcome, fields
+
+Task = tuple[tuple[str, float, float], tuple[str, float, float], float]
+
+
+def task(loss: PairLoss, reduction: Reduction, scale: float) -> Task:
+    return pair_parts(loss), reduction_parts(reduction), float(scale)
+
+
+def room(wanted: bool, count: int, dtype: np.dtype[Any]) -> Array | None:
+    return np.empty(count, dtype) if wanted else None
+
+
+def rows(
+    loss: PairLoss,
+    a: ArrayLike,
+    b: ArrayLike,
+    similar: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    ignored: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1.0,
+    grads: bool = True,
+    distances: bool = False,
+    values: bool = False,
+    slopes: bool = False,
+    out: tuple[Array, Array] | None = None,
+) -> RowsOutcome:
+    """Loss and gradients of N pairs, row i of `a` with row i of `b`, both N x D, in one pass over memory.
+
+    `similar` says which of the N pairs are similar; `weights` is what their values are multiplied by; pairs
+    that are `ignored` are left out. `scale` multiplies gradients and slopes alone. Gradients go to `out`, two
+    arrays that are overwritten, or to new ones. With `distances`, `values` (before they are reduced) or `slopes`
+    (what a_i - b_i is multiplied by in the gradient of a_i) these come back, too.
+
+    Arrays are of float32 or of float64, all of one type. Refused: shapes that differ, and what is said of
+    `drlim` as a whole.
+    """
+    wanted = task(loss, reduction, scale)
+    a = matrix("a", a)
+    b = matrix("b", b, a.dtype)
+    if b.shape != a.shape:
+        raise ValueError(f"b has shape {b.shape}, expected {a.shape} as a")
+    count = len(a)
+    pairing = (
+        flags("similar", similar, count),
+        weight_array("weights", weights, count, a.dtype),
+        None if ignored is None else flags("ignored", ignored, count),
+    )
+    to = None
+    if out is not None:
+        to = output("out[0]", out[0], a), output("out[1]", out[1], a)
+        clear = check_apart({"out[0]": to[0], "out[1]": to[1]}, {"a": a, "b": b, "weights": pairing[1]})
+        out, to = to, to if clear else (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype))
+    elif grads:
+        to = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
+    lists = room(distances, count, a.dtype), room(values, count, a.dtype), room(slopes, count, a.dtype)
+    raw = _drlim.rows(wanted, a, b, pairing, to, lists)
+    if out is not None and to is not None and to is not out:
+        out[0][...], out[1][...] = to
+    grad_a, grad_b = out or to or (None, None)
+    return RowsOutcome(*fields(raw), grad_a, grad_b, *lists)
+
+
+def indexed(
+    loss: PairLoss,
+    z: ArrayLike,
+    pairs: ArrayLike | PairList,
+    similar: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    ignored: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1.0,
+    grad: bool = True,
+    distances: bool = False,
+    values: bool = False,
+    slopes: bool = False,
+    out: Array | None = None,
+) -> IndexedOutcome:
+    """Loss and gradient of pairs of the rows of `z`, B x D: `pairs` is P x 2 indices, in any order and with any repeats.
+
+    Lists that are used again are checked and sorted once as `PairList(B, pairs)`. The other arguments are those of
+    `rows`, with an element for each of the P pairs; the gradient is B x D.
+    """
+    wanted = task(loss, reduction, scale)
+    z = matrix("z", z)
+    if not isinstance(pairs, PairList):
+        pairs = PairList(len(z), index_pairs("pairs", pairs))
+    if pairs.rows != len(z):
+        raise ValueError(f"pairs are of {pairs.rows} rows, expected {len(z)} as z has")
+    count = len(pairs)
+    pairing = (
+        flags("similar", similar, count),
+        weight_array("weights", weights, count, z.dtype),
+        None if ignored is None else flags("ignored", ignored, count),
+    )
+    to = gradient(z, grad, out)
+    lists = room(distances, count, z.dtype), room(values, count, z.dtype), room(slopes, count, z.dtype)
+    raw = _drlim.indexed(wanted, z, pairs, pairing, to, lists)
+    return IndexedOutcome(*fields(raw), to, *lists)
+
+
+def all_pairs(
+    loss: PairLoss,
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    graph: Graph | None = None,
+    ignore_label: int | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1.0,
+    grad: bool = True,
+    out: Array | None = None,
+) -> BatchOutcome:
+    """Loss and gradient of all B (B - 1) / 2 pairs of the rows of `z`, B x D, each once, in memory proportional to `z`.
+
+    Similar are rows of the same of B `labels`, or neighbours in a `graph` of B samples; all others are dissimilar. Rows
+    whose label is `ignore_label` are in no pair. The other arguments are those of `rows`.
+    """
+    wanted = task(loss, reduction, scale)
+    z = matrix("z", z)
+    of_rows = similar_rows(labels, graph, len(z))
+    to = gradient(z, grad, out)
+    raw = _drlim.all_pairs(wanted, z, of_rows, ignore_label, graph, to)
+    return BatchOutcome(*fields(raw), to)
+
+
+def cross(
+    loss: PairLoss,
+    queries: ArrayLike,
+    keys: ArrayLike,
+    query_labels: ArrayLike | None = None,
+    key_labels: ArrayLike | None = None,
+    *,
+    graph: Graph | None = None,
+    first_query: int = 0,
+    first_key: int = 0,
+    ignore_label: int | None = None,
+    own: int | None = None,
+    reduction: Reduction = "mean",
+    scale: float = 1.0,
+    grads: bool | tuple[bool, bool] = True,
+) -> CrossOutcome:
+    """Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
+
+    Similar are rows of the same label, or neighbours in a `graph` in which query i is sample `first_query` + i and
+    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it. `grads` says
+    whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
+    """
+    wanted = task(loss, reduction, scale)
+    queries = matrix("queries", queries)
+    keys = matrix("keys", keys, queries.dtype)
+    if keys.shape[1] != queries.shape[1]:
+        raise ValueError(f"keys have {keys.shape[1]} columns, expected {queries.shape[1]} as queries")
+    given = [name for name, value in (("query_labels", query_labels), ("key_labels", key_labels)) if value is None]
+    of_labels = None
+    if graph is None:
+        if query_labels is None or key_labels is None:
+            raise TypeError(f"{given[0]} is None, expected labels of both sides or a graph")
+        of_labels = (
+            label_array("query_labels", query_labels, len(queries)),
+            label_array("key_labels", key_labels, len(keys)),
+            ignore_label,
+        )
+    elif len(given) < 2:
+        raise TypeError("graph is given with labels, expected one of them")
+    of_graph = None if graph is None else (graph, first_query, first_key)
+    of_queries, of_keys = grads if isinstance(grads, tuple) else (grads, grads)
+    to_queries = np.empty_like(queries, order="C", subok=False) if of_queries else None
+    to_keys = np.empty_like(keys, order="C", subok=False) if of_keys else None
+    raw = _drlim.cross(wanted, queries, keys, of_labels, of_graph, own, to_queries, to_keys)
+    return CrossOutcome(*fields(raw), to_queries, to_keys)
+
+
+def gradient(z: Array, wanted: bool, out: Array | None) -> Array | None:
+    """Where the gradient of `z` goes, if anywhere."""
+    if out is None and not wanted:
+        return None
+    if out is None:
+        return np.empty(z.shape, z.dtype)
+    to = output("out", out, z)
+    if not check_apart({"out": to}, {"z": z}):
+        raise ValueError("out lies between the elements of z")
+    return to
+
+
+def similar_rows(labels: ArrayLike | None, graph: Graph | None, count: int) -> Array | None:
+    """Labels, or none where there is a graph of as many samples."""
+    if graph is None:
+        if labels is None:
+            raise TypeError("labels is None, expected labels or a graph")
+        return label_array("labels", labels, count)
+    if labels is not None:
+        raise TypeError("graph is given with labels, expected one of them")
+    if not isinstance(graph, Graph):
+        raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
+    return None

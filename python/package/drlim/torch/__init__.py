@@ -1,0 +1,38 @@
+"""The losses of `drlim` for tensors of PyTorch on the CPU, with gradients into the graph.
+
+    >>> import torch, drlim.torch
+    >>> loss = drlim.torch.ContrastiveLoss(pos_margin=0.0, neg_margin=1.0)
+    >>> embeddings = torch.randn(512, 128, requires_grad=True)
+    >>> loss(embeddings, torch.randint(10, (512,))).backward()
+
+Functions have the names and arguments of those for arrays, and return a scalar of the embeddings' type, or with
+`reduction="none"` one value a pair. Value and gradient come from one call in the forward pass, where a gradient is
+wanted; the backward pass multiplies. There are no second derivatives.
+
+Tensors are of float32 or float64 and on the CPU; they are taken without copies where their rows are contiguous.
+Labels, flags and weights are constants, and may be tensors, arrays or lists.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("drlim.torch needs PyTorch: pip install 'drlim[torch]'") from error
+
+from ._functions import all_pairs, cross, indexed, row_distances, rows, triplet_rows, triplets
+from ._modules import BatchLoss, BatchTripletLoss, ContrastiveLoss, RowsLoss, TripletMarginLoss, TripletRowsLoss
+
+__all__ = [
+    "BatchLoss",
+    "BatchTripletLoss",
+    "ContrastiveLoss",
+    "RowsLoss",
+    "TripletMarginLoss",
+    "TripletRowsLoss",
+    "all_pairs",
+    "cross",
+    "indexed",
+    "row_distances",
+    "rows",
+    "triplet_rows",
+    "triplets",
+]

@@ -1,0 +1,260 @@
+//! Losses of pairs: by rows, of a list, of a batch, of two batches.
+
+use drlim::batch::{self, CrossOut, CrossSimilar, IndexedOut, RowsOut};
+use drlim::loss::Pairing;
+use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::arrays::{
+    Any, Element, by_element, flags, list, list_mut, mat, mat_mut, optional, read, read_list,
+    write, write_list,
+};
+use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
+use crate::scratch::with_scratch;
+use crate::similar::{Given, Graph, PairList};
+use crate::state::run;
+
+/// A loss, a reduction, and the factor of gradients.
+type Task = (LossParts, ReductionParts, f64);
+
+/// Of each pair whether it is similar, its weight, and whether it is left out.
+type PerPair<'py> = (Any<'py>, Option<Any<'py>>, Option<Any<'py>>);
+
+/// Room for what is known of each pair: distances, values, slopes.
+type Lists<'py> = (Option<Any<'py>>, Option<Any<'py>>, Option<Any<'py>>);
+
+/// [`PerPair`], borrowed.
+struct PairingArrays<'py, T: Element> {
+    similar: Vec<bool>,
+    weights: Option<PyReadonlyArray1<'py, T>>,
+    ignored: Option<Vec<bool>>,
+}
+
+impl<'py, T: Element> PairingArrays<'py, T> {
+    fn new((similar, weights, ignored): PerPair<'py>) -> PyResult<Self> {
+        let (similar, ignored) = (flags(&similar)?, optional(&ignored, flags)?);
+        Ok(PairingArrays { similar, weights: optional(&weights, read_list)?, ignored })
+    }
+
+    fn lend(&self) -> PyResult<Pairing<'_, T>> {
+        let mut pairing = Pairing::new(&self.similar);
+        if let Some(weights) = &self.weights {
+            pairing = pairing.weighted(list(weights)?);
+        }
+        if let Some(ignored) = &self.ignored {
+            pairing = pairing.ignoring(ignored);
+        }
+        Ok(pairing)
+    }
+}
+
+/// [`Lists`], borrowed.
+struct PerPairArrays<'py, T: Element>([Option<PyReadwriteArray1<'py, T>>; 3]);
+
+impl<'py, T: Element> PerPairArrays<'py, T> {
+    fn new((distances, values, slopes): Lists<'py>) -> PyResult<Self> {
+        let borrow = |of: &Option<Any<'py>>| optional(of, write_list);
+        Ok(PerPairArrays([borrow(&distances)?, borrow(&values)?, borrow(&slopes)?]))
+    }
+
+    fn lend(&mut self) -> PyResult<[Option<&mut [T]>; 3]> {
+        let [distances, values, slopes] = &mut self.0;
+        let lend = |of| Option::map(of, list_mut).transpose();
+        Ok([lend(distances.as_mut())?, lend(values.as_mut())?, lend(slopes.as_mut())?])
+    }
+}
+
+#[pyfunction]
+pub fn rows(
+    py: Python<'_>,
+    task: Task,
+    a: &Any,
+    b: &Any,
+    pairing: PerPair,
+    grads: Option<(Any, Any)>,
+    out: Lists,
+) -> PyResult<Parts> {
+    by_element!(a, rows_of(py, task, a, b, pairing, grads, out))
+}
+
+fn rows_of<T: Element>(
+    py: Python<'_>,
+    (loss, reduction, scale): Task,
+    a: &Any,
+    b: &Any,
+    pairing: PerPair,
+    grads: Option<(Any, Any)>,
+    lists: Lists,
+) -> PyResult<Parts> {
+    let wanted = Wanted::pairs(&loss, &reduction, scale)?;
+    let (a, b) = (read::<T>(a)?, read::<T>(b)?);
+    let pairing = PairingArrays::<T>::new(pairing)?;
+    let mut grads = match &grads {
+        Some((grad_a, grad_b)) => Some((write::<T>(grad_a)?, write::<T>(grad_b)?)),
+        None => None,
+    };
+    let mut lists = PerPairArrays::<T>::new(lists)?;
+    let [distances, values, slopes] = lists.lend()?;
+    let mut out = match &mut grads {
+        Some((grad_a, grad_b)) => RowsOut::grads(mat_mut(grad_a)?, mat_mut(grad_b)?),
+        None => RowsOut::none(),
+    };
+    if let Some(distances) = distances {
+        out = out.distances(distances);
+    }
+    if let Some(values) = values {
+        out = out.values(values);
+    }
+    if let Some(slopes) = slopes {
+        out = out.slopes(slopes);
+    }
+    let (a, b, pairing) = (mat(&a)?, mat(&b)?, pairing.lend()?);
+    run(py, |cx| batch::rows(cx, &wanted.of_pairs(), a, b, pairing, out)).map(parts)
+}
+
+#[pyfunction]
+pub fn indexed(
+    py: Python<'_>,
+    task: Task,
+    z: &Any,
+    pairs: &Bound<PairList>,
+    pairing: PerPair,
+    grad: Option<Any>,
+    out: Lists,
+) -> PyResult<Parts> {
+    by_element!(z, indexed_of(py, task, z, pairs, pairing, grad, out))
+}
+
+fn indexed_of<T: Element>(
+    py: Python<'_>,
+    (loss, reduction, scale): Task,
+    z: &Any,
+    pairs: &Bound<PairList>,
+    pairing: PerPair,
+    grad: Option<Any>,
+    lists: Lists,
+) -> PyResult<Parts> {
+    let wanted = Wanted::pairs(&loss, &reduction, scale)?;
+    let z = read::<T>(z)?;
+    let pairing = PairingArrays::<T>::new(pairing)?;
+    let mut grad = optional(&grad, write::<T>)?;
+    let mut lists = PerPairArrays::<T>::new(lists)?;
+    let [distances, values, slopes] = lists.lend()?;
+    let mut out = match &mut grad {
+        Some(grad) => IndexedOut::grad(mat_mut(grad)?),
+        None => IndexedOut::none(),
+    };
+    if let Some(distances) = distances {
+        out = out.distances(distances);
+    }
+    if let Some(values) = values {
+        out = out.values(values);
+    }
+    if let Some(slopes) = slopes {
+        out = out.slopes(slopes);
+    }
+    let (elements, z, pairs) = (z.len(), mat(&z)?, &pairs.get().0);
+    let pairing = pairing.lend()?;
+    with_scratch(T::SCRATCH, elements, |scratch| {
+        let (scratch, objective) = (&mut scratch.indexed, wanted.of_pairs());
+        run(py, |cx| batch::indexed(cx, &objective, z, pairs, pairing, out, scratch))
+    })
+    .map(parts)
+}
+
+#[pyfunction]
+pub fn all_pairs(
+    py: Python<'_>,
+    task: Task,
+    z: &Any,
+    labels: Option<Any>,
+    ignored: Option<i64>,
+    graph: Option<Bound<Graph>>,
+    grad: Option<Any>,
+) -> PyResult<Parts> {
+    by_element!(z, all_pairs_of(py, task, z, Given::new(&labels, ignored, &graph)?, grad))
+}
+
+fn all_pairs_of<T: Element>(
+    py: Python<'_>,
+    (loss, reduction, scale): Task,
+    z: &Any,
+    given: Given,
+    grad: Option<Any>,
+) -> PyResult<Parts> {
+    let wanted = Wanted::pairs(&loss, &reduction, scale)?;
+    let z = read::<T>(z)?;
+    let mut grad = optional(&grad, write::<T>)?;
+    let grad = grad.as_mut().map(mat_mut).transpose()?;
+    let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
+    with_scratch(T::SCRATCH, elements, |scratch| {
+        let (scratch, objective) = (&mut scratch.all_pairs, wanted.of_pairs());
+        run(py, |cx| batch::all_pairs(cx, &objective, z, similar, grad, scratch))
+    })
+    .map(parts)
+}
+
+/// Labels of queries and of keys, and the one that is no class.
+type LabelsAcross<'py> = (Any<'py>, Any<'py>, Option<i64>);
+
+/// A graph, and which samples the first query and the first key are.
+type GraphAcross<'py> = (Bound<'py, Graph>, usize, usize);
+
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "as many as the crate's")]
+pub fn cross(
+    py: Python<'_>,
+    task: Task,
+    queries: &Any,
+    keys: &Any,
+    labels: Option<LabelsAcross>,
+    graph: Option<GraphAcross>,
+    own: Option<usize>,
+    grad_queries: Option<Any>,
+    grad_keys: Option<Any>,
+) -> PyResult<Parts> {
+    let grads = [grad_queries, grad_keys];
+    by_element!(queries, cross_of(py, task, [queries, keys], labels, graph, own, grads))
+}
+
+fn cross_of<T: Element>(
+    py: Python<'_>,
+    (loss, reduction, scale): Task,
+    [queries, keys]: [&Any; 2],
+    labels: Option<LabelsAcross>,
+    graph: Option<GraphAcross>,
+    own: Option<usize>,
+    [grad_queries, grad_keys]: [Option<Any>; 2],
+) -> PyResult<Parts> {
+    let wanted = Wanted::pairs(&loss, &reduction, scale)?;
+    let (queries, keys) = (read::<T>(queries)?, read::<T>(keys)?);
+    let labels = match labels {
+        Some((of_queries, of_keys, ignored)) => {
+            Some((read_list::<i64>(&of_queries)?, read_list::<i64>(&of_keys)?, ignored))
+        }
+        None => None,
+    };
+    let similar = match (&labels, &graph) {
+        (Some((queries, keys, ignored)), None) => {
+            CrossSimilar::Labels { queries: list(queries)?, keys: list(keys)?, ignored: *ignored }
+        }
+        (None, &Some((ref graph, first_query, first_key))) => {
+            CrossSimilar::Graph { graph: &graph.get().0, first_query, first_key }
+        }
+        _ => return Err(PyValueError::new_err("expected either labels or a graph")),
+    };
+    let mut grad_queries = optional(&grad_queries, write::<T>)?;
+    let mut grad_keys = optional(&grad_keys, write::<T>)?;
+    let out = CrossOut {
+        grad_queries: grad_queries.as_mut().map(mat_mut).transpose()?,
+        grad_keys: grad_keys.as_mut().map(mat_mut).transpose()?,
+    };
+    let elements = queries.len() + keys.len();
+    let (queries, keys) = (mat(&queries)?, mat(&keys)?);
+    with_scratch(T::SCRATCH, elements, |scratch| {
+        let (scratch, objective) = (&mut scratch.cross, wanted.of_pairs());
+        run(py, |cx| batch::cross(cx, &objective, queries, keys, similar, own, out, scratch))
+    })
+    .map(parts)
+}

@@ -1,0 +1,37 @@
+//! Memory that calls use on the way, kept by each thread from one call to the next.
+
+use std::cell::RefCell;
+
+use drlim::batch::{AllPairsScratch, CrossScratch, MinedScratch, Scratch};
+
+/// That of each kind of call.
+#[derive(Default)]
+pub struct Scratches<T> {
+    pub indexed: Scratch<T>,
+    pub all_pairs: AllPairsScratch<T>,
+    pub cross: CrossScratch<T>,
+    pub mined: MinedScratch<T>,
+}
+
+/// The most elements of a batch whose memory is kept: a training step uses it again, one huge batch does not
+/// hold on to it.
+const MOST_KEPT: usize = 1 << 22;
+
+thread_local! {
+    pub static OF_F32: RefCell<Scratches<f32>> = RefCell::default();
+    pub static OF_F64: RefCell<Scratches<f64>> = RefCell::default();
+}
+
+/// Runs a call on a batch of so many elements with the thread's scratch.
+pub fn with_scratch<T: Default, R>(
+    kept: &'static std::thread::LocalKey<RefCell<Scratches<T>>>,
+    elements: usize,
+    call: impl FnOnce(&mut Scratches<T>) -> R,
+) -> R {
+    let mut scratch = kept.take();
+    let result = call(&mut scratch);
+    if elements <= MOST_KEPT {
+        kept.set(scratch);
+    }
+    result
+}
