@@ -1,0 +1,34 @@
+"""What type checkers are to know of the package: `mypy --strict` reads this, nothing runs it."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import drlim
+import drlim.torch
+
+
+def arrays(a: NDArray[np.float32], b: NDArray[np.float32], similar: list[bool], labels: NDArray[np.int64]) -> float:
+    outcome = drlim.contrastive(a, b, similar, margin=1.0, reduction="balanced")
+    assert_type(outcome, drlim.RowsOutcome)
+    assert_type(outcome.grad_a, NDArray[Any] | None)
+    assert_type(drlim.triplets(drlim.TripletMargin(0.2), a, labels, mining="all"), drlim.BatchOutcome)
+    assert_type(drlim.Graph.nearest(a, 5).pairs(), NDArray[np.uint32])
+    return drlim.all_pairs(drlim.Contrastive(), a, labels, reduction=(1.0, 2.0)).value
+
+
+def tensors(z: Tensor, labels: Tensor) -> Tensor:
+    assert_type(drlim.torch.all_pairs(drlim.Contrastive(), z, labels), Tensor)
+    loss = drlim.torch.ContrastiveLoss(pos_margin=0.0, neg_margin=1.0)
+    return loss.forward(z, labels)
+
+
+def mistakes(a: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    drlim.all_pairs("contrastive", a, labels)  # type: ignore[arg-type]
+    drlim.all_pairs(drlim.TripletMargin(), a, labels)  # type: ignore[arg-type]
+    drlim.triplets(drlim.TripletMargin(), a, labels, mining="some")  # type: ignore[arg-type]
+    drlim.Contrastive(margin="1")  # type: ignore[arg-type]
