@@ -48,6 +48,15 @@ impl Graph {
         numpy::PyArray1::from_vec(py, numbers).reshape([self.0.edges(), 2])
     }
 
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// Pickled as what makes it.
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(usize, Bound<'py, PyArray2<u32>>)> {
+        Ok((self.samples(), self.pairs(py)?))
+    }
+
     fn __repr__(&self) -> String {
         format!("Graph(samples={}, edges={})", self.0.samples(), self.0.edges())
     }
@@ -80,6 +89,21 @@ impl PairList {
 
     fn __len__(&self) -> usize {
         self.0.len()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        (self.0.rows(), self.0.pairs()) == (other.0.rows(), other.0.pairs())
+    }
+
+    /// The pairs, as they were given: P x 2.
+    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<u32>>> {
+        let numbers: Vec<u32> = self.0.pairs().iter().flat_map(|&(i, j)| [i, j]).collect();
+        numpy::PyArray1::from_vec(py, numbers).reshape([self.0.len(), 2])
+    }
+
+    /// Pickled as what makes it.
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(usize, Bound<'py, PyArray2<u32>>)> {
+        Ok((self.rows(), self.pairs(py)?))
     }
 
     fn __repr__(&self) -> String {

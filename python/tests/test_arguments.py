@@ -164,6 +164,36 @@ def test_labels_and_a_graph_are_one_too_many():
         drlim.all_pairs(PAIR, A, graph="graph")
 
 
+def test_numbers_that_are_none():
+    graph = drlim.Graph(4, PAIRS)
+    for arguments, name in [
+        (dict(query_labels=LABELS, key_labels=LABELS, own=-1), "own"),
+        (dict(query_labels=LABELS, key_labels=LABELS, ignore_label=2**70), "ignore_label"),
+        (dict(graph=graph, first_query=-1), "first_query"),
+        (dict(graph=graph, first_key=2**70), "first_key"),
+        (dict(graph=LABELS), "graph"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=name):
+            drlim.cross(PAIR, A, A, **arguments)
+    with pytest.raises(ValueError, match="ignore_label"):
+        drlim.all_pairs(PAIR, A, LABELS, ignore_label=-(2**70))
+    for out in (np.zeros_like(A), (np.zeros_like(A),)):
+        with pytest.raises(TypeError, match="out"):
+            drlim.rows(PAIR, A, A, SIMILAR, out=out)
+    with pytest.raises(TypeError, match="masked"):
+        drlim.rows(PAIR, np.ma.masked_array(A, A > 0), A, SIMILAR)
+
+
+def test_graphs_and_lists_are_values():
+    for made, other in [
+        (drlim.Graph(4, PAIRS), drlim.Graph(5, PAIRS)),
+        (drlim.PairList(4, PAIRS), drlim.PairList(4, PAIRS[:1])),
+    ]:
+        again = pickle.loads(pickle.dumps(made))
+        assert again == made != other
+        assert np.array_equal(again.pairs(), PAIRS)
+
+
 def test_names():
     with pytest.raises(ValueError, match="mining"):
         drlim.triplets(TRIPLET, A, LABELS, mining="some")

@@ -140,6 +140,19 @@ def test_tensors_that_cannot_be_taken(z):
         dt.ContrastiveLoss()(z)
     with pytest.raises(ValueError, match="indices_tuple"):
         dt.ContrastiveLoss()(z, LABELS, (LABELS,))
+    row, past, before = (torch.tensor([index]) for index in (0, COUNT, -1))
+    for indices in [(past, row, row), (row, past, row), (row, row, before)]:
+        for module in (dt.ContrastiveLoss(), dt.TripletMarginLoss()):
+            for others in (None, z.detach()):
+                with pytest.raises(IndexError, match="indices_tuple"):
+                    module(z, LABELS, indices, others)
+    with pytest.raises(ValueError, match="weights"):
+        dt.rows(loss, z[:6], z[6:], SIMILAR, weights=WEIGHTS.clone().requires_grad_())
+
+
+def test_rows_of_any_length_can_be_scaled(z):
+    scaled = dt.BatchLoss(drlim.LinearHinge(0.0, 1.0), reduction="balanced-nonzero", normalize=True)(z, LABELS)
+    assert torch.equal(scaled, dt.ContrastiveLoss()(z, LABELS))
 
 
 def test_modules_are_modules(z):

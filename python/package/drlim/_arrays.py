@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import operator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,8 @@ def matrix(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> A
     array = np.asarray(value)
     if array.dtype.type not in (np.float32, np.float64):
         raise TypeError(f"{name} is of {array.dtype}, expected float32 or float64")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: use {name}.filled(...)")
     if dtype is not None and array.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name} is of {array.dtype}, expected {dtype} as the first argument is")
     if array.ndim != 2:
@@ -125,6 +128,26 @@ def one_dimension(name: str, array: Array, count: int) -> Array:
     return array
 
 
+def size(name: str, value: int | None) -> int | None:
+    """A number of rows or samples, or none."""
+    if value is None:
+        return None
+    number = operator.index(value)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{name} is {value}, expected a number of rows")
+    return number
+
+
+def label(name: str, value: int | None) -> int | None:
+    """A label that fits in int64, or none."""
+    if value is None:
+        return None
+    number = operator.index(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} is {value}, expected a number that fits in int64")
+    return number
+
+
 Reduction = str | tuple[float, float]
 """A name, or factors of similar and of dissimilar pairs."""
 
@@ -137,6 +160,6 @@ def reduction_parts(value: Reduction) -> tuple[str, float, float]:
         name = value.replace("_", "-")
         if name in REDUCTIONS:
             return name, 1.0, 1.0
-    elif isinstance(value, Sequence) and len(value) == 2:
+    elif isinstance(value, (tuple, list)) and len(value) == 2:
         return "factors", float(value[0]), float(value[1])
     raise ValueError(f"reduction is {value!r}, expected one of {REDUCTIONS} or two factors")

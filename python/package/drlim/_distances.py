@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _drlim
-from ._arrays import Array, flags, matrix, weights
+from ._arrays import Array, flags, label, matrix, weights
 from ._drlim import Graph
 from ._pairs import similar_rows
 
@@ -85,7 +85,7 @@ def hardest(
 ) -> tuple[Found, Found]:
     """For each row of `z` the `k` similar rows that are farthest, and the `k` dissimilar ones that are nearest."""
     z = matrix("z", z)
-    return _drlim.hardest(z, similar_rows(labels, graph, len(z)), ignore_label, graph, k)
+    return _drlim.hardest(z, similar_rows(labels, graph, len(z)), label("ignore_label", ignore_label), graph, k)
 
 
 def hard_pairs(distances: ArrayLike, similar: ArrayLike, ignored: ArrayLike | None = None) -> NDArray[np.uint32]:

@@ -37,6 +37,9 @@ class Graph:
     def pairs(self) -> NDArray[np.uint32]:
         """The similar pairs, each once, ascending: edges x 2."""
 
+    def __eq__(self, other: object) -> bool: ...
+    def __getnewargs__(self) -> tuple[int, NDArray[np.uint32]]: ...
+
 @final
 class PairList:
     """Pairs of the rows of a matrix with so many rows, checked and sorted once: of P x 2 indices."""
@@ -46,7 +49,12 @@ class PairList:
     def rows(self) -> int:
         """The number of rows of the matrix."""
 
+    def pairs(self) -> NDArray[np.uint32]:
+        """The pairs, as they were given: P x 2."""
+
     def __len__(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __getnewargs__(self) -> tuple[int, NDArray[np.uint32]]: ...
 
 def tiers() -> list[str]:
     """The instruction tiers of this processor, narrowest first."""

@@ -14,10 +14,12 @@ from ._arrays import (
     check_apart,
     flags,
     index_pairs,
+    label,
     labels as label_array,
     matrix,
     output,
     reduction_parts,
+    size,
     weights as weight_array,
 )
 from ._drlim import Graph, PairList
@@ -74,6 +76,8 @@ def rows(
     )
     to = None
     if out is not None:
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise TypeError(f"out is {out!r}, expected two arrays")
         to = output("out[0]", out[0], a), output("out[1]", out[1], a)
         clear = check_apart({"out[0]": to[0], "out[1]": to[1]}, {"a": a, "b": b, "weights": pairing[1]})
         out, to = to, to if clear else (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype))
@@ -147,7 +151,7 @@ def all_pairs(
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
     to = gradient(z, grad, out)
-    raw = _drlim.all_pairs(wanted, z, of_rows, ignore_label, graph, to)
+    raw = _drlim.all_pairs(wanted, z, of_rows, label("ignore_label", ignore_label), graph, to)
     return BatchOutcome(*fields(raw), to)
 
 
@@ -186,15 +190,19 @@ def cross(
         of_labels = (
             label_array("query_labels", query_labels, len(queries)),
             label_array("key_labels", key_labels, len(keys)),
-            ignore_label,
+            label("ignore_label", ignore_label),
         )
     elif len(given) < 2:
         raise TypeError("graph is given with labels, expected one of them")
-    of_graph = None if graph is None else (graph, first_query, first_key)
+    of_graph = None
+    if graph is not None:
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
+        of_graph = graph, size("first_query", first_query) or 0, size("first_key", first_key) or 0
     of_queries, of_keys = grads if isinstance(grads, tuple) else (grads, grads)
     to_queries = np.empty_like(queries, order="C", subok=False) if of_queries else None
     to_keys = np.empty_like(keys, order="C", subok=False) if of_keys else None
-    raw = _drlim.cross(wanted, queries, keys, of_labels, of_graph, own, to_queries, to_keys)
+    raw = _drlim.cross(wanted, queries, keys, of_labels, of_graph, size("own", own), to_queries, to_keys)
     return CrossOutcome(*fields(raw), to_queries, to_keys)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _drlim
-from ._arrays import Array, Reduction, flags, matrix, reduction_parts, weights as weight_array
+from ._arrays import Array, Reduction, flags, label, matrix, reduction_parts, weights as weight_array
 from ._drlim import Graph
 from ._losses import TripletLoss, triplet_parts
 from ._outcome import BatchOutcome, TripletRowsOutcome, fields
@@ -83,5 +83,5 @@ def triplets(
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
     to = gradient(z, grad, out)
-    raw = _drlim.triplets(wanted, z, of_rows, ignore_label, graph, mining, to)
+    raw = _drlim.triplets(wanted, z, of_rows, label("ignore_label", ignore_label), graph, mining, to)
     return BatchOutcome(*fields(raw), to)

@@ -89,6 +89,13 @@ def _constant(value: Constant) -> Any:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 
 
+def _weights(weights: Constant) -> Any:
+    """Weights as an array. Refused where a gradient is wanted that they would not get."""
+    if isinstance(weights, Tensor) and weights.requires_grad:
+        raise ValueError("weights require a gradient, expected constants: use weights.detach()")
+    return _constant(weights)
+
+
 def rows(
     loss: PairLoss,
     a: Tensor,
@@ -102,7 +109,7 @@ def rows(
     """`drlim.rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(a=a, b=b)
     similar, ignored = _constant(similar), _constant(ignored)
-    weights = _constant(weights)
+    weights = _weights(weights)
     if reduction != "none":
 
         def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
@@ -141,7 +148,7 @@ def indexed(
     """`drlim.indexed` of a tensor, B x D: a scalar, or with `reduction="none"` a value for each of the P pairs."""
     (z,) = _embeddings(z=z)
     similar, ignored = _constant(similar), _constant(ignored)
-    weights = _constant(weights)
+    weights = _weights(weights)
     if not isinstance(pairs, PairList):
         pairs = PairList(len(z), _constant(pairs))
     if reduction != "none":
@@ -240,7 +247,7 @@ def triplet_rows(
 ) -> Tensor:
     """`drlim.triplet_rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(anchor=anchor, positive=positive, negative=negative)
-    weights, ignored = _constant(weights), _constant(ignored)
+    weights, ignored = _weights(weights), _constant(ignored)
     if reduction != "none":
 
         def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:

@@ -67,10 +67,19 @@ def picked(embeddings: Tensor, indices: Indices, ref_emb: Tensor | None) -> tupl
         raise ValueError(f"indices_tuple has {len(indices)} parts, expected 3 or 4")
     a1, p, a2, n = indices
     z, first = (embeddings, 0) if ref_emb is None else (torch.cat([embeddings, ref_emb]), len(embeddings))
-    anchors, others = torch.cat([a1, a2]), torch.cat([p, n]) + first
-    similar = torch.zeros(len(anchors), dtype=torch.bool)
+    others = len(embeddings) if ref_emb is None else len(ref_emb)
+    for part, count in ((a1, len(embeddings)), (p, others), (a2, len(embeddings)), (n, others)):
+        check_indices(part, count)
+    pairs = torch.stack([torch.cat([a1, a2]), torch.cat([p, n]) + first], dim=1)
+    similar = torch.zeros(len(pairs), dtype=torch.bool)
     similar[: len(a1)] = True
-    return z, torch.stack([anchors, others], dim=1), similar
+    return z, pairs, similar
+
+
+def check_indices(part: Tensor, count: int) -> None:
+    """Refuses indices of rows that are not there; -1 would be the last one elsewhere."""
+    if part.numel() and not 0 <= int(part.min()) <= int(part.max()) < count:
+        raise IndexError(f"indices_tuple holds indices from {int(part.min())} to {int(part.max())} of {count} rows")
 
 
 class TripletMarginLoss(nn.Module):
@@ -78,7 +87,8 @@ class TripletMarginLoss(nn.Module):
 
     By default the same as pytorch-metric-learning's `TripletMarginLoss(margin, swap)`: all triplets of rows of unit
     length, averaged over what is not zero. All triplets are of at most 1448 rows in float32, 1024 in float64; `mining`
-    may be "hardest" or "semi-hard" instead, of any number. `indices_tuple` picks triplets, as its miners do.
+    may be "hardest" or "semi-hard" instead, of any number. `indices_tuple` picks triplets, as its miners do; positives and
+    negatives are rows of `ref_emb` then, where that is given (`ref_labels` is taken for the sake of its signature).
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class TripletMarginLoss(nn.Module):
         labels: Constant = None,
         indices_tuple: Indices | None = None,
         ref_emb: Tensor | None = None,
+        ref_labels: Constant = None,
     ) -> Tensor:
         if self.normalize:
             embeddings = to_unit_length(embeddings)
@@ -114,6 +125,8 @@ class TripletMarginLoss(nn.Module):
             raise ValueError(f"indices_tuple has {len(indices_tuple)} parts, expected 3")
         anchors, positives, negatives = indices_tuple
         others = embeddings if ref_emb is None else ref_emb
+        for part, rows in ((anchors, embeddings), (positives, others), (negatives, others)):
+            check_indices(part, len(rows))
         parts = embeddings[anchors], others[positives], others[negatives]
         return triplet_rows(self.loss, *parts, reduction=self.reduction)
 
@@ -124,13 +137,23 @@ class TripletMarginLoss(nn.Module):
 class BatchLoss(nn.Module):
     """Any loss of pairs over all pairs of a batch: `BatchLoss(Contrastive(1.0))(embeddings, labels)` is the paper's."""
 
-    def __init__(self, loss: PairLoss, *, reduction: Reduction = "mean", ignore_label: int | None = None) -> None:
+    def __init__(
+        self,
+        loss: PairLoss,
+        *,
+        reduction: Reduction = "mean",
+        normalize: bool = False,
+        ignore_label: int | None = None,
+    ) -> None:
         super().__init__()
         self.loss = loss
         self.reduction: Reduction = reduction
+        self.normalize = normalize
         self.ignore_label = ignore_label
 
     def forward(self, embeddings: Tensor, labels: Constant = None, *, graph: Graph | None = None) -> Tensor:
+        if self.normalize:
+            embeddings = to_unit_length(embeddings)
         ignore_label = self.ignore_label if graph is None else None
         return all_pairs(
             self.loss, embeddings, labels, graph=graph, ignore_label=ignore_label, reduction=self.reduction
