@@ -22,9 +22,11 @@ use crate::real::Real;
 /// | `BalancedNonZero` | S_s / A_s + S_d / A_d |
 /// | `Factors` | similar S_s + dissimilar S_d |
 ///
-/// Numbers of active pairs are known only when all values are. Calls by rows and on all pairs then
-/// measure the batch twice where gradients are asked for: that reads more, but writes each gradient
-/// once, with its factor, where a scaling at the end would read and write all of them again.
+/// Numbers of active pairs are known only when all values are. Calls by rows then measure the batch twice
+/// where gradients are asked for: that reads more, but writes each gradient once, with its factor, where a
+/// scaling at the end would read and write all of them again. Calls on all pairs scale at the end, and with
+/// `BalancedNonZero` measure similar pairs a second time, or all pairs where these are the most or are pulled
+/// as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Reduction {
