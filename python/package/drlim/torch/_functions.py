@@ -37,8 +37,10 @@ class _Scalar(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        saved = iter(ctx.saved_tensors)
-        return None, *(upstream * next(saved) if need else None for need in ctx.needs_input_grad[1:])
+        # Nearly always 1: then what was saved is the gradient.
+        scaled = ctx.saved_tensors if upstream.item() == 1 else [upstream * grad for grad in ctx.saved_tensors]
+        grads = iter(scaled)
+        return None, *(next(grads) if need else None for need in ctx.needs_input_grad[1:])
 
 
 class _PerPair(torch.autograd.Function):
