@@ -6,6 +6,47 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+/// Calls a macro with an element type and the functions for it, and then with the other type.
+macro_rules! for_both_types {
+    ($of_type:ident) => {
+        $of_type!(
+            f32,
+            drlim_rows_f32,
+            drlim_indexed_f32,
+            drlim_all_pairs_f32,
+            drlim_cross_f32,
+            drlim_triplet_rows_f32,
+            drlim_triplets_f32,
+            drlim_row_distances_f32,
+            drlim_row_distances_backward_f32,
+            drlim_distance_matrix_f32,
+            drlim_hard_pairs_f32,
+            drlim_nearest_f32,
+            drlim_nearest_others_f32,
+            drlim_hardest_f32,
+            drlim_graph_nearest_f32
+        );
+        $of_type!(
+            f64,
+            drlim_rows_f64,
+            drlim_indexed_f64,
+            drlim_all_pairs_f64,
+            drlim_cross_f64,
+            drlim_triplet_rows_f64,
+            drlim_triplets_f64,
+            drlim_row_distances_f64,
+            drlim_row_distances_backward_f64,
+            drlim_distance_matrix_f64,
+            drlim_hard_pairs_f64,
+            drlim_nearest_f64,
+            drlim_nearest_others_f64,
+            drlim_hardest_f64,
+            drlim_graph_nearest_f64
+        );
+    };
+}
+pub(crate) use for_both_types;
+
 mod callbacks;
 mod forked;
 mod header;
