@@ -158,3 +158,35 @@ pub(super) fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+    use std::panic::panic_any;
+
+    use super::*;
+
+    fn message() -> &'static str {
+        // SAFETY: of this thread, which copies it before another call fails.
+        unsafe { CStr::from_ptr(drlim_last_error()) }.to_str().unwrap()
+    }
+
+    /// What happens to be dropped with a panic may panic again.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("while another panic is dropped");
+        }
+    }
+
+    #[test]
+    fn no_panic_comes_through() {
+        assert_eq!(guard(|| panic!("row {}", 7)), drlim_status::PANIC);
+        assert_eq!(message(), "a defect of drlim: row 7");
+        assert_eq!(guard(|| panic_any(Bomb)), drlim_status::PANIC);
+        assert_eq!(message(), "a defect of drlim: a panic");
+        assert_eq!(guard(|| Err(Refusal::Null { arg: "a\0b" })), drlim_status::NULL_POINTER);
+        assert_eq!(message(), "ab is null");
+    }
+}
