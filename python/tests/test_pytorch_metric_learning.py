@@ -9,10 +9,10 @@ from pytorch_metric_learning import distances, losses, miners, reducers  # noqa:
 import drlim.torch as dt  # noqa: E402
 
 
-@pytest.fixture
-def batch():
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def batch(request):
     generator = torch.Generator().manual_seed(7)
-    z = torch.randn(60, 16, generator=generator)
+    z = torch.randn(60, 16, generator=generator).to(request.param)
     return z, torch.randint(6, (60,), generator=generator)
 
 
@@ -23,8 +23,9 @@ def same(ours, theirs, z, *rest):
         value = loss(own, *rest)
         value.backward()
         results.append((value.detach(), own.grad))
-    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-4, atol=1e-6)
+    of_value, of_gradient = (1e-5, 1e-4) if z.dtype == torch.float32 else (1e-12, 1e-11)
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=of_value, atol=0.1 * of_value)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=of_gradient, atol=0.01 * of_gradient)
 
 
 @pytest.mark.parametrize("margins", [(0.0, 1.0), (0.3, 1.3), (0.1, 0.5)])
