@@ -13,6 +13,7 @@ mod scratch;
 mod similar;
 mod state;
 mod triplets;
+mod unit;
 
 use pyo3::prelude::*;
 

@@ -2,6 +2,7 @@
 
 use drlim::batch::{self, CrossOut, CrossSimilar, IndexedOut, RowsOut};
 use drlim::loss::Pairing;
+use drlim::{Mat, MatMut};
 use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,6 +15,7 @@ use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
 use crate::scratch::with_scratch;
 use crate::similar::{Given, Graph, PairList};
 use crate::state::run;
+use crate::unit::with_unit_rows;
 
 /// A loss, a reduction, and the factor of gradients.
 type Task = (LossParts, ReductionParts, f64);
@@ -164,6 +166,7 @@ fn indexed_of<T: Element>(
 }
 
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "as many as the crate's")]
 pub fn all_pairs(
     py: Python<'_>,
     task: Task,
@@ -171,9 +174,10 @@ pub fn all_pairs(
     labels: Option<Any>,
     ignored: Option<i64>,
     graph: Option<Bound<Graph>>,
+    unit: bool,
     grad: Option<Any>,
 ) -> PyResult<Parts> {
-    by_element!(z, all_pairs_of(py, task, z, Given::new(&labels, ignored, &graph)?, grad))
+    by_element!(z, all_pairs_of(py, task, z, Given::new(&labels, ignored, &graph)?, unit, grad))
 }
 
 fn all_pairs_of<T: Element>(
@@ -181,6 +185,7 @@ fn all_pairs_of<T: Element>(
     (loss, reduction, scale): Task,
     z: &Any,
     given: Given,
+    unit: bool,
     grad: Option<Any>,
 ) -> PyResult<Parts> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
@@ -190,7 +195,11 @@ fn all_pairs_of<T: Element>(
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
     with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.all_pairs, wanted.of_pairs());
-        run(py, |cx| batch::all_pairs(cx, &objective, z, similar, grad, scratch))
+        run(py, |cx| {
+            with_unit_rows(unit, cx, z, grad, |z: Mat<T>, grad: Option<MatMut<T>>| {
+                batch::all_pairs(cx, &objective, z, similar, grad, scratch)
+            })
+        })
     })
     .map(parts)
 }

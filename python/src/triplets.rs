@@ -1,6 +1,7 @@
 //! Losses of triplets: by rows, of a batch.
 
 use drlim::batch::{self, Mining, Triplets, TripletsOut};
+use drlim::{Mat, MatMut};
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,6 +15,7 @@ use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
 use crate::scratch::with_scratch;
 use crate::similar::{Given, Graph};
 use crate::state::run;
+use crate::unit::with_unit_rows;
 
 type Task = (LossParts, ReductionParts, f64);
 
@@ -107,10 +109,11 @@ pub fn triplets(
     ignored: Option<i64>,
     graph: Option<Bound<Graph>>,
     mining: &str,
+    unit: bool,
     grad: Option<Any>,
 ) -> PyResult<Parts> {
     let given = Given::new(&labels, ignored, &graph)?;
-    by_element!(z, triplets_of(py, task, z, given, mining, grad))
+    by_element!(z, triplets_of(py, task, z, given, (mining, unit), grad))
 }
 
 fn triplets_of<T: Element>(
@@ -118,7 +121,7 @@ fn triplets_of<T: Element>(
     (loss, reduction, scale): Task,
     z: &Any,
     given: Given,
-    name: &str,
+    (name, unit): (&str, bool),
     grad: Option<Any>,
 ) -> PyResult<Parts> {
     let wanted = Wanted::triplets(&loss, &reduction, scale)?;
@@ -129,7 +132,11 @@ fn triplets_of<T: Element>(
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
     with_scratch(T::SCRATCH, elements, |scratch| {
         let scratch = &mut scratch.mined;
-        run(py, |cx| batch::triplets(cx, &objective, z, similar, mining, grad, scratch))
+        run(py, |cx| {
+            with_unit_rows(unit, cx, z, grad, |z: Mat<T>, grad: Option<MatMut<T>>| {
+                batch::triplets(cx, &objective, z, similar, mining, grad, scratch)
+            })
+        })
     })
     .map(parts)
 }

@@ -97,6 +97,30 @@ def test_ignored_labels_are_in_no_pair(z, labels):
     assert (found.grad[~known] == 0).all()
 
 
+@pytest.mark.parametrize("reduction", oracles.REDUCTIONS, ids=str)
+def test_rows_scaled_to_unit_length(reduction, z, labels, tier):
+    wide = z.astype(np.float64)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit = wide / length
+    pairs, similar = all_of(labels)
+    loss = drlim.Contrastive(1.3)
+    value, by_unit, _, _ = oracles.pairs(loss, unit, pairs, similar, reduction)
+    found = drlim.all_pairs(loss, z, labels, normalize=True, reduction=reduction)
+    close(found.value, value, z.dtype)
+    # The part along a row changes its length alone.
+    close(found.grad, (by_unit - (by_unit * unit).sum(axis=1, keepdims=True) * unit) / length, z.dtype)
+    assert drlim.all_pairs(loss, z, labels, normalize=True, reduction=reduction, grad=False).value == found.value
+    of_triplets = drlim.triplets(drlim.TripletMargin(0.3), z, labels, normalize=True)
+    of_unit = drlim.triplets(drlim.TripletMargin(0.3), unit.astype(z.dtype), labels)
+    close(of_triplets.value, of_unit.value, z.dtype)
+
+
+def test_a_row_of_zeros_has_no_direction(z, labels):
+    z[3] = 0
+    found = drlim.all_pairs(drlim.Contrastive(1.3), z, labels, normalize=True)
+    assert np.isfinite(found.value) and np.isfinite(found.grad).all() and (found.grad[3] == 0).all()
+
+
 def find_triplets(z, labels, mining):
     d = np.sqrt(((z[:, None].astype(np.float64) - z[None]) ** 2).sum(axis=2))
     found = []

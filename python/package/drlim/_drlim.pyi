@@ -85,6 +85,7 @@ def all_pairs(
     labels: _Array | None,
     ignored: int | None,
     graph: Graph | None,
+    unit: bool,
     grad: _Array | None,
 ) -> _Outcome: ...
 def cross(
@@ -114,6 +115,7 @@ def triplets(
     ignored: int | None,
     graph: Graph | None,
     mining: str,
+    unit: bool,
     grad: _Array | None,
 ) -> _Outcome: ...
 def row_distances(name: str, a: _Array, b: _Array, out: _Array) -> None: ...

@@ -137,6 +137,7 @@ def all_pairs(
     *,
     graph: Graph | None = None,
     ignore_label: int | None = None,
+    normalize: bool = False,
     reduction: Reduction = "mean",
     scale: float = 1.0,
     grad: bool = True,
@@ -145,13 +146,14 @@ def all_pairs(
     """Loss and gradient of all B (B - 1) / 2 pairs of the rows of `z`, B x D, each once, in memory proportional to `z`.
 
     Similar are rows of the same of B `labels`, or neighbours in a `graph` of B samples; all others are dissimilar. Rows
-    whose label is `ignore_label` are in no pair. The other arguments are those of `rows`.
+    whose label is `ignore_label` are in no pair. With `normalize`, rows are scaled to unit length first, and the
+    gradient is by the rows as they were given (0 where a row is 0). The other arguments are those of `rows`.
     """
     wanted = task(loss, reduction, scale)
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
     to = gradient(z, grad, out)
-    raw = _drlim.all_pairs(wanted, z, of_rows, label("ignore_label", ignore_label), graph, to)
+    raw = _drlim.all_pairs(wanted, z, of_rows, label("ignore_label", ignore_label), graph, bool(normalize), to)
     return BatchOutcome(*fields(raw), to)
 
 

@@ -67,6 +67,7 @@ def triplets(
     graph: Graph | None = None,
     ignore_label: int | None = None,
     mining: Mining = "hardest",
+    normalize: bool = False,
     reduction: Reduction = "mean",
     scale: float = 1.0,
     grad: bool = True,
@@ -83,5 +84,5 @@ def triplets(
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
     to = gradient(z, grad, out)
-    raw = _drlim.triplets(wanted, z, of_rows, label("ignore_label", ignore_label), graph, mining, to)
+    raw = _drlim.triplets(wanted, z, of_rows, label("ignore_label", ignore_label), graph, mining, bool(normalize), to)
     return BatchOutcome(*fields(raw), to)

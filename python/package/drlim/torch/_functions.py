@@ -185,6 +185,7 @@ def all_pairs(
     *,
     graph: Graph | None = None,
     ignore_label: int | None = None,
+    normalize: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """`drlim.all_pairs` of a tensor, B x D: a scalar."""
@@ -193,7 +194,14 @@ def all_pairs(
 
     def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
         outcome = drlim.all_pairs(
-            loss, arrays[0], labels, graph=graph, ignore_label=ignore_label, reduction=reduction, grad=any(needs)
+            loss,
+            arrays[0],
+            labels,
+            graph=graph,
+            ignore_label=ignore_label,
+            normalize=normalize,
+            reduction=reduction,
+            grad=any(needs),
         )
         return outcome.value, (outcome.grad,)
 
@@ -283,6 +291,7 @@ def triplets(
     graph: Graph | None = None,
     ignore_label: int | None = None,
     mining: Mining = "hardest",
+    normalize: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """`drlim.triplets` of a tensor, B x D: a scalar."""
@@ -297,6 +306,7 @@ def triplets(
             graph=graph,
             ignore_label=ignore_label,
             mining=mining,
+            normalize=normalize,
             reduction=reduction,
             grad=any(needs),
         )

@@ -44,15 +44,18 @@ class ContrastiveLoss(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Constant = None,
     ) -> Tensor:
+        if indices_tuple is None and ref_emb is None:
+            return all_pairs(
+                self.loss, embeddings, labels, normalize=self.normalize, reduction=self.reduction
+            )
         if self.normalize:
             embeddings = to_unit_length(embeddings)
             ref_emb = None if ref_emb is None else to_unit_length(ref_emb)
         if indices_tuple is not None:
             z, pairs, similar = picked(embeddings, indices_tuple, ref_emb)
             return indexed(self.loss, z, pairs, similar, reduction=self.reduction)
-        if ref_emb is not None:
-            return cross(self.loss, embeddings, ref_emb, labels, ref_labels, reduction=self.reduction)
-        return all_pairs(self.loss, embeddings, labels, reduction=self.reduction)
+        assert ref_emb is not None
+        return cross(self.loss, embeddings, ref_emb, labels, ref_labels, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         return f"{self.loss}, normalize={self.normalize}, reduction={self.reduction!r}"
@@ -114,13 +117,20 @@ class TripletMarginLoss(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Constant = None,
     ) -> Tensor:
-        if self.normalize:
-            embeddings = to_unit_length(embeddings)
-            ref_emb = None if ref_emb is None else to_unit_length(ref_emb)
         if indices_tuple is None:
             if ref_emb is not None:
                 raise ValueError("ref_emb is given without indices_tuple, expected both")
-            return triplets(self.loss, embeddings, labels, mining=self.mining, reduction=self.reduction)
+            return triplets(
+                self.loss,
+                embeddings,
+                labels,
+                mining=self.mining,
+                normalize=self.normalize,
+                reduction=self.reduction,
+            )
+        if self.normalize:
+            embeddings = to_unit_length(embeddings)
+            ref_emb = None if ref_emb is None else to_unit_length(ref_emb)
         if len(indices_tuple) != 3:
             raise ValueError(f"indices_tuple has {len(indices_tuple)} parts, expected 3")
         anchors, positives, negatives = indices_tuple
@@ -152,11 +162,14 @@ class BatchLoss(nn.Module):
         self.ignore_label = ignore_label
 
     def forward(self, embeddings: Tensor, labels: Constant = None, *, graph: Graph | None = None) -> Tensor:
-        if self.normalize:
-            embeddings = to_unit_length(embeddings)
-        ignore_label = self.ignore_label if graph is None else None
         return all_pairs(
-            self.loss, embeddings, labels, graph=graph, ignore_label=ignore_label, reduction=self.reduction
+            self.loss,
+            embeddings,
+            labels,
+            graph=graph,
+            ignore_label=self.ignore_label if graph is None else None,
+            normalize=self.normalize,
+            reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
