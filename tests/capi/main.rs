@@ -50,6 +50,7 @@ pub(crate) use for_both_types;
 mod callbacks;
 mod forked;
 mod header;
+mod own_losses;
 mod refusals;
 mod threads;
 mod values;
