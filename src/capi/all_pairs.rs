@@ -1,7 +1,6 @@
 //! Losses of every pair of a batch.
 
 use super::context::drlim_context;
-use super::handle::{copied, needed};
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
@@ -38,8 +37,9 @@ macro_rules! functions {
                 let grad = grad.optional("grad", &mut places)?;
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
-                    let objective = needed("objective", objective)?;
-                    let similar = copied("similar", similar)?.lend(rows, &mut places)?;
+                    let objective = places.read_needed("objective", objective)?;
+                    let similar = places.read_copied("similar", similar)?;
+                    let similar = similar.lend(rows, &mut places)?;
                     places.check_apart()?;
                     let (z, grad) = (z.lend(), grad.map(|grad| grad.lend()));
                     outcome.put(with_scratch(scratch, |scratch| {

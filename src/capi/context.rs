@@ -4,6 +4,7 @@ use std::ffi::c_char;
 
 use super::handle::{free, lend, make};
 use super::outcome::Written;
+use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
 use crate::cx::Cx;
 use crate::isa::{Isa, Tier};
@@ -89,7 +90,10 @@ pub unsafe extern "C" fn drlim_context_describe(
     threads: *mut usize,
 ) -> drlim_status {
     guard(|| {
-        let (tier, threads) = (Written::new("tier", tier)?, Written::new("threads", threads)?);
+        let mut places = Places::new();
+        let tier = places.result("tier", tier)?;
+        let threads = places.result("threads", threads)?;
+        places.check_apart()?;
         // SAFETY: null, or a handle that has not been given back.
         let context = unsafe { lend("context", context)? };
         let isa = context.map_or_else(Isa::default, |context| context.isa);

@@ -1,7 +1,7 @@
 //! Losses of every row of one batch with every row of another.
 
 use super::context::drlim_context;
-use super::handle::{copied, lend, needed};
+use super::handle::lend;
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
@@ -48,7 +48,7 @@ impl drlim_cross_similar {
         }
         // SAFETY: as promised.
         unsafe {
-            let own = lend("similar.own", self.own)?.copied();
+            let own = places.read("similar.own", self.own)?.copied();
             if let Some(graph) = lend("similar.graph", self.graph)? {
                 let drlim_cross_similar { first_query, first_key, .. } = self;
                 let graph = &graph.0;
@@ -56,7 +56,7 @@ impl drlim_cross_similar {
             }
             let of_queries = places.input("similar.query_labels", self.query_labels, queries)?;
             let of_keys = places.input("similar.key_labels", self.key_labels, keys)?;
-            let ignored = lend("similar.ignored_label", self.ignored_label)?.copied();
+            let ignored = places.read("similar.ignored_label", self.ignored_label)?.copied();
             let (queries, keys) = (of_queries.lend(), of_keys.lend());
             Ok((CrossSimilar::Labels { queries, keys, ignored }, own))
         }
@@ -94,8 +94,8 @@ macro_rules! functions {
                 let grad_keys = grad_keys.optional("grad_keys", &mut places)?;
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
-                    let objective = needed("objective", objective)?;
-                    let similar = copied("similar", similar)?;
+                    let objective = places.read_needed("objective", objective)?;
+                    let similar = places.read_copied("similar", similar)?;
                     let (similar, own) = similar.lend(rows, &mut places)?;
                     places.check_apart()?;
                     let (queries, keys) = (queries.lend(), keys.lend());

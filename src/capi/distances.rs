@@ -2,7 +2,6 @@
 
 use super::context::{drlim_context, run};
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
-use super::outcome::Written;
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
 use crate::batch::{self, Distance};
@@ -140,8 +139,7 @@ macro_rules! functions {
         ) -> drlim_status {
             guard(|| {
                 let mut all = Places::new();
-                all.output("count", count, 1)?;
-                let count = Written::needed("count", count)?;
+                let count = all.needed("count", count)?;
                 let distances = all.input("distances", distances, n)?;
                 let similar = all.input("similar", similar, n)?;
                 let ignored = all.optional_input("ignored", ignored, n)?;

@@ -31,18 +31,6 @@ pub(super) unsafe fn needed<'a, H>(arg: &'static str, handle: *const H) -> Resul
     unsafe { lend(arg, handle)? }.ok_or(Refusal::Null { arg })
 }
 
-/// What a pointer to a plain struct points at, or zeros where it is null.
-///
-/// # Safety
-/// `from` is null, misaligned, or can be read.
-pub(super) unsafe fn copied<S: Copy + Default>(
-    arg: &'static str,
-    from: *const S,
-) -> Result<S, Refusal> {
-    // SAFETY: as promised.
-    Ok(unsafe { lend(arg, from)? }.copied().unwrap_or_default())
-}
-
 /// Takes a handle back.
 ///
 /// # Safety

@@ -1,10 +1,10 @@
 //! Losses of pairs of the rows of one matrix, given as a list.
 
 use super::context::drlim_context;
-use super::handle::{copied, free, make, needed};
+use super::handle::{free, make, needed};
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
-use super::outcome::{Written, drlim_outcome};
+use super::outcome::drlim_outcome;
 use super::pairing::{PairingLists, PerPairLists, with};
 use super::places::Places;
 use super::scratch::{drlim_scratch, with_scratch};
@@ -28,9 +28,10 @@ pub unsafe extern "C" fn drlim_pairs_new(
     list: *mut *mut drlim_pairs,
 ) -> drlim_status {
     guard(|| {
-        let to = Written::needed("list", list)?;
+        let mut places = Places::new();
+        let to = places.needed("list", list)?;
         // SAFETY: what can be known is checked; the rest is asked of the caller.
-        let pairs = unsafe { lend_pairs(pairs, count)? };
+        let pairs = unsafe { lend_pairs(&mut places, pairs, count)? };
         let made = drlim_pairs(batch::PairList::new(rows, &pairs)?);
         // SAFETY: the caller's to be written.
         unsafe { to.put(make(made)) };
@@ -83,12 +84,13 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                // SAFETY: null, a handle, or the caller's to be read.
-                let (objective, list, out) = unsafe {
-                    let objective = needed("objective", objective)?;
-                    (objective, &needed("list", list)?.0, copied("out", out)?)
-                };
+                // SAFETY: null or a handle.
+                let list = &unsafe { needed("list", list)? }.0;
                 let (mut places, n) = (Places::new(), list.len());
+                // SAFETY: null, or the caller's to be read.
+                let objective = unsafe { places.read_needed("objective", objective)? };
+                // SAFETY: null, or the caller's to be read.
+                let out = unsafe { places.read_copied("out", out)? };
                 let outcome = places.result("outcome", outcome)?;
                 let z = z.input("z", &mut places)?;
                 let pairing = PairingLists::new(&mut places, similar, weights, ignored, n)?;

@@ -1,7 +1,6 @@
 //! Exact nearest neighbours, and the hardest pairs.
 
 use super::context::{drlim_context, run};
-use super::handle::copied;
 use super::matrix::drlim_matrix;
 use super::places::{ListMut, Places};
 use super::similar::drlim_similar;
@@ -135,7 +134,8 @@ macro_rules! functions {
                 let of_dissimilar = of_dissimilar.lists(args, &mut places, shape)?;
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
-                    let similar = copied("similar", similar)?.lend(shape[0], &mut places)?;
+                    let similar = places.read_copied("similar", similar)?;
+                    let similar = similar.lend(shape[0], &mut places)?;
                     places.check_apart()?;
                     let z = z.lend();
                     let found = run(context, |cx| pairs::hardest(cx, z, similar, k))??;

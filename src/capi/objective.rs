@@ -8,7 +8,7 @@ use super::element::Element;
 use super::outcome::{drlim_outcome, drlim_reduction};
 use super::status::Refusal;
 use crate::cx::Cx;
-use crate::error;
+use crate::error::{self, check_not_negative};
 use crate::loss::{
     BlockLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective,
     Outcome, SquaredHinge,
@@ -159,6 +159,7 @@ impl drlim_objective {
             drlim_loss::CALLBACK => {
                 let function = T::pair_function(self);
                 let function = function.ok_or(Refusal::Null { arg: "objective.callback" })?;
+                check_not_negative("objective.callback_reach", self.callback_reach)?;
                 let reach = (self.callback_reach > 0.0).then(|| T::from_f64(self.callback_reach));
                 let failed = Failed::default();
                 let data = Opaque(self.callback_data);

@@ -1,5 +1,6 @@
 //! How the values of pairs become one number, and what a call reports.
 
+use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
 use crate::loss::{Kind, Outcome, Reduction, Sums};
 
@@ -112,9 +113,11 @@ pub unsafe extern "C" fn drlim_reduce(
         let reduction = reduction.with_factors([1.0; 2])?;
         let sums = Sums { similar: similar.kind(), dissimilar: dissimilar.kind() };
         let factors = reduction.factors(&sums);
-        let value = Written::new("value", value)?;
-        let similar_factor = Written::new("similar_factor", similar_factor)?;
-        let dissimilar_factor = Written::new("dissimilar_factor", dissimilar_factor)?;
+        let mut places = Places::new();
+        let value = places.result("value", value)?;
+        let similar_factor = places.result("similar_factor", similar_factor)?;
+        let dissimilar_factor = places.result("dissimilar_factor", dissimilar_factor)?;
+        places.check_apart()?;
         // SAFETY: each is null, or the caller's to be written.
         unsafe {
             value.put(reduction.value(&sums));

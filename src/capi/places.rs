@@ -64,7 +64,7 @@ pub(super) struct Place {
 }
 
 /// The most pointers that a call takes.
-const MOST: usize = 16;
+const MOST: usize = 24;
 
 /// All arguments of a call that point somewhere.
 pub(super) struct Places {
@@ -129,6 +129,52 @@ impl Places {
     pub fn result<T>(&mut self, arg: &'static str, to: *mut T) -> Result<Written<T>, Refusal> {
         self.optional(arg, to, 1)?;
         Written::new(arg, to)
+    }
+
+    /// Where one result goes.
+    pub fn needed<T>(&mut self, arg: &'static str, to: *mut T) -> Result<Written<T>, Refusal> {
+        self.output(arg, to, 1)?;
+        Written::new(arg, to)
+    }
+
+    /// One thing that is read, or none where `from` is null.
+    ///
+    /// # Safety
+    /// `from` is null, misaligned, or can be read for 'a.
+    pub unsafe fn read<'a, S>(
+        &mut self,
+        arg: &'static str,
+        from: *const S,
+    ) -> Result<Option<&'a S>, Refusal> {
+        self.optional_input(arg, from, 1)?;
+        // SAFETY: as promised; that nothing is written over it is checked with the other places.
+        Ok(unsafe { from.as_ref() })
+    }
+
+    /// As [`read`](Places::read), refused where `from` is null.
+    ///
+    /// # Safety
+    /// As for [`read`](Places::read).
+    pub unsafe fn read_needed<'a, S>(
+        &mut self,
+        arg: &'static str,
+        from: *const S,
+    ) -> Result<&'a S, Refusal> {
+        // SAFETY: as promised.
+        unsafe { self.read(arg, from)? }.ok_or(Refusal::Null { arg })
+    }
+
+    /// A copy of a plain struct, zeros where `from` is null.
+    ///
+    /// # Safety
+    /// As for [`read`](Places::read).
+    pub unsafe fn read_copied<S: Copy + Default>(
+        &mut self,
+        arg: &'static str,
+        from: *const S,
+    ) -> Result<S, Refusal> {
+        // SAFETY: as promised.
+        Ok(unsafe { self.read(arg, from)? }.copied().unwrap_or_default())
     }
 
     /// Refuses what is written over something else.

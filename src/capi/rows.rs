@@ -1,7 +1,6 @@
 //! Losses of pairs by rows.
 
 use super::context::drlim_context;
-use super::handle::{copied, needed};
 use super::matrix::{drlim_matrix, drlim_matrix_mut, together};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
@@ -49,11 +48,11 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                // SAFETY: null, or the caller's to be read.
-                let objective = unsafe { needed("objective", objective)? };
-                // SAFETY: null, or the caller's to be read.
-                let out = unsafe { copied("out", out)? };
                 let (mut places, n) = (Places::new(), a.rows);
+                // SAFETY: null, or the caller's to be read.
+                let objective = unsafe { places.read_needed("objective", objective)? };
+                // SAFETY: null, or the caller's to be read.
+                let out = unsafe { places.read_copied("out", out)? };
                 let outcome = places.result("outcome", outcome)?;
                 let (a, b) = (a.input("a", &mut places)?, b.input("b", &mut places)?);
                 let pairing = PairingLists::new(&mut places, similar, weights, ignored, n)?;

@@ -1,9 +1,8 @@
 //! Which rows of a batch are similar: labels, or a graph.
 
 use super::context::{drlim_context, run};
-use super::handle::{free, lend, make, needed};
+use super::handle::{free, make, needed};
 use super::matrix::drlim_matrix;
-use super::outcome::Written;
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
 use crate::graph::{self, Similar};
@@ -42,7 +41,7 @@ impl drlim_similar {
                 // SAFETY: as promised.
                 let labels = unsafe { labels.lend() };
                 // SAFETY: as promised.
-                match unsafe { lend("similar.ignored_label", self.ignored_label)? } {
+                match unsafe { places.read("similar.ignored_label", self.ignored_label)? } {
                     None => Ok(Similar::Labels(labels)),
                     Some(&ignored) => Ok(Similar::LabelsIgnoring { labels, ignored }),
                 }
@@ -72,9 +71,10 @@ pub unsafe extern "C" fn drlim_graph_new(
     graph: *mut *mut drlim_graph,
 ) -> drlim_status {
     guard(|| {
-        let to = Written::needed("graph", graph)?;
+        let mut places = Places::new();
+        let to = places.needed("graph", graph)?;
         // SAFETY: what can be known is checked; the rest is asked of the caller.
-        let pairs = unsafe { lend_pairs(pairs, count)? };
+        let pairs = unsafe { lend_pairs(&mut places, pairs, count)? };
         let made = drlim_graph(graph::Graph::from_pairs(samples, &pairs)?);
         // SAFETY: the caller's to be written.
         unsafe { to.put(make(made)) };
@@ -99,7 +99,10 @@ pub unsafe extern "C" fn drlim_graph_size(
     edges: *mut usize,
 ) -> drlim_status {
     guard(|| {
-        let (samples, edges) = (Written::new("samples", samples)?, Written::new("edges", edges)?);
+        let mut places = Places::new();
+        let samples = places.result("samples", samples)?;
+        let edges = places.result("edges", edges)?;
+        places.check_apart()?;
         // SAFETY: null or a handle; where the results go is null, or the caller's to be written.
         unsafe {
             let graph = &needed("graph", graph)?.0;
@@ -148,8 +151,10 @@ macro_rules! functions {
             graph: *mut *mut drlim_graph,
         ) -> drlim_status {
             guard(|| {
-                let to = Written::needed("graph", graph)?;
-                let z = z.input("z", &mut Places::new())?;
+                let mut places = Places::new();
+                let to = places.needed("graph", graph)?;
+                let z = z.input("z", &mut places)?;
+                places.check_apart()?;
                 // SAFETY: what can be known has been checked; the rest is asked of the caller.
                 unsafe {
                     let z = z.lend();
@@ -165,17 +170,19 @@ macro_rules! functions {
 functions!(f32, drlim_graph_nearest_f32);
 functions!(f64, drlim_graph_nearest_f64);
 
-/// Pairs of numbers that lie one after another, as Rust has them.
+/// Pairs of numbers that lie one after another, as Rust has them; the last of a call's places.
 ///
 /// # Safety
 /// `pairs` is null, misaligned, or `2 * count` numbers can be read there.
 pub(super) unsafe fn lend_pairs(
+    places: &mut Places,
     pairs: *const u32,
     count: usize,
 ) -> Result<Vec<(u32, u32)>, Refusal> {
     let what = "a list of pairs";
     let numbers = count.checked_mul(2).ok_or(crate::Error::Overflow { what })?;
-    let numbers = Places::new().input("pairs", pairs, numbers)?;
+    let numbers = places.input("pairs", pairs, numbers)?;
+    places.check_apart()?;
     let mut copied = with_room(what, count)?;
     // SAFETY: as promised.
     let numbers = unsafe { numbers.lend() };

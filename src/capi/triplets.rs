@@ -1,7 +1,6 @@
 //! Losses of triplets, by rows and of a batch.
 
 use super::context::drlim_context;
-use super::handle::{copied, needed};
 use super::matrix::{drlim_matrix, drlim_matrix_mut, together};
 use super::outcome::drlim_outcome;
 use super::pairing::with;
@@ -84,12 +83,12 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                // SAFETY: null, or the caller's to be read.
-                let objective = unsafe { needed("objective", objective)? };
-                // SAFETY: null, or the caller's to be read.
-                let out = unsafe { copied("out", out)? };
                 let (mut places, n) = (Places::new(), anchor.rows);
                 let places = &mut places;
+                // SAFETY: null, or the caller's to be read.
+                let objective = unsafe { places.read_needed("objective", objective)? };
+                // SAFETY: null, or the caller's to be read.
+                let out = unsafe { places.read_copied("out", out)? };
                 let outcome = places.result("outcome", outcome)?;
                 let anchor = anchor.input("anchor", places)?;
                 let positive = positive.input("positive", places)?;
@@ -175,8 +174,9 @@ macro_rules! functions {
                 let mining = mining.mining()?;
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
-                    let objective = needed("objective", objective)?;
-                    let similar = copied("similar", similar)?.lend(rows, &mut places)?;
+                    let objective = places.read_needed("objective", objective)?;
+                    let similar = places.read_copied("similar", similar)?;
+                    let similar = similar.lend(rows, &mut places)?;
                     places.check_apart()?;
                     let (z, grad) = (z.lend(), grad.map(|grad| grad.lend()));
                     outcome.put(with_scratch(scratch, |scratch| {

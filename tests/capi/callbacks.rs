@@ -212,6 +212,11 @@ fn what_is_out_of_reach_is_skipped() {
     let ((every, exact, exact_grad), (few, found, grad)) = (calls(0.0), calls(MARGIN));
     assert_eq!((found, grad), (exact, exact_grad));
     assert!(few < every, "{few} of {every}");
+    for reach in [-1.0, f64::NAN, f64::INFINITY] {
+        let objective = drlim_objective { callback_reach: reach, ..own(&Data::default()) };
+        assert_eq!(by_rows(&objective).status, drlim_status::VALUE);
+        assert!(message().contains("callback_reach"), "{}", message());
+    }
 }
 
 #[test]

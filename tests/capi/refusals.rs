@@ -295,7 +295,8 @@ macro_rules! of_type {
                     weights: [misaligned(weights) => MISALIGNED],
                     ignored: [NO_FLAGS.as_ptr().cast() => VALUE],
                     out: [misaligned(&out) => MISALIGNED],
-                    outcome: [misaligned_mut(outcome) => MISALIGNED, out.values.cast() => OVERLAP],
+                    outcome: [misaligned_mut(outcome) => MISALIGNED, out.values.cast() => OVERLAP,
+                        (&raw const out).cast_mut().cast() => OVERLAP],
                 );
                 for objective in bad_objectives() {
                     refuse!(tried, valid, objective: [&objective => VALUE]);
@@ -422,7 +423,9 @@ macro_rules! of_type {
                             grad: [g0 => MISALIGNED, g1 => SHAPE, g2 => MEMORY, shorter(grad) => SHAPE,
                                 over(z) => OVERLAP, over_labels => OVERLAP],
                             scratch: [odd.cast() => MISALIGNED],
-                            outcome: [misaligned_mut(outcome) => MISALIGNED, grad.data.cast() => OVERLAP],
+                            outcome: [misaligned_mut(outcome) => MISALIGNED, grad.data.cast() => OVERLAP,
+                                $valid.objective.cast_mut().cast() => OVERLAP,
+                                (&raw const similar).cast_mut().cast() => OVERLAP],
                         );
                         world.check_untouched();
                         optional!(tried, $valid, context: null(), scratch: null(), outcome: null_mut(),
@@ -742,7 +745,7 @@ fn handles(tried: &mut Tried) {
     let valid = ContextDescribe { context, tier: &mut tier, threads: &mut threads };
     refuse!(tried, valid,
         context: [misaligned(context) => MISALIGNED],
-        tier: [misaligned_mut(valid.tier) => MISALIGNED],
+        tier: [misaligned_mut(valid.tier) => MISALIGNED, valid.threads.cast() => OVERLAP],
         threads: [misaligned_mut(valid.threads) => MISALIGNED],
     );
     assert_eq!((tier, threads), (drlim_tier(77), 77));
@@ -761,7 +764,7 @@ fn handles(tried: &mut Tried) {
     refuse!(tried, valid,
         reduction: [drlim_reduction(99) => VALUE, drlim_reduction::FACTORS => VALUE],
         value: [misaligned_mut(valid.value) => MISALIGNED],
-        similar_factor: [misaligned_mut(valid.similar_factor) => MISALIGNED],
+        similar_factor: [misaligned_mut(valid.similar_factor) => MISALIGNED, valid.value => OVERLAP],
         dissimilar_factor: [misaligned_mut(valid.dissimilar_factor) => MISALIGNED],
     );
     assert_eq!([value, of_similar, of_dissimilar], [77.0; 3]);
@@ -781,6 +784,10 @@ fn handles(tried: &mut Tried) {
         count: [usize::MAX => MEMORY, usize::MAX / 2 => MEMORY],
         graph: [null_mut() => NULL_POINTER, misaligned_mut(valid.graph) => MISALIGNED],
     );
+    let mut slots = [1_u64 << 32; 3]; // pairs of numbers, in which a handle would go
+    let to_slots =
+        GraphNew { pairs: slots.as_ptr().cast(), graph: slots.as_mut_ptr().cast(), ..valid };
+    assert_eq!(to_slots.call(), drlim_status::OVERLAP, "{}", message());
     let of_itself = GraphNew { pairs: itself.as_ptr(), count: 2, ..valid }.call();
     assert_eq!(of_itself, drlim_status::PAIRS, "{}", message());
     assert!(graph.is_null());
@@ -791,7 +798,7 @@ fn handles(tried: &mut Tried) {
     refuse!(tried, valid,
         graph: [null() => NULL_POINTER, misaligned(graph) => MISALIGNED],
         samples: [misaligned_mut(valid.samples) => MISALIGNED],
-        edges: [misaligned_mut(valid.edges) => MISALIGNED],
+        edges: [misaligned_mut(valid.edges) => MISALIGNED, valid.samples => OVERLAP],
     );
     assert_eq!((samples, edges), (77, 77));
     optional!(tried, valid, samples: null_mut(), edges: null_mut());
