@@ -4,13 +4,17 @@ use drlim::loss::Outcome;
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
 use drlim::{Cx, Mat, MatMut, Real, Result};
 
-/// Where `unit` says so, calls with the rows of `z` divided by their lengths, and leaves in `grad` the gradient by the rows as they
-/// are. Where a row has no direction, as it is 0, its gradient is 0.
+/// Elements of as many rows as are scaled at once: of a batch that does not fit in a cache, neither do a copy
+/// and another one.
+const AT_ONCE: usize = 1 << 18;
+
+/// Where `unit` says so, calls with the rows of `z` divided by their lengths, and leaves in `grad` the gradient by
+/// the rows as they are. Where a row has no direction, as it is 0, its gradient is 0.
 pub fn with_unit_rows<T: Real>(
     unit: bool,
     cx: &Cx,
     z: Mat<T>,
-    grad: Option<MatMut<T>>,
+    mut grad: Option<MatMut<T>>,
     call: impl FnOnce(Mat<T>, Option<MatMut<T>>) -> Result<Outcome>,
 ) -> Result<Outcome> {
     let [rows, cols] = z.shape();
@@ -18,15 +22,26 @@ pub fn with_unit_rows<T: Real>(
         return call(z, grad);
     }
     let net = Network::builder(Shape::flat(cols)).layer("unit", L2Normalize::new()).build(0)?;
-    let Some(grad) = grad else {
-        let mut workspace = Workspace::inference(&net, rows)?;
-        return call(net.forward(cx, z, &mut workspace)?, None);
-    };
-    let mut workspace = Workspace::training(&net, rows)?;
-    let mut by_unit = vec![T::ZERO; rows * cols];
-    let to = MatMut::new(&mut by_unit, rows, cols)?;
-    let outcome = call(net.forward(cx, z, &mut workspace)?, Some(to))?;
-    let by_unit = Mat::new(&by_unit, rows, cols)?;
-    net.backward(cx, by_unit, &mut workspace, &mut [], Some(grad))?;
+    let height = (AT_ONCE / cols).clamp(1, rows);
+    let mut workspace = Workspace::training(&net, height)?;
+    let parts = || (0..rows).step_by(height).map(|from| (from, rows.min(from + height)));
+    let mut scaled = Vec::with_capacity(rows * cols);
+    for (from, to) in parts() {
+        let part = net.forward(cx, z.rows_range(from, to), &mut workspace)?;
+        part.iter().for_each(|row| scaled.extend_from_slice(row));
+    }
+    let outcome = call(Mat::new(&scaled, rows, cols)?, grad.as_mut().map(MatMut::rb_mut))?;
+    let Some(mut rest) = grad else { return Ok(outcome) };
+    drop(scaled);
+    let mut by_unit = Vec::with_capacity(height * cols);
+    for (from, to) in parts() {
+        let (part, others) = rest.split_rows_at(to - from);
+        by_unit.clear();
+        part.rb().iter().for_each(|row| by_unit.extend_from_slice(row));
+        net.forward(cx, z.rows_range(from, to), &mut workspace)?;
+        let by_unit = Mat::new(&by_unit, to - from, cols)?;
+        net.backward(cx, by_unit, &mut workspace, &mut [], Some(part))?;
+        rest = others;
+    }
     Ok(outcome)
 }

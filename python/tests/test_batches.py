@@ -115,6 +115,15 @@ def test_rows_scaled_to_unit_length(reduction, z, labels, tier):
     close(of_triplets.value, of_unit.value, z.dtype)
 
 
+def test_many_rows_are_scaled_in_parts(rng):
+    z, labels = rng.normal(size=(3000, 200)), rng.integers(0, 30, 3000)
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    loss = drlim.LinearHinge(0.2, 1.4)
+    by_unit = drlim.all_pairs(loss, z / length, labels).grad
+    found = drlim.all_pairs(loss, z, labels, normalize=True)
+    close(found.grad, (by_unit - (by_unit * z).sum(axis=1, keepdims=True) * z / length**2) / length, z.dtype)
+
+
 def test_a_row_of_zeros_has_no_direction(z, labels):
     z[3] = 0
     found = drlim.all_pairs(drlim.Contrastive(1.3), z, labels, normalize=True)
