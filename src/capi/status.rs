@@ -149,11 +149,16 @@ pub(super) fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status 
             status
         }
         Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-            remember(format!("a defect of drlim: {}", text.unwrap_or("a panic")));
-            // What a payload does when it is dropped is not known: it could panic again.
-            std::mem::forget(payload);
+            let text = payload
+                .downcast::<String>()
+                .map(|text| *text)
+                .or_else(|payload| payload.downcast::<&str>().map(|text| (*text).to_owned()));
+            let text = text.unwrap_or_else(|payload| {
+                // What this does when it is dropped is not known: it could panic again.
+                std::mem::forget(payload);
+                "a panic".to_owned()
+            });
+            remember(format!("a defect of drlim: {text}"));
             drlim_status::PANIC
         }
     }
