@@ -50,6 +50,8 @@ impl drlim_tier {
 pub struct drlim_context {
     isa: Isa,
     threads: Threads,
+    /// Handles are aligned, so that some of what is none can be told from them.
+    _aligned: [u64; 0],
 }
 
 /// Makes a context.
@@ -66,7 +68,8 @@ pub unsafe extern "C" fn drlim_context_new(
 ) -> drlim_status {
     guard(|| {
         let to = Written::needed("context", context)?;
-        let made = drlim_context { isa: tier.isa()?, threads: Threads::new(threads)? };
+        let made =
+            drlim_context { isa: tier.isa()?, threads: Threads::new(threads)?, _aligned: [] };
         // SAFETY: the caller's to be written.
         unsafe { to.put(make(made)) };
         Ok(())
