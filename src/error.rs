@@ -94,6 +94,11 @@ pub enum Error {
         /// Its name.
         got: String,
     },
+    /// A loss whose second derivatives were asked for, which has none.
+    NoCurvature {
+        /// The call that refused.
+        call: &'static str,
+    },
     /// A similar set, neighbour graph or sampler that cannot be built as asked.
     Pairs {
         /// What is wrong, in words.
@@ -143,6 +148,10 @@ impl fmt::Display for Error {
             Error::Reduction { got } => {
                 write!(f, "the reduction {got} is for pairs, expected Sum, Mean or MeanNonZero")
             }
+            Error::NoCurvature { call } => write!(
+                f,
+                "{call}: the loss has no second derivatives, expected one whose curvature is known"
+            ),
             Error::Pairs { reason } => write!(f, "pairs: {reason}"),
             Error::Network { layer, reason } => write!(f, "network: layer {layer}: {reason}"),
             Error::File { path, reason } => write!(f, "{path}: {reason}"),

@@ -114,21 +114,8 @@ fn worst(analytic: &[f64], numeric: &[f64]) -> Worst {
 /// Distances are drawn between 0 and twice the largest kink, away from `kinks`: the distances at
 /// which the loss has no derivative, such as its margin.
 pub fn check_loss(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result<Worst> {
-    const PAIRS: usize = 200;
-    const DRAWS: usize = 100 * PAIRS;
-    if let Some(&got) = kinks.iter().find(|kink| !kink.is_finite()) {
-        return Err(Error::Value { arg: "kinks", got, expected: "finite" });
-    }
-    let largest = kinks.iter().fold(0.5_f64, |max, kink| max.max(*kink));
-    let mut rng = Rng::new(seed);
-    let mut x: Vec<f64> = (0..DRAWS).map(|_| OFF_KINKS + 2.0 * largest * rng.uniform()).collect();
-    x.retain(|distance| kinks.iter().all(|kink| (distance - kink).abs() > OFF_KINKS));
-    x.truncate(PAIRS);
-    if x.len() < PAIRS {
-        let (arg, got) = ("kinks", kinks.len() as f64);
-        return Err(Error::Value { arg, got, expected: "few enough to leave distances between" });
-    }
-    let similar: Vec<bool> = (0..PAIRS).map(|i| i % 2 == 0).collect();
+    let x = distances_off(kinks, seed)?;
+    let similar = every_other();
     let origin = [0.0; PAIRS];
     let cx = Cx::default();
     let objective = Objective::sum(loss);
@@ -142,6 +129,55 @@ pub fn check_loss(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result
         RowsOut::grads(MatMut::new(&mut grad, PAIRS, 1)?, MatMut::new(&mut opposite, PAIRS, 1)?);
     value(&x, grads)?;
     check(|x| value(x, RowsOut::none()).unwrap_or(f64::NAN), &x, &grad)
+}
+
+/// Checks the [curvatures](crate::loss::PairLoss::curvature) that a loss gives pairs at the distances of
+/// [`check_loss`], d ds/dd, against differences of its slopes.
+///
+/// Refused where the loss has none.
+pub fn check_curvature(loss: &dyn BlockLoss<f64>, kinks: &[f64], seed: u64) -> Result<Worst> {
+    let x = distances_off(kinks, seed)?;
+    let (isa, similar) = (Cx::default().isa, every_other());
+    // Steps are shares of a distance: d ds/dd is the change of s with log(d).
+    let squares = |by: f64| x.iter().map(|x| (x * (1.0 + by)).powi(2)).collect::<Vec<f64>>();
+    let mut analytic = squares(0.0);
+    if !loss.curvature_block(isa, &mut analytic, &similar) {
+        return Err(Error::NoCurvature { call: "check_curvature" });
+    }
+    let slopes = |by: f64| {
+        let (mut slopes, mut values) = (squares(by), [0.0; PAIRS]);
+        loss.eval_block(isa, &mut slopes, &similar, &mut values);
+        slopes
+    };
+    let both = slopes(STEP).into_iter().zip(slopes(-STEP));
+    let numeric: Vec<f64> = both.map(|(above, below)| (above - below) / (2.0 * STEP)).collect();
+    Ok(worst(&analytic, &numeric))
+}
+
+/// The pairs at which a loss is checked.
+const PAIRS: usize = 200;
+
+/// Distances between 0 and twice the largest kink that are off all kinks.
+fn distances_off(kinks: &[f64], seed: u64) -> Result<Vec<f64>> {
+    const DRAWS: usize = 100 * PAIRS;
+    if let Some(&got) = kinks.iter().find(|kink| !kink.is_finite()) {
+        return Err(Error::Value { arg: "kinks", got, expected: "finite" });
+    }
+    let largest = kinks.iter().fold(0.5_f64, |max, kink| max.max(*kink));
+    let mut rng = Rng::new(seed);
+    let mut x: Vec<f64> = (0..DRAWS).map(|_| OFF_KINKS + 2.0 * largest * rng.uniform()).collect();
+    x.retain(|distance| kinks.iter().all(|kink| (distance - kink).abs() > OFF_KINKS));
+    x.truncate(PAIRS);
+    if x.len() < PAIRS {
+        let (arg, got) = ("kinks", kinks.len() as f64);
+        return Err(Error::Value { arg, got, expected: "few enough to leave distances between" });
+    }
+    Ok(x)
+}
+
+/// Similar and dissimilar pairs in turn.
+fn every_other() -> [bool; PAIRS] {
+    std::array::from_fn(|i| i % 2 == 0)
 }
 
 /// Checks a loss of triplets: the slopes that it gives triplets of distances between 0.01 and 2,

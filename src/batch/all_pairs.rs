@@ -242,7 +242,7 @@ impl<T: Real> Call<'_, '_, T> {
 }
 
 /// How many pairs there are of each kind.
-fn count(similar: Similar, classes: &[u32]) -> Sums {
+pub(super) fn count(similar: Similar, classes: &[u32]) -> Sums {
     let pairs = |n: u64| n * n.saturating_sub(1) / 2;
     let (all, alike) = match similar {
         Similar::Graph(graph) => (graph.samples() as u64, graph.edges() as u64),

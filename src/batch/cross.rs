@@ -143,7 +143,7 @@ pub fn cross<T: Real>(
     out: CrossOut<T>,
     scratch: &mut CrossScratch<T>,
 ) -> Result<Outcome> {
-    check(queries, keys, similar, own, &out)?;
+    check("cross", queries, keys, similar, own, &out)?;
     let (n, m, d) = (queries.rows(), keys.rows(), queries.cols());
     if n == 0 && m == 0 {
         return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
@@ -202,7 +202,9 @@ fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome
     Outcome::new(reduction, sums)
 }
 
-fn check<T: Real>(
+/// Refuses what does not fit together.
+pub(super) fn check<T: Real>(
+    call: &'static str,
     queries: Mat<T>,
     keys: Mat<T>,
     similar: CrossSimilar,
@@ -213,12 +215,12 @@ fn check<T: Real>(
     check_samples(n)?;
     check_samples(m)?;
     let expected = [m, queries.cols()];
-    check_shape("cross", "keys", keys.shape(), expected, "the columns of queries")?;
+    check_shape(call, "keys", keys.shape(), expected, "the columns of queries")?;
     if let Some(grad) = &out.grad_queries {
-        check_shape("cross", "grad_queries", grad.shape(), queries.shape(), "as queries")?;
+        check_shape(call, "grad_queries", grad.shape(), queries.shape(), "as queries")?;
     }
     if let Some(grad) = &out.grad_keys {
-        check_shape("cross", "grad_keys", grad.shape(), keys.shape(), "as keys")?;
+        check_shape(call, "grad_keys", grad.shape(), keys.shape(), "as keys")?;
     }
     let last = |first: usize, rows: usize| first.checked_add(rows);
     if let Some(own) = own
@@ -228,8 +230,8 @@ fn check<T: Real>(
     }
     match similar {
         CrossSimilar::Labels { queries: of_queries, keys: of_keys, .. } => {
-            check_len("cross", "queries' labels", of_queries.len(), n, "the rows of queries")?;
-            check_len("cross", "keys' labels", of_keys.len(), m, "the rows of keys")
+            check_len(call, "queries' labels", of_queries.len(), n, "the rows of queries")?;
+            check_len(call, "keys' labels", of_keys.len(), m, "the rows of keys")
         }
         CrossSimilar::Graph { graph, first_query, first_key } => {
             for (arg, first, rows) in [("first_query", first_query, n), ("first_key", first_key, m)]

@@ -10,6 +10,7 @@ mod all_pairs;
 mod cross;
 mod distances;
 mod hard;
+mod hvp;
 mod indexed;
 mod matrix;
 mod mined;
@@ -25,6 +26,10 @@ pub use all_pairs::{AllPairsScratch, all_pairs};
 pub use cross::{CrossOut, CrossScratch, CrossSimilar, cross};
 pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard::hard_pairs;
+pub use hvp::{
+    IndexedHvpOut, RowsHvpOut, TripletsHvpOut, all_pairs_hvp, cross_hvp, indexed_hvp, rows_hvp,
+    triplet_rows_hvp,
+};
 pub use indexed::{IndexedOut, Scratch, indexed};
 pub use matrix::distance_matrix;
 pub use mined::{MinedScratch, Mining, triplets};

@@ -18,9 +18,9 @@ use crate::simd::cache;
 /// weight each, or with some left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Triplets<'a, T> {
-    inputs: [Mat<'a, T>; 3],
-    weights: Option<&'a [T]>,
-    ignored: Option<&'a [bool]>,
+    pub(super) inputs: [Mat<'a, T>; 3],
+    pub(super) weights: Option<&'a [T]>,
+    pub(super) ignored: Option<&'a [bool]>,
 }
 
 impl<'a, T: Real> Triplets<'a, T> {
@@ -238,7 +238,7 @@ fn run<T: Real>(kernel: TripletRows<T>) -> Sums {
 
 impl<T: Real> Triplets<'_, T> {
     /// How many triplets there are, without those left out.
-    fn counts(&self) -> Sums {
+    pub(super) fn counts(&self) -> Sums {
         let ignored = self.ignored.into_iter().flatten().filter(|&&ignored| ignored).count();
         let mut sums = Sums::default();
         sums.dissimilar.pairs = (self.len() - ignored) as u64;

@@ -86,8 +86,10 @@ impl Refusal {
                 Error::Tier { .. } | Error::UnknownTier { .. } => drlim_status::TIER,
                 Error::Reduction { .. } => drlim_status::REDUCTION,
                 Error::Pairs { .. } => drlim_status::PAIRS,
-                // No call of this face makes a network or reads a file.
-                Error::Network { .. } | Error::File { .. } => drlim_status::PANIC,
+                // No call of this face makes a network, reads a file or differentiates twice.
+                Error::Network { .. } | Error::File { .. } | Error::NoCurvature { .. } => {
+                    drlim_status::PANIC
+                }
             },
         }
     }

@@ -16,6 +16,7 @@ pub(crate) mod dots;
 pub(crate) mod elementwise;
 pub(crate) mod gradient;
 pub(crate) mod gradients;
+pub(crate) mod hvp;
 pub(crate) mod indexed;
 pub(crate) mod kinds;
 pub(crate) mod large;

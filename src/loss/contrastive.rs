@@ -42,6 +42,14 @@ impl<T: Real> Contrastive<T> {
         let slope = s.select(similar, s.splat(T::ONE), -s.over_distance(gap, d, d2));
         (value, slope)
     }
+
+    /// m/d for dissimilar pairs within the margin.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
+        let (d, margin) = (s.sqrt(d2), s.splat(self.margin));
+        let within = s.step(s.hinge(margin - d));
+        s.select(similar, s.splat(T::ZERO), s.over_distance(margin * within, d, d2))
+    }
 }
 
 compiled_here!(Contrastive, |loss| Some(loss.margin), |_| Some(T::ONE));

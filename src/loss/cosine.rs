@@ -43,6 +43,14 @@ impl<T: Real> CosineContrastive<T> {
         let stretch = s.select(similar, c, gap);
         (half * stretch * stretch, s.select(similar, c, -gap))
     }
+
+    /// 2c, for dissimilar pairs within the margin.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
+        let c = s.splat(T::from_f64(0.5)) * d2;
+        let within = s.step(s.hinge(s.splat(self.margin) - c));
+        s.select(similar, d2, d2 * within)
+    }
 }
 
 compiled_here!(CosineContrastive, |loss| Some((loss.margin + loss.margin).sqrt()), |_| None);

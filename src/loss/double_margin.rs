@@ -48,6 +48,15 @@ impl<T: Real> DoubleMargin<T> {
         let force = s.over_distance(gap, d, d2);
         (value, s.select(similar, force, -force))
     }
+
+    /// p/d for similar pairs beyond p, m/d for dissimilar ones within m.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
+        let d = s.sqrt(d2);
+        let (pull, push) = (s.splat(self.pull), s.splat(self.push));
+        let gap = s.hinge(s.select(similar, d - pull, push - d));
+        s.over_distance(s.select(similar, pull, push) * s.step(gap), d, d2)
+    }
 }
 
 compiled_here!(DoubleMargin, |loss| Some(loss.push), |_| None);

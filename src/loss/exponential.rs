@@ -50,6 +50,16 @@ impl<T: Real> Exponential<T> {
         let force = s.over_distance(s.splat(two * decay) * push, d, d2);
         (value, s.select(similar, s.splat((two + two) / self.bound), -force))
     }
+
+    /// 5.54 (1/d + 2.77/Q) exp(-2.77 d/Q) for dissimilar pairs.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
+        let decay = T::from_f64(2.77);
+        let d = s.sqrt(d2);
+        let push = s.splat(decay + decay) * exp(s, d * s.splat(-decay / self.bound));
+        let bend = s.over_distance(push, d, d2) + push * s.splat(decay / self.bound);
+        s.select(similar, s.splat(T::ZERO), bend)
+    }
 }
 
 compiled_here!(Exponential, |_| None, |loss| Some(T::from_f64(4.0) / loss.bound));

@@ -48,6 +48,13 @@ impl<T: Real> LinearHinge<T> {
         let force = s.over_distance(s.step(value), d, d2);
         (value, s.select(similar, force, -force))
     }
+
+    /// What takes the slope away again: a linear hinge does not bend along the pair.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
+        let (_, slope) = self.formula(s, d2, similar);
+        -slope
+    }
 }
 
 compiled_here!(LinearHinge, |loss| Some(loss.push), |_| None);

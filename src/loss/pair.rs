@@ -55,6 +55,42 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
+    /// How the slope s bends: d ds/dd, which is 2 d² ds/d(d²), of each pair; none where the loss has no second
+    /// derivative, and then calls that need one refuse it. It is constant for a loss, whatever the pairs.
+    ///
+    /// With it the second derivative of the value along the pair's own direction is s + d ds/dd, and across it s:
+    /// what Hessians are made of (see [`rows_hvp`](crate::batch::rows_hvp)).
+    ///
+    /// ```
+    /// use drlim::loss::PairLoss;
+    /// use drlim::simd::Simd;
+    /// use drlim::Real;
+    ///
+    /// /// d⁴/4 for similar pairs, nothing for others.
+    /// struct Quartic;
+    ///
+    /// impl<T: Real> PairLoss<T> for Quartic {
+    ///     #[inline(always)]
+    ///     fn eval<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
+    ///         let d2 = s.select(similar, d2, s.splat(T::ZERO));
+    ///         (s.splat(T::from_f64(0.25)) * d2 * d2, d2)
+    ///     }
+    ///
+    ///     #[inline(always)]
+    ///     fn curvature<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> Option<S::F> {
+    ///         Some(s.select(similar, d2 + d2, s.splat(T::ZERO)))
+    ///     }
+    /// }
+    /// let worst = drlim::gradcheck::check_curvature(&Quartic, &[], 7)?;
+    /// assert!(worst.error < 1e-8, "{worst}");
+    /// # Ok::<(), drlim::Error>(())
+    /// ```
+    #[inline(always)]
+    fn curvature<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> Option<S::F> {
+        let _ = (s, d2, similar);
+        None
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -63,6 +99,15 @@ pub trait PairLoss<T: Real>: Sync {
         Self: Sized,
     {
         T::dispatch(isa, EvalBlock { loss: self, d2, similar, values })
+    }
+
+    /// The body of [`BlockLoss::curvature_block`], likewise.
+    #[doc(hidden)]
+    fn bend_block(&self, isa: Isa, d2: &mut [T], similar: &[bool]) -> bool
+    where
+        Self: Sized,
+    {
+        T::dispatch(isa, BendBlock { loss: self, d2, similar })
     }
 }
 
@@ -80,6 +125,16 @@ pub trait BlockLoss<T: Real>: Sync {
     /// May panic where `d2`, `similar` and `values` differ in length.
     fn eval_block(&self, isa: Isa, d2: &mut [T], similar: &[bool], values: &mut [T]);
 
+    /// Takes squared distances and leaves [curvatures](PairLoss::curvature) in their place; returns false, and
+    /// leaves everything as it is, where the loss has none. Called without pairs, it tells which of the two.
+    ///
+    /// # Panics
+    /// May panic where `d2` and `similar` differ in length.
+    fn curvature_block(&self, isa: Isa, d2: &mut [T], similar: &[bool]) -> bool {
+        let _ = (isa, d2, similar);
+        false
+    }
+
     /// As [`PairLoss::reach`].
     fn reach_block(&self) -> Option<T> {
         None
@@ -96,6 +151,11 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
         let len = d2.len();
         assert!(similar.len() == len && values.len() == len, "slices of a block differ in length");
         self.block(isa, d2, similar, values);
+    }
+
+    fn curvature_block(&self, isa: Isa, d2: &mut [T], similar: &[bool]) -> bool {
+        assert!(similar.len() == d2.len(), "slices of a block differ in length");
+        self.bend_block(isa, d2, similar)
     }
 
     fn reach_block(&self) -> Option<T> {
@@ -148,8 +208,35 @@ fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s.store(value, values);
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula`, a reach and a pull, such that its
-/// block function is compiled in this crate. The loss of no element type stands for the family.
+/// The curvatures of a block of pairs, if the loss has any.
+pub(super) struct BendBlock<'a, T, L> {
+    pub loss: &'a L,
+    pub d2: &'a mut [T],
+    pub similar: &'a [bool],
+}
+
+impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> bool {
+        if self.loss.curvature(s, s.splat(T::ONE), s.first(0)).is_none() {
+            return false;
+        }
+        for (d2, similar) in self.d2.chunks_mut(S::LANES).zip(self.similar.chunks(S::LANES)) {
+            if let Some(curvature) = self.loss.curvature(s, s.load(d2), s.mask(similar)) {
+                s.store(curvature, d2);
+            }
+        }
+        true
+    }
+}
+
+/// The curvatures of a family of losses, compiled in this crate.
+pub(crate) struct CurvatureOf<L>(std::marker::PhantomData<L>);
+
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach and a pull, such that its
+/// block functions are compiled in this crate. The loss of no element type stands for the family.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
@@ -161,6 +248,16 @@ macro_rules! compiled_here {
                 similar: S::M,
             ) -> (S::F, S::F) {
                 self.formula(s, d2, similar)
+            }
+
+            #[inline(always)]
+            fn curvature<S: $crate::simd::Simd<T>>(
+                &self,
+                s: S,
+                d2: S::F,
+                similar: S::M,
+            ) -> Option<S::F> {
+                Some(self.bend(s, d2, similar))
             }
 
             fn reach(&self) -> Option<T> {
@@ -175,6 +272,23 @@ macro_rules! compiled_here {
 
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {
                 T::compiled::<$loss<()>>((self, isa, d2, similar, values))
+            }
+
+            fn bend_block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool]) -> bool {
+                T::compiled::<$crate::loss::pair::CurvatureOf<$loss<()>>>((self, isa, d2, similar))
+            }
+        }
+
+        impl $crate::real::Compiled for $crate::loss::pair::CurvatureOf<$loss<()>> {
+            type Arguments<'a, T: $crate::Real> =
+                (&'a $loss<T>, $crate::Isa, &'a mut [T], &'a [bool]);
+            type Output = bool;
+
+            fn f32((loss, isa, d2, similar): Self::Arguments<'_, f32>) -> bool {
+                f32::dispatch(isa, $crate::loss::pair::BendBlock { loss, d2, similar })
+            }
+            fn f64((loss, isa, d2, similar): Self::Arguments<'_, f64>) -> bool {
+                f64::dispatch(isa, $crate::loss::pair::BendBlock { loss, d2, similar })
             }
         }
 

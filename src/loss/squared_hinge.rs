@@ -39,6 +39,12 @@ impl<T: Real> SquaredHinge<T> {
         let value = s.splat(T::from_f64(0.5)) * s.select(similar, d2, gap);
         (value, s.select(similar, s.splat(T::ONE), -s.step(gap)))
     }
+
+    /// None: slopes are constants.
+    #[inline(always)]
+    fn bend<S: Simd<T>>(&self, s: S, _: S::F, _: S::M) -> S::F {
+        s.splat(T::ZERO)
+    }
 }
 
 compiled_here!(SquaredHinge, |loss| Some(loss.margin.sqrt()), |_| Some(T::ONE));

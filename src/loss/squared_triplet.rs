@@ -36,6 +36,12 @@ impl<T: Real> SquaredTriplet<T> {
         let slope = s.step(value) * s.splat(T::ONE + T::ONE);
         (value, [slope, -slope, s.splat(T::ZERO)])
     }
+
+    /// None: slopes are constants.
+    #[inline(always)]
+    fn bends<S: Simd<T>>(&self, s: S, _: [S::F; 3]) -> [S::F; 6] {
+        [s.splat(T::ZERO); 6]
+    }
 }
 
 triplets_compiled_here!(SquaredTriplet, |_| false);

@@ -50,6 +50,17 @@ pub trait TripletLoss<T: Real>: Sync {
         false
     }
 
+    /// How slopes bend, C_kl = d_k ds_k/dd_l with the distances d_0 = d(a,p), d_1 = d(a,n), d_2 = d(p,n) and their
+    /// slopes s_k: in the order C_00, C_11, C_22, C_01, C_02, C_12. None where the loss has no second derivative,
+    /// and then calls that need one refuse it.
+    ///
+    /// What has to do with the third distance matters only where the loss [`swaps`](TripletLoss::swaps).
+    #[inline(always)]
+    fn curvatures<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> Option<[S::F; 6]> {
+        let _ = (s, d2);
+        None
+    }
+
     /// The body of [`BlockTripletLoss::eval_block`]: see [`PairLoss`](super::PairLoss).
     #[doc(hidden)]
     fn block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T])
@@ -57,6 +68,15 @@ pub trait TripletLoss<T: Real>: Sync {
         Self: Sized,
     {
         T::dispatch(isa, EvalTriplets { loss: self, d2, values })
+    }
+
+    /// The body of [`BlockTripletLoss::curvatures_block`], likewise.
+    #[doc(hidden)]
+    fn bend_block(&self, isa: Isa, curvatures: [&mut [T]; 6]) -> bool
+    where
+        Self: Sized,
+    {
+        T::dispatch(isa, BendTriplets { loss: self, curvatures })
     }
 }
 
@@ -69,6 +89,17 @@ pub trait BlockTripletLoss<T: Real>: Sync {
     /// May panic where the slices differ in length.
     fn eval_block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T]);
 
+    /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) in the first three slices and leaves all six
+    /// [curvatures](TripletLoss::curvatures); returns false, and leaves everything as it is, where the loss has
+    /// none. Called without triplets, it tells which of the two.
+    ///
+    /// # Panics
+    /// May panic where the slices differ in length.
+    fn curvatures_block(&self, isa: Isa, curvatures: [&mut [T]; 6]) -> bool {
+        let _ = (isa, curvatures);
+        false
+    }
+
     /// Whether the loss looks at the distance of positive and negative; where it does not, the
     /// third slice holds zeros, and what is left there is not used.
     fn swaps_block(&self) -> bool;
@@ -79,6 +110,12 @@ impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
         let same = d2.iter().all(|d2| d2.len() == values.len());
         assert!(same, "slices of a block differ in length");
         self.block(isa, d2, values);
+    }
+
+    fn curvatures_block(&self, isa: Isa, curvatures: [&mut [T]; 6]) -> bool {
+        let len = curvatures[0].len();
+        assert!(curvatures.iter().all(|of| of.len() == len), "slices of a block differ in length");
+        self.bend_block(isa, curvatures)
     }
 
     fn swaps_block(&self) -> bool {
@@ -109,7 +146,37 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for EvalTriplets<'_, T, L> {
     }
 }
 
-/// As `compiled_here` of pairs, for a loss of triplets that has an inherent `formula` and says
+/// The curvatures of a block of triplets, if the loss has any.
+pub(super) struct BendTriplets<'a, T, L> {
+    pub loss: &'a L,
+    pub curvatures: [&'a mut [T]; 6],
+}
+
+impl<T: Real, L: TripletLoss<T>> Kernel<T> for BendTriplets<'_, T, L> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) -> bool {
+        if self.loss.curvatures(s, [s.splat(T::ONE); 3]).is_none() {
+            return false;
+        }
+        for at in (0..self.curvatures[0].len()).step_by(S::LANES) {
+            let d2 = [
+                s.load(&self.curvatures[0][at..]),
+                s.load(&self.curvatures[1][at..]),
+                s.load(&self.curvatures[2][at..]),
+            ];
+            if let Some(curvatures) = self.loss.curvatures(s, d2) {
+                for (of, to) in curvatures.into_iter().zip(&mut self.curvatures) {
+                    s.store(of, &mut to[at..]);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// As `compiled_here` of pairs, for a loss of triplets that has an inherent `formula` and `bends` and says
 /// whether it `swaps`.
 macro_rules! triplets_compiled_here {
     ($loss:ident, $swaps:expr) => {
@@ -119,6 +186,15 @@ macro_rules! triplets_compiled_here {
                 self.formula(s, d2)
             }
 
+            #[inline(always)]
+            fn curvatures<S: $crate::simd::Simd<T>>(
+                &self,
+                s: S,
+                d2: [S::F; 3],
+            ) -> Option<[S::F; 6]> {
+                Some(self.bends(s, d2))
+            }
+
             fn swaps(&self) -> bool {
                 let swaps: fn(&Self) -> bool = $swaps;
                 swaps(self)
@@ -126,6 +202,22 @@ macro_rules! triplets_compiled_here {
 
             fn block(&self, isa: $crate::Isa, d2: [&mut [T]; 3], values: &mut [T]) {
                 T::compiled::<$loss<()>>((self, isa, d2, values))
+            }
+
+            fn bend_block(&self, isa: $crate::Isa, curvatures: [&mut [T]; 6]) -> bool {
+                T::compiled::<$crate::loss::pair::CurvatureOf<$loss<()>>>((self, isa, curvatures))
+            }
+        }
+
+        impl $crate::real::Compiled for $crate::loss::pair::CurvatureOf<$loss<()>> {
+            type Arguments<'a, T: $crate::Real> = (&'a $loss<T>, $crate::Isa, [&'a mut [T]; 6]);
+            type Output = bool;
+
+            fn f32((loss, isa, curvatures): Self::Arguments<'_, f32>) -> bool {
+                f32::dispatch(isa, $crate::loss::triplet::BendTriplets { loss, curvatures })
+            }
+            fn f64((loss, isa, curvatures): Self::Arguments<'_, f64>) -> bool {
+                f64::dispatch(isa, $crate::loss::triplet::BendTriplets { loss, curvatures })
             }
         }
 

@@ -58,6 +58,14 @@ impl<T: Real> TripletMargin<T> {
         ];
         (value, slopes)
     }
+
+    /// What takes each slope away again: distances do not bend along themselves, nor do they meet each other.
+    #[inline(always)]
+    fn bends<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> [S::F; 6] {
+        let (_, [ap, an, pn]) = self.formula(s, d2);
+        let zero = s.splat(T::ZERO);
+        [-ap, -an, -pn, zero, zero, zero]
+    }
 }
 
 triplets_compiled_here!(TripletMargin, |loss| loss.swap);

@@ -1,0 +1,156 @@
+//! Hessian-vector products: how the gradient of a call changes as its rows move along given directions.
+//!
+//! A loss that is part of a larger objective is differentiated twice where that objective holds its gradient:
+//! gradient penalties, Newton steps, learning to learn. Nobody forms the Hessian, which has (B D)² entries; its
+//! product with one direction costs about as much as a few gradients:
+//!
+//! ```text
+//! h = lim (gradient(z + t v) - gradient(z)) / t  as t goes to 0
+//! ```
+//!
+//! Each call here stands beside the call of the same layout whose gradient it differentiates, and takes the same
+//! objective: with the loss's [`curvature`](crate::loss::PairLoss::curvature), the scale, and the factors of the
+//! reduction, which are constants but where a pair becomes active. Differences of rows are formed directly, in
+//! memory proportional to the batch. Products are symmetric: v'·H v is v·H v'.
+
+#![forbid(unsafe_code)]
+
+mod all_pairs;
+mod cross;
+mod indexed;
+mod rows;
+mod triplet_rows;
+
+pub use all_pairs::all_pairs_hvp;
+pub use cross::cross_hvp;
+pub use indexed::{IndexedHvpOut, indexed_hvp};
+pub use rows::{RowsHvpOut, rows_hvp};
+pub use triplet_rows::{TripletsHvpOut, triplet_rows_hvp};
+
+use super::task_rows;
+use crate::cx::Cx;
+use crate::error::{Error, Result};
+use crate::kernel::hvp::{Bends, Likeness, MeasureBends, Pairs, Rays, SumOverAll};
+use crate::loss::{BlockLoss, Objective, Pairing};
+use crate::mat::MatMut;
+use crate::par::{Chunks, RowBlocks, for_blocks};
+use crate::real::{Real, compiled};
+use crate::room::filled;
+
+/// Refuses a loss without second derivatives.
+fn check_curvature<T: Real>(call: &'static str, cx: &Cx, loss: &dyn BlockLoss<T>) -> Result<()> {
+    match loss.curvature_block(cx.isa, &mut [], &[]) {
+        true => Ok(()),
+        false => Err(Error::NoCurvature { call }),
+    }
+}
+
+/// Memory for the bends of some pairs: slopes, stretches and inverses.
+struct BendsOfPairs<T>([Vec<T>; 3]);
+
+impl<T: Real> BendsOfPairs<T> {
+    fn new(pairs: usize) -> Result<Self> {
+        let zeros = || filled("the second derivatives of pairs", pairs, T::ZERO);
+        Ok(BendsOfPairs([zeros()?, zeros()?, zeros()?]))
+    }
+
+    /// Of tasks of `height` pairs.
+    fn split(&mut self, height: usize) -> [Chunks<'_, T>; 3] {
+        self.0.each_mut().map(|of| Chunks(of.as_mut_slice(), height))
+    }
+
+    fn get(&self) -> [&[T]; 3] {
+        self.0.each_ref().map(Vec::as_slice)
+    }
+}
+
+/// A task's part.
+fn bends<T>([slopes, stretches, inverses]: [Chunks<'_, T>; 3]) -> Bends<'_, T> {
+    Bends { slopes: slopes.0, stretches: stretches.0, inverses: inverses.0 }
+}
+
+/// Pairs by rows or of a list, and what they are.
+struct Listed<'c, 'o, T> {
+    cx: &'c Cx,
+    objective: &'c Objective<'o, T>,
+    pairs: Pairs<'c, T>,
+    pairing: Pairing<'c, T>,
+    factors: [T; 2],
+}
+
+impl<T: Real> Listed<'_, '_, T> {
+    /// The bends of all pairs, and by how much the value of each changes where that is wanted.
+    fn measure(&self, derivatives: Option<&mut [T]>) -> Result<BendsOfPairs<T>> {
+        let n = self.pairing.len();
+        let cols = match self.pairs {
+            Pairs::Rows([a, _]) => a.z.cols(),
+            Pairs::List(rays, _) => rays.z.cols(),
+        };
+        let height = task_rows(n, cols.saturating_mul(4 * size_of::<T>()));
+        let mut room = BendsOfPairs::new(n)?;
+        let output = (room.split(height), derivatives.map(|of| Chunks(of, height)));
+        let task = |block: usize, (part, derivatives): ([Chunks<T>; 3], Option<Chunks<T>>)| {
+            let (start, end) = (block * height, ((block + 1) * height).min(n));
+            let pairs = match self.pairs {
+                Pairs::Rows(sides) => Pairs::Rows(sides.map(|rays| rays.range(start, end))),
+                Pairs::List(rays, list) => Pairs::List(rays, &list[start..end]),
+            };
+            T::compiled::<Measure>(MeasureBends {
+                isa: self.cx.isa,
+                loss: self.objective.loss,
+                pairs,
+                pairing: self.pairing.range(start..end),
+                factors: self.factors,
+                bends: bends(part),
+                derivatives: derivatives.map(|of| of.0),
+            });
+        };
+        for_blocks(self.cx.par, n.div_ceil(height), output, task);
+        Ok(room)
+    }
+}
+
+compiled!(Measure: measure(MeasureBends) -> ());
+
+fn measure<T: Real>(kernel: MeasureBends<T>) {
+    T::dispatch(kernel.isa, kernel);
+}
+
+/// The rows of one side and what they meet.
+struct Side<'c, 'o, T> {
+    cx: &'c Cx,
+    objective: &'c Objective<'o, T>,
+    own: Rays<'c, T>,
+    others: Rays<'c, T>,
+    likeness: Likeness<'c>,
+    same: Option<isize>,
+    factors: [T; 2],
+}
+
+impl<T: Real> Side<'_, '_, T> {
+    /// Of each row the sum over all others, by one task.
+    fn sum(&self, out: MatMut<T>) {
+        let [n, cols] = out.shape();
+        let pairs = self.others.z.rows().max(1);
+        let height = task_rows(n, cols.max(8).saturating_mul(pairs).saturating_mul(size_of::<T>()));
+        for_blocks(self.cx.par, n.div_ceil(height), RowBlocks(out, height), |block, out| {
+            T::compiled::<Sum>(SumOverAll {
+                isa: self.cx.isa,
+                loss: self.objective.loss,
+                own: self.own,
+                others: self.others,
+                likeness: self.likeness,
+                same: self.same,
+                factors: self.factors,
+                first: block * height,
+                out: out.0,
+            });
+        });
+    }
+}
+
+compiled!(Sum: sum(SumOverAll) -> ());
+
+fn sum<T: Real>(kernel: SumOverAll<T>) {
+    T::dispatch(kernel.isa, kernel);
+}
