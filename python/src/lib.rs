@@ -7,6 +7,7 @@
 mod arrays;
 mod distances;
 mod errors;
+mod hvp;
 mod objective;
 mod pairs;
 mod scratch;
@@ -24,6 +25,8 @@ mod _drlim {
         distance_matrix, hard_pairs, hardest, nearest, nearest_others, row_distances,
         row_distances_backward,
     };
+    #[pymodule_export]
+    use crate::hvp::{all_pairs_hvp, cross_hvp, indexed_hvp, rows_hvp, triplet_rows_hvp};
     #[pymodule_export]
     use crate::objective::{check_loss, check_triplet_loss};
     #[pymodule_export]

@@ -18,28 +18,28 @@ use crate::state::run;
 use crate::unit::with_unit_rows;
 
 /// A loss, a reduction, and the factor of gradients.
-type Task = (LossParts, ReductionParts, f64);
+pub type Task = (LossParts, ReductionParts, f64);
 
 /// Of each pair whether it is similar, its weight, and whether it is left out.
-type PerPair<'py> = (Any<'py>, Option<Any<'py>>, Option<Any<'py>>);
+pub type PairingParts<'py> = (Any<'py>, Option<Any<'py>>, Option<Any<'py>>);
 
 /// Room for what is known of each pair: distances, values, slopes.
 type Lists<'py> = (Option<Any<'py>>, Option<Any<'py>>, Option<Any<'py>>);
 
-/// [`PerPair`], borrowed.
-struct PairingArrays<'py, T: Element> {
+/// [`PairingParts`], borrowed.
+pub struct PairingArrays<'py, T: Element> {
     similar: Vec<bool>,
     weights: Option<PyReadonlyArray1<'py, T>>,
     ignored: Option<Vec<bool>>,
 }
 
 impl<'py, T: Element> PairingArrays<'py, T> {
-    fn new((similar, weights, ignored): PerPair<'py>) -> PyResult<Self> {
+    pub fn new((similar, weights, ignored): PairingParts<'py>) -> PyResult<Self> {
         let (similar, ignored) = (flags(&similar)?, optional(&ignored, flags)?);
         Ok(PairingArrays { similar, weights: optional(&weights, read_list)?, ignored })
     }
 
-    fn lend(&self) -> PyResult<Pairing<'_, T>> {
+    pub fn lend(&self) -> PyResult<Pairing<'_, T>> {
         let mut pairing = Pairing::new(&self.similar);
         if let Some(weights) = &self.weights {
             pairing = pairing.weighted(list(weights)?);
@@ -73,7 +73,7 @@ pub fn rows(
     task: Task,
     a: &Any,
     b: &Any,
-    pairing: PerPair,
+    pairing: PairingParts,
     grads: Option<(Any, Any)>,
     out: Lists,
 ) -> PyResult<Parts> {
@@ -85,7 +85,7 @@ fn rows_of<T: Element>(
     (loss, reduction, scale): Task,
     a: &Any,
     b: &Any,
-    pairing: PerPair,
+    pairing: PairingParts,
     grads: Option<(Any, Any)>,
     lists: Lists,
 ) -> PyResult<Parts> {
@@ -121,7 +121,7 @@ pub fn indexed(
     task: Task,
     z: &Any,
     pairs: &Bound<PairList>,
-    pairing: PerPair,
+    pairing: PairingParts,
     grad: Option<Any>,
     out: Lists,
 ) -> PyResult<Parts> {
@@ -133,7 +133,7 @@ fn indexed_of<T: Element>(
     (loss, reduction, scale): Task,
     z: &Any,
     pairs: &Bound<PairList>,
-    pairing: PerPair,
+    pairing: PairingParts,
     grad: Option<Any>,
     lists: Lists,
 ) -> PyResult<Parts> {
@@ -205,10 +205,45 @@ fn all_pairs_of<T: Element>(
 }
 
 /// Labels of queries and of keys, and the one that is no class.
-type LabelsAcross<'py> = (Any<'py>, Any<'py>, Option<i64>);
+pub type LabelsAcross<'py> = (Any<'py>, Any<'py>, Option<i64>);
 
 /// A graph, and which samples the first query and the first key are.
-type GraphAcross<'py> = (Bound<'py, Graph>, usize, usize);
+pub type GraphAcross<'py> = (Bound<'py, Graph>, usize, usize);
+
+/// What makes a query and a key similar, borrowed.
+pub enum SimilarAcross<'py> {
+    Labels(PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i64>, Option<i64>),
+    Graph(GraphAcross<'py>),
+}
+
+impl<'py> SimilarAcross<'py> {
+    pub fn new(
+        labels: Option<LabelsAcross<'py>>,
+        graph: Option<GraphAcross<'py>>,
+    ) -> PyResult<Self> {
+        match (labels, graph) {
+            (Some((of_queries, of_keys, ignored)), None) => {
+                let (of_queries, of_keys) = (read_list(&of_queries)?, read_list(&of_keys)?);
+                Ok(SimilarAcross::Labels(of_queries, of_keys, ignored))
+            }
+            (None, Some(graph)) => Ok(SimilarAcross::Graph(graph)),
+            _ => Err(PyValueError::new_err("expected either labels or a graph")),
+        }
+    }
+
+    pub fn lend(&self) -> PyResult<CrossSimilar<'_>> {
+        Ok(match self {
+            SimilarAcross::Labels(queries, keys, ignored) => CrossSimilar::Labels {
+                queries: list(queries)?,
+                keys: list(keys)?,
+                ignored: *ignored,
+            },
+            &SimilarAcross::Graph((ref graph, first_query, first_key)) => {
+                CrossSimilar::Graph { graph: &graph.get().0, first_query, first_key }
+            }
+        })
+    }
+}
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "as many as the crate's")]
@@ -238,21 +273,7 @@ fn cross_of<T: Element>(
 ) -> PyResult<Parts> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let (queries, keys) = (read::<T>(queries)?, read::<T>(keys)?);
-    let labels = match labels {
-        Some((of_queries, of_keys, ignored)) => {
-            Some((read_list::<i64>(&of_queries)?, read_list::<i64>(&of_keys)?, ignored))
-        }
-        None => None,
-    };
-    let similar = match (&labels, &graph) {
-        (Some((queries, keys, ignored)), None) => {
-            CrossSimilar::Labels { queries: list(queries)?, keys: list(keys)?, ignored: *ignored }
-        }
-        (None, &Some((ref graph, first_query, first_key))) => {
-            CrossSimilar::Graph { graph: &graph.get().0, first_query, first_key }
-        }
-        _ => return Err(PyValueError::new_err("expected either labels or a graph")),
-    };
+    let similar = SimilarAcross::new(labels, graph)?;
     let mut grad_queries = optional(&grad_queries, write::<T>)?;
     let mut grad_keys = optional(&grad_keys, write::<T>)?;
     let out = CrossOut {
@@ -260,7 +281,7 @@ fn cross_of<T: Element>(
         grad_keys: grad_keys.as_mut().map(mat_mut).transpose()?,
     };
     let elements = queries.len() + keys.len();
-    let (queries, keys) = (mat(&queries)?, mat(&keys)?);
+    let (queries, keys, similar) = (mat(&queries)?, mat(&keys)?, similar.lend()?);
     with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.cross, wanted.of_pairs());
         run(py, |cx| batch::cross(cx, &objective, queries, keys, similar, own, out, scratch))

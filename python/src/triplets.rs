@@ -20,7 +20,7 @@ use crate::unit::with_unit_rows;
 type Task = (LossParts, ReductionParts, f64);
 
 /// One thing for the anchor, the positive and the negative, or for the three pairs of these.
-type Three<'py> = (Any<'py>, Any<'py>, Any<'py>);
+pub type Three<'py> = (Any<'py>, Any<'py>, Any<'py>);
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "as many as there are results")]
@@ -39,7 +39,7 @@ pub fn triplet_rows(
     by_element!(&inputs.0, triplet_rows_of(py, task, &inputs, weights, ignored, grads, lists))
 }
 
-fn three<'a, 'py, B>(
+pub fn three<'a, 'py, B>(
     of: &'a Three<'py>,
     borrow: impl Fn(&'a Any<'py>) -> PyResult<B>,
 ) -> PyResult<[B; 3]> {

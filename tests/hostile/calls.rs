@@ -2,9 +2,10 @@
 //! against the crate's source.
 
 use drlim::batch::{
-    CrossOut, CrossSimilar, Distance, IndexedOut, Mining, RowsOut, Triplets, TripletsOut,
-    all_pairs, cross, distance_matrix, hard_pairs, indexed, row_distances, row_distances_backward,
-    rows, triplet_rows, triplets,
+    CrossOut, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, Mining, RowsHvpOut, RowsOut,
+    Triplets, TripletsHvpOut, TripletsOut, all_pairs, all_pairs_hvp, cross, cross_hvp,
+    distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances, row_distances_backward, rows,
+    rows_hvp, triplet_rows, triplet_rows_hvp, triplets,
 };
 use drlim::loss::{Objective, Pairing, Reduction, TripletObjective};
 use drlim::metrics::{knn_error, knn_error_leave_one_out};
@@ -30,7 +31,7 @@ pub struct Call<T> {
 
 /// All of them.
 pub fn calls<T: Element>() -> Vec<Call<T>> {
-    let table: [(&str, usize, bool, Run<T>); 28] = [
+    let table: [(&str, usize, bool, Run<T>); 35] = [
         ("rows", 0, true, by_rows),
         ("indexed", 0, true, by_list),
         ("all_pairs by labels", 0, true, |cx, b, l, k| {
@@ -54,6 +55,23 @@ pub fn calls<T: Element>() -> Vec<Call<T>> {
         ("triplets, all", 0, true, |cx, b, l, k| mined(cx, b, l, k, Mining::All)),
         ("triplets, hardest", 0, true, |cx, b, l, k| mined(cx, b, l, k, Mining::Hardest)),
         ("triplets, semi-hard", 0, true, |cx, b, l, k| mined(cx, b, l, k, Mining::SemiHard)),
+        ("rows_hvp", 0, true, by_rows_hvp),
+        ("indexed_hvp", 0, true, by_list_hvp),
+        ("all_pairs_hvp by labels", 0, true, |cx, b, l, _| {
+            every_pair_hvp(cx, b, l, Similar::LabelsIgnoring { labels: &b.labels, ignored: 1 })
+        }),
+        ("all_pairs_hvp by a graph", 0, true, |cx, b, l, _| {
+            every_pair_hvp(cx, b, l, Similar::Graph(&b.graph))
+        }),
+        ("cross_hvp by labels", 0, true, |cx, b, l, _| {
+            let (queries, keys) = (&b.labels, &b.labels);
+            crossed_hvp(cx, b, l, CrossSimilar::Labels { queries, keys, ignored: Some(2) })
+        }),
+        ("cross_hvp by a graph", 0, true, |cx, b, l, _| {
+            let similar = CrossSimilar::Graph { graph: &b.graph, first_query: 0, first_key: 0 };
+            crossed_hvp(cx, b, l, similar)
+        }),
+        ("triplet_rows_hvp", 0, true, triplets_by_rows_hvp),
         ("hard_pairs", 0, false, |_, b, _, _| {
             let pairing = Pairing::new(&b.similar).ignoring(&b.ignored);
             Ok(Got::default().numbers(places(&hard_pairs(&b.weights, pairing)?)))
@@ -199,6 +217,71 @@ fn triplets_by_rows<T: Element>(
     Ok(Got::outcome(outcome).written(grads.iter().chain(&others)))
 }
 
+fn by_rows_hvp<T: Element>(cx: &Cx, b: &Batch<T>, l: Losses<T>, _: &mut Kept<T>) -> Result<Got> {
+    let (mut products, mut derivatives) =
+        ([(); 2].map(|()| b.rows.output(b.shape)), slice(b.shape[0]));
+    let [h_a, h_b] = products.each_mut().map(Guarded::mat_mut);
+    let out = RowsHvpOut::products(h_a, h_b).derivatives(derivatives.slice_mut());
+    let pairing = Pairing::new(&b.similar).weighted(&b.weights).ignoring(&b.ignored);
+    let objective = Objective::sum(l.pairs).reduced(Reduction::BalancedNonZero);
+    let [x, y, v] = b.inputs.each_ref().map(Guarded::mat);
+    rows_hvp(cx, &objective, [x, y], pairing, [v, x], out)?;
+    Ok(Got::default().written(products.iter().chain([&derivatives])))
+}
+
+fn by_list_hvp<T: Element>(cx: &Cx, b: &Batch<T>, l: Losses<T>, _: &mut Kept<T>) -> Result<Got> {
+    let (mut product, mut derivatives) = (b.rows.output(b.shape), slice(b.list.len()));
+    let out = IndexedHvpOut::product(product.mat_mut()).derivatives(derivatives.slice_mut());
+    let pairing = Pairing::new(&b.similar[..b.list.len()]);
+    let objective = Objective::sum(l.pairs).reduced(Reduction::MeanNonZero);
+    let [z, v, _] = b.inputs.each_ref().map(Guarded::mat);
+    indexed_hvp(cx, &objective, z, &b.list, pairing, v, out)?;
+    Ok(Got::default().written([&product, &derivatives]))
+}
+
+fn every_pair_hvp<T: Element>(
+    cx: &Cx,
+    b: &Batch<T>,
+    l: Losses<T>,
+    similar: Similar,
+) -> Result<Got> {
+    let mut product = b.rows.output(b.shape);
+    let [z, v, _] = b.inputs.each_ref().map(Guarded::mat);
+    all_pairs_hvp(cx, &Objective::mean(l.pairs), z, similar, v, product.mat_mut())?;
+    Ok(Got::default().written([&product]))
+}
+
+fn crossed_hvp<T: Element>(
+    cx: &Cx,
+    b: &Batch<T>,
+    l: Losses<T>,
+    similar: CrossSimilar,
+) -> Result<Got> {
+    let mut products = [(); 2].map(|()| b.rows.output(b.shape));
+    let [h_q, h_k] = products.each_mut().map(Guarded::mat_mut);
+    let [q, k, v] = b.inputs.each_ref().map(Guarded::mat);
+    let objective = Objective::mean(l.pairs);
+    cross_hvp(cx, &objective, [q, k], similar, Some(0), [v, q], CrossOut::grads(h_q, h_k))?;
+    Ok(Got::default().written(&products))
+}
+
+fn triplets_by_rows_hvp<T: Element>(
+    cx: &Cx,
+    b: &Batch<T>,
+    l: Losses<T>,
+    _: &mut Kept<T>,
+) -> Result<Got> {
+    let (mut products, mut derivatives) =
+        ([(); 3].map(|()| b.rows.output(b.shape)), slice(b.shape[0]));
+    let [h_a, h_p, h_n] = products.each_mut().map(Guarded::mat_mut);
+    let out = TripletsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
+    let [a, p, n] = b.inputs.each_ref().map(Guarded::mat);
+    let triplets = Triplets::new(a, p, n)?.weighted(&b.weights)?.ignoring(&b.ignored)?;
+    let objective = TripletObjective::sum(l.triplets).reduced(Reduction::MeanNonZero)?;
+    triplet_rows_hvp(cx, &objective, triplets, [n, a, p], out)?;
+    Ok(Got::default().written(products.iter().chain([&derivatives])))
+}
+
 fn mined<T: Element>(
     cx: &Cx,
     b: &Batch<T>,
@@ -265,5 +348,5 @@ fn the_table_has_every_public_call_on_rows() {
             all += 1;
         }
     }
-    assert_eq!(all, 16, "calls found in the source");
+    assert_eq!(all, 21, "calls found in the source");
 }

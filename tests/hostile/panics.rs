@@ -77,6 +77,11 @@ macro_rules! tired {
                 self.losses.pairs.eval_block(isa, d2, similar, values);
             }
 
+            fn curvature_block(&self, isa: Isa, d2: &mut [$t], similar: &[bool]) -> bool {
+                self.patience.ask();
+                self.losses.pairs.curvature_block(isa, d2, similar)
+            }
+
             fn reach_block(&self) -> Option<$t> {
                 self.patience.ask();
                 self.losses.pairs.reach_block()
@@ -92,6 +97,11 @@ macro_rules! tired {
             fn eval_block(&self, isa: Isa, d2: [&mut [$t]; 3], values: &mut [$t]) {
                 self.patience.ask();
                 self.losses.triplets.eval_block(isa, d2, values);
+            }
+
+            fn curvatures_block(&self, isa: Isa, curvatures: [&mut [$t]; 6]) -> bool {
+                self.patience.ask();
+                self.losses.triplets.curvatures_block(isa, curvatures)
             }
 
             fn swaps_block(&self) -> bool {

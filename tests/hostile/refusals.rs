@@ -2,9 +2,11 @@
 //! bit.
 
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedOut, MinedScratch,
-    Mining, PairList, RowsOut, Scratch, Triplets, TripletsOut, all_pairs, cross, distance_matrix,
-    indexed, row_distances, row_distances_backward, rows, triplet_rows, triplets,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
+    MinedScratch, Mining, PairList, RowsHvpOut, RowsOut, Scratch, Triplets, TripletsHvpOut,
+    TripletsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix, indexed, indexed_hvp,
+    row_distances, row_distances_backward, rows, rows_hvp, triplet_rows, triplet_rows_hvp,
+    triplets,
 };
 use drlim::loss::{Contrastive, Objective, Pairing, TripletMargin, TripletObjective};
 use drlim::nn::{Dense, Network, Shape, Workspace};
@@ -212,6 +214,66 @@ fn triplets_given_by_rows() {
             .and_then(|triplets| triplets.ignoring(&ignored))
             .and_then(|t| triplet_rows(&Cx::default(), &TripletObjective::sum(&loss), t, out));
         (got.map(drop), grads.into_iter().chain(others).collect())
+    });
+}
+
+#[test]
+fn hessian_vector_products() {
+    let (loss, of_triplets) = (Contrastive::new(1.0).unwrap(), TripletMargin::new(1.0).unwrap());
+    let (cx, objective) = (Cx::default(), Objective::sum(&loss));
+    let z = Rows::Apart.draw::<f32>([N, D], 2);
+    each_wrong(26, |arguments| {
+        let [b, va, vb] = [(); 3].map(|()| arguments.input([N, D]));
+        let mut products = [(); 2].map(|()| arguments.output([N, D]));
+        let mut derivatives = arguments.slice(N);
+        let (similar, ignored) = (arguments.flags(N), arguments.flags(N));
+        let weights = vec![1.0; arguments.len(N)];
+        let [h_a, h_b] = products.each_mut().map(Guarded::mat_mut);
+        let out = RowsHvpOut::products(h_a, h_b).derivatives(derivatives.slice_mut());
+        let pairing = Pairing::new(&similar).weighted(&weights).ignoring(&ignored);
+        let inputs = [z.mat(), b.mat()];
+        let got = rows_hvp(&cx, &objective, inputs, pairing, [va.mat(), vb.mat()], out);
+        (got, products.into_iter().chain([derivatives]).collect())
+    });
+    each_wrong(16, |arguments| {
+        let (list, v) = (arguments.list(), arguments.input([N, D]));
+        let (mut product, mut derivatives) = (arguments.output([N, D]), arguments.slice(3));
+        let (similar, ignored) = (arguments.flags(3), arguments.flags(3));
+        let out = IndexedHvpOut::product(product.mat_mut()).derivatives(derivatives.slice_mut());
+        let pairing = Pairing::new(&similar).ignoring(&ignored);
+        let got = indexed_hvp(&cx, &objective, z.mat(), &list, pairing, v.mat(), out);
+        (got, vec![product, derivatives])
+    });
+    each_wrong(10, |arguments| {
+        let (v, mut product) = (arguments.input([N, D]), arguments.output([N, D]));
+        let labels = arguments.labels();
+        let (to, similar) = (product.mat_mut(), Similar::Labels(&labels));
+        (all_pairs_hvp(&cx, &objective, z.mat(), similar, v.mat(), to), vec![product])
+    });
+    each_wrong(22, |arguments| {
+        let keys = Rows::Apart.draw([N + 1, arguments.len(D)], 1);
+        let along = [arguments.input([N, D]), arguments.input([N + 1, D])];
+        let mut products = [N, N + 1].map(|rows| arguments.output([rows, D]));
+        let [queries, of_keys] = [N, N + 1].map(|rows| vec![0; arguments.len(rows)]);
+        let own = if arguments.is_wrong() { 2 } else { 1 };
+        let similar = CrossSimilar::Labels { queries: &queries, keys: &of_keys, ignored: None };
+        let [h_q, h_k] = products.each_mut().map(Guarded::mat_mut);
+        let (inputs, out) = ([z.mat(), keys.mat()], CrossOut::grads(h_q, h_k));
+        let along = along.each_ref().map(Guarded::mat);
+        let got = cross_hvp(&cx, &objective, inputs, similar, Some(own), along, out);
+        (got, products.into())
+    });
+    let objective = TripletObjective::sum(&of_triplets);
+    each_wrong(26, |arguments| {
+        let along = [(); 3].map(|()| arguments.input([N, D]));
+        let mut products = [(); 3].map(|()| arguments.output([N, D]));
+        let mut derivatives = arguments.slice(N);
+        let [h_a, h_p, h_n] = products.each_mut().map(Guarded::mat_mut);
+        let out = TripletsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
+        let triplets = Triplets::new(z.mat(), z.mat(), z.mat()).unwrap();
+        let along = along.each_ref().map(Guarded::mat);
+        let got = triplet_rows_hvp(&cx, &objective, triplets, along, out);
+        (got, products.into_iter().chain([derivatives]).collect())
     });
 }
 

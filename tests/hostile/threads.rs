@@ -69,6 +69,16 @@ impl BlockLoss<f32> for Waiting<'_> {
             || self.0.pairs.eval_block(isa, d2.1, similar.1, values.1),
         );
     }
+
+    fn curvature_block(&self, isa: Isa, d2: &mut [f32], similar: &[bool]) -> bool {
+        let half = d2.len() / 2;
+        let (d2, similar) = (d2.split_at_mut(half), similar.split_at(half));
+        let both = rayon::join(
+            || self.0.pairs.curvature_block(isa, d2.0, similar.0),
+            || self.0.pairs.curvature_block(isa, d2.1, similar.1),
+        );
+        both.0 && both.1
+    }
 }
 
 #[test]

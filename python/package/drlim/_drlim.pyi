@@ -118,6 +118,40 @@ def triplets(
     unit: bool,
     grad: _Array | None,
 ) -> _Outcome: ...
+_Rays = tuple[_Array, _Array]
+
+def rows_hvp(
+    task: _Task,
+    a: _Rays,
+    b: _Rays,
+    pairing: _Pairing,
+    products: tuple[_Array, _Array] | None,
+    derivatives: _Array | None,
+) -> None: ...
+def indexed_hvp(
+    task: _Task, z: _Rays, pairs: PairList, pairing: _Pairing, product: _Array | None, derivatives: _Array | None
+) -> None: ...
+def all_pairs_hvp(
+    task: _Task, z: _Rays, labels: _Array | None, ignored: int | None, graph: Graph | None, product: _Array
+) -> None: ...
+def cross_hvp(
+    task: _Task,
+    queries: _Rays,
+    keys: _Rays,
+    labels: tuple[_Array, _Array, int | None] | None,
+    graph: tuple[Graph, int, int] | None,
+    own: int | None,
+    products: tuple[_Array | None, _Array | None],
+) -> None: ...
+def triplet_rows_hvp(
+    task: _Task,
+    inputs: _Three,
+    along: _Three,
+    weights: _Array | None,
+    ignored: _Array | None,
+    products: _Three | None,
+    derivatives: _Array | None,
+) -> None: ...
 def row_distances(name: str, a: _Array, b: _Array, out: _Array) -> None: ...
 def row_distances_backward(
     name: str, inputs: tuple[_Array, _Array], upstream: _Array, grads: tuple[_Array, _Array]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -180,6 +180,36 @@ def cross(
     whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
     """
     wanted = task(loss, reduction, scale)
+    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own)
+    of_queries, of_keys = grads if isinstance(grads, tuple) else (grads, grads)
+    to_queries = np.empty_like(call.queries, order="C", subok=False) if of_queries else None
+    to_keys = np.empty_like(call.keys, order="C", subok=False) if of_keys else None
+    raw = _drlim.cross(wanted, call.queries, call.keys, call.labels, call.graph, call.own, to_queries, to_keys)
+    return CrossOutcome(*fields(raw), to_queries, to_keys)
+
+
+class Across(NamedTuple):
+    """Two batches, what makes rows of them similar, and where the queries are among the keys."""
+
+    queries: Array
+    keys: Array
+    labels: tuple[Array, Array, int | None] | None
+    graph: tuple[Graph, int, int] | None
+    own: int | None
+
+
+def across(
+    queries: ArrayLike,
+    keys: ArrayLike,
+    query_labels: ArrayLike | None,
+    key_labels: ArrayLike | None,
+    graph: Graph | None,
+    first_query: int,
+    first_key: int,
+    ignore_label: int | None,
+    own: int | None,
+) -> Across:
+    """The arguments of `cross`, checked."""
     queries = matrix("queries", queries)
     keys = matrix("keys", keys, queries.dtype)
     if keys.shape[1] != queries.shape[1]:
@@ -201,11 +231,7 @@ def cross(
         if not isinstance(graph, Graph):
             raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
         of_graph = graph, size("first_query", first_query) or 0, size("first_key", first_key) or 0
-    of_queries, of_keys = grads if isinstance(grads, tuple) else (grads, grads)
-    to_queries = np.empty_like(queries, order="C", subok=False) if of_queries else None
-    to_keys = np.empty_like(keys, order="C", subok=False) if of_keys else None
-    raw = _drlim.cross(wanted, queries, keys, of_labels, of_graph, size("own", own), to_queries, to_keys)
-    return CrossOutcome(*fields(raw), to_queries, to_keys)
+    return Across(queries, keys, of_labels, of_graph, size("own", own))
 
 
 def gradient(z: Array, wanted: bool, out: Array | None) -> Array | None:

@@ -7,10 +7,13 @@
 
 Functions have the names and arguments of those for arrays, and return a scalar of the embeddings' type, or with
 `reduction="none"` one value a pair. Value and gradient come from one call in the forward pass, where a gradient is
-wanted; the backward pass multiplies. There are no second derivatives.
+wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,
+Hessian-vector products and the like; not those of `triplets`, whose backward pass raises then.
 
 Tensors are of float32 or float64 and on the CPU; they are taken without copies where their rows are contiguous.
-Labels, flags and weights are constants, and may be tensors, arrays or lists.
+Labels, flags and weights are constants, and may be tensors, arrays or lists; they are copied where a gradient is wanted,
+so they may be refilled at once. Inputs may be changed in place once a scalar is there, whose first gradient is at hand;
+what would have to be computed again from changed inputs raises. (Nobody sees a change by `.data` or through NumPy.)
 """
 
 try:

@@ -1,13 +1,12 @@
-"""Calls on tensors: each an `autograd.Function` around the call on arrays."""
+"""Calls on tensors: each makes a `Call` of the call on arrays, which is a node of PyTorch's graph."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Literal, Sequence
+from typing import Any, Callable, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 import drlim
 from drlim import Graph, PairList, PairLoss, Reduction, TripletLoss
@@ -15,60 +14,12 @@ from drlim._arrays import Array
 from drlim._distances import Distance
 from drlim._triplets import Mining
 
+from ._autograd import Call, Gradients, Needs, value_of
+
 Constant = Any
 """A tensor, an array or a list that has no gradient."""
 
 WithNone = Reduction | Literal["none"]
-
-Needs = tuple[bool, ...]
-Gradients = Sequence[Array | None]
-
-
-class _Scalar(torch.autograd.Function):
-    """A value and the gradients by its inputs, from one call."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Callable[[list[Array], Needs], tuple[float, Gradients]], *inputs: Tensor) -> Tensor:
-        needs = ctx.needs_input_grad[1:]
-        value, grads = call([tensor.numpy() for tensor in inputs], needs)
-        ctx.save_for_backward(*(torch.from_numpy(grad) for grad, need in zip(grads, needs) if need and grad is not None))
-        return inputs[0].new_tensor(value)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        # Nearly always 1: then what was saved is the gradient.
-        scaled = ctx.saved_tensors if upstream.item() == 1 else [upstream * grad for grad in ctx.saved_tensors]
-        grads = iter(scaled)
-        return None, *(next(grads) if need else None for need in ctx.needs_input_grad[1:])
-
-
-class _PerPair(torch.autograd.Function):
-    """A value for each pair; its backward pass is another call, in which what comes from above are weights."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        values: Callable[[list[Array]], Array],
-        grads: Callable[[list[Array], Array], Gradients],
-        *inputs: Tensor,
-    ) -> Tensor:
-        ctx.grads = grads
-        ctx.save_for_backward(*inputs)
-        return torch.from_numpy(values([tensor.numpy() for tensor in inputs]))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        inputs = [tensor.detach().numpy() for tensor in ctx.saved_tensors]
-        grads = ctx.grads(inputs, upstream.contiguous().numpy())
-        needs = ctx.needs_input_grad[2:]
-        return None, None, *(torch.from_numpy(grad) if need else None for grad, need in zip(grads, needs))
-
-
-# A compiler of graphs cannot look into them: it calls them as they are.
-_scalar: Callable[..., Tensor] = torch.compiler.disable(_Scalar.apply)  # type: ignore[no-untyped-call]
-_per_pair: Callable[..., Tensor] = torch.compiler.disable(_PerPair.apply)  # type: ignore[no-untyped-call]
 
 
 def _embeddings(**tensors: Tensor) -> list[Tensor]:
@@ -98,6 +49,94 @@ def _weights(weights: Constant) -> Any:
     return _constant(weights)
 
 
+def _own(inputs: list[Tensor], *constants: Any) -> tuple[Any, ...]:
+    """Constants that a backward pass may read again: copies, so that nobody refills them before it does."""
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
+        return constants
+    return tuple(None if constant is None else np.array(constant) for constant in constants)
+
+
+def _weighted(
+    name: str,
+    inputs: list[Tensor],
+    weights: Array | None,
+    reduction: WithNone,
+    run: Callable[..., Any],
+    hvp: Callable[..., Any],
+    fields: tuple[str, ...],
+) -> Tensor:
+    """One value of pairs or triplets that may have weights, or with "none" one for each.
+
+    `run(arrays, grads, weights=, reduction=, ...)` is the call on arrays, whose outcome has the gradients `fields`;
+    `hvp(arrays, along, weights=, ...)` gives its products.
+    """
+
+    def grads(outcome: Any) -> Gradients:
+        return tuple(getattr(outcome, "grad" + field) for field in fields)
+
+    def products(found: Any) -> Gradients:
+        return tuple(getattr(found, "hvp" + field) for field in fields)
+
+    if reduction == "none":
+        # What is upstream of each value is a weight beside the given one.
+        def times(upstream: Array) -> Array:
+            return upstream if weights is None else upstream * weights
+
+        def of_each(arrays: list[Array], upstream: Array, along: list[Array], wanted: bool) -> Any:
+            change = None
+            if wanted:
+                change = hvp(arrays, along, weights=weights, reduction="sum", derivatives=True).derivatives
+            return change, products(hvp(arrays, along, weights=times(upstream), reduction="sum"))
+
+        each = Call(
+            name,
+            lambda arrays, needs: (run(arrays, False, weights=weights, reduction="sum", values=True).values, None),
+            lambda arrays, upstream, needs: grads(run(arrays, True, weights=times(upstream), reduction="sum")),
+            of_each,
+        )
+        return value_of(each, *inputs)
+
+    def value(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
+        outcome = run(arrays, any(needs), weights=weights, reduction=reduction)
+        return outcome.value, grads(outcome)
+
+    def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
+        return grads(run(arrays, True, weights=weights, reduction=reduction, scale=float(upstream)))
+
+    def of_one(arrays: list[Array], upstream: Any, along: list[Array], wanted: bool) -> Any:
+        change = _change(gradients(arrays, 1.0, [True] * len(arrays)), along) if wanted else None
+        return change, products(hvp(arrays, along, weights=weights, reduction=reduction, scale=float(upstream)))
+
+    return value_of(Call(name, value, gradients, of_one), *inputs)
+
+
+def _batch(
+    name: str,
+    inputs: list[Tensor],
+    run: Callable[[list[Array], Needs, float], tuple[float, Gradients]],
+    hvp: Callable[[list[Array], list[Array], float], Gradients] | None,
+) -> Tensor:
+    """The value of a whole batch: `run(arrays, needs, scale)` gives it with its gradients, `hvp(arrays, along, scale)`
+    its products, unless it has no second derivatives.
+    """
+
+    def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
+        return run(arrays, needs, float(upstream))[1]
+
+    def products(arrays: list[Array], upstream: Any, along: list[Array], wanted: bool) -> Any:
+        assert hvp is not None
+        change = _change(gradients(arrays, 1.0, [True] * len(arrays)), along) if wanted else None
+        return change, hvp(arrays, along, float(upstream))
+
+    call = Call(name, lambda arrays, needs: run(arrays, needs, 1.0), gradients, None if hvp is None else products)
+    return value_of(call, *inputs)
+
+
+def _change(grads: Gradients, along: list[Array]) -> Array:
+    """By how much a value with these gradients changes."""
+    return np.asarray(sum(np.vdot(grad, of) for grad, of in zip(grads, along) if grad is not None))
+
+
 def rows(
     loss: PairLoss,
     a: Tensor,
@@ -110,31 +149,15 @@ def rows(
 ) -> Tensor:
     """`drlim.rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(a=a, b=b)
-    similar, ignored = _constant(similar), _constant(ignored)
-    weights = _weights(weights)
-    if reduction != "none":
+    similar, weights, ignored = _own(inputs, _constant(similar), _weights(weights), _constant(ignored))
 
-        def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
-            outcome = drlim.rows(
-                loss, arrays[0], arrays[1], similar, weights=weights, ignored=ignored, reduction=reduction, grads=any(needs)
-            )
-            return outcome.value, (outcome.grad_a, outcome.grad_b)
+    def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
+        return drlim.rows(loss, *arrays, similar, ignored=ignored, grads=grads, **how)
 
-        return _scalar(call, *inputs)
+    def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
+        return drlim.rows_hvp(loss, *arrays, *along, similar, ignored=ignored, **how)
 
-    def values(arrays: list[Array]) -> Array:
-        outcome = drlim.rows(
-            loss, arrays[0], arrays[1], similar, weights=weights, ignored=ignored, reduction="sum", grads=False, values=True
-        )
-        assert outcome.values is not None
-        return outcome.values
-
-    def grads(arrays: list[Array], upstream: Array) -> Gradients:
-        weighted = upstream if weights is None else upstream * np.asarray(weights)
-        outcome = drlim.rows(loss, arrays[0], arrays[1], similar, weights=weighted, ignored=ignored, reduction="sum")
-        return outcome.grad_a, outcome.grad_b
-
-    return _per_pair(values, grads, *inputs)
+    return _weighted("rows", inputs, weights, reduction, run, hvp, ("_a", "_b"))
 
 
 def indexed(
@@ -148,34 +171,17 @@ def indexed(
     reduction: WithNone = "mean",
 ) -> Tensor:
     """`drlim.indexed` of a tensor, B x D: a scalar, or with `reduction="none"` a value for each of the P pairs."""
-    (z,) = _embeddings(z=z)
-    similar, ignored = _constant(similar), _constant(ignored)
-    weights = _weights(weights)
-    if not isinstance(pairs, PairList):
-        pairs = PairList(len(z), _constant(pairs))
-    if reduction != "none":
+    inputs = _embeddings(z=z)
+    similar, weights, ignored = _own(inputs, _constant(similar), _weights(weights), _constant(ignored))
+    of_rows = pairs if isinstance(pairs, PairList) else PairList(len(z), _constant(pairs))
 
-        def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
-            outcome = drlim.indexed(
-                loss, arrays[0], pairs, similar, weights=weights, ignored=ignored, reduction=reduction, grad=any(needs)
-            )
-            return outcome.value, (outcome.grad,)
+    def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
+        return drlim.indexed(loss, *arrays, of_rows, similar, ignored=ignored, grad=grads, **how)
 
-        return _scalar(call, z)
+    def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
+        return drlim.indexed_hvp(loss, *arrays, *along, of_rows, similar, ignored=ignored, **how)
 
-    def values(arrays: list[Array]) -> Array:
-        outcome = drlim.indexed(
-            loss, arrays[0], pairs, similar, weights=weights, ignored=ignored, reduction="sum", grad=False, values=True
-        )
-        assert outcome.values is not None
-        return outcome.values
-
-    def grads(arrays: list[Array], upstream: Array) -> Gradients:
-        weighted = upstream if weights is None else upstream * np.asarray(weights)
-        outcome = drlim.indexed(loss, arrays[0], pairs, similar, weights=weighted, ignored=ignored, reduction="sum")
-        return (outcome.grad,)
-
-    return _per_pair(values, grads, z)
+    return _weighted("indexed", inputs, weights, reduction, run, hvp, ("",))
 
 
 def all_pairs(
@@ -190,22 +196,22 @@ def all_pairs(
 ) -> Tensor:
     """`drlim.all_pairs` of a tensor, B x D: a scalar."""
     inputs = _embeddings(z=z)
-    labels = _constant(labels)
+    (labels,) = _own(inputs, _constant(labels))
+    how: dict[str, Any] = {
+        "graph": graph,
+        "ignore_label": ignore_label,
+        "normalize": normalize,
+        "reduction": reduction,
+    }
 
-    def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
-        outcome = drlim.all_pairs(
-            loss,
-            arrays[0],
-            labels,
-            graph=graph,
-            ignore_label=ignore_label,
-            normalize=normalize,
-            reduction=reduction,
-            grad=any(needs),
-        )
+    def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
+        outcome = drlim.all_pairs(loss, *arrays, labels, scale=scale, grad=any(needs), **how)
         return outcome.value, (outcome.grad,)
 
-    return _scalar(call, *inputs)
+    def hvp(arrays: list[Array], along: list[Array], scale: float) -> Gradients:
+        return (drlim.all_pairs_hvp(loss, *arrays, *along, labels, scale=scale, **how),)
+
+    return _batch("all_pairs", inputs, run, hvp)
 
 
 def cross(
@@ -224,25 +230,24 @@ def cross(
 ) -> Tensor:
     """`drlim.cross` of tensors, N x D and M x D: a scalar. Only the gradients that are needed are computed."""
     inputs = _embeddings(queries=queries, keys=keys)
-    query_labels, key_labels = _constant(query_labels), _constant(key_labels)
+    labels = _own(inputs, _constant(query_labels), _constant(key_labels))
+    how: dict[str, Any] = {
+        "graph": graph,
+        "first_query": first_query,
+        "first_key": first_key,
+        "ignore_label": ignore_label,
+        "own": own,
+        "reduction": reduction,
+    }
 
-    def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
-        outcome = drlim.cross(
-            loss,
-            arrays[0], arrays[1],
-            query_labels,
-            key_labels,
-            graph=graph,
-            first_query=first_query,
-            first_key=first_key,
-            ignore_label=ignore_label,
-            own=own,
-            reduction=reduction,
-            grads=(needs[0], needs[1]),
-        )
+    def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
+        outcome = drlim.cross(loss, *arrays, *labels, scale=scale, grads=(needs[0], needs[1]), **how)
         return outcome.value, (outcome.grad_queries, outcome.grad_keys)
 
-    return _scalar(call, *inputs)
+    def hvp(arrays: list[Array], along: list[Array], scale: float) -> Gradients:
+        return drlim.cross_hvp(loss, *arrays, *along, *labels, scale=scale, **how)
+
+    return _batch("cross", inputs, run, hvp)
 
 
 def triplet_rows(
@@ -257,30 +262,16 @@ def triplet_rows(
 ) -> Tensor:
     """`drlim.triplet_rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(anchor=anchor, positive=positive, negative=negative)
-    weights, ignored = _weights(weights), _constant(ignored)
-    if reduction != "none":
+    weights, ignored = _own(inputs, _weights(weights), _constant(ignored))
 
-        def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
-            outcome = drlim.triplet_rows(
-                loss, arrays[0], arrays[1], arrays[2], weights=weights, ignored=ignored, reduction=reduction, grads=any(needs)
-            )
-            return outcome.value, (outcome.grad_anchor, outcome.grad_positive, outcome.grad_negative)
+    def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
+        return drlim.triplet_rows(loss, *arrays, ignored=ignored, grads=grads, **how)
 
-        return _scalar(call, *inputs)
+    def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
+        return drlim.triplet_rows_hvp(loss, *arrays, tuple(along), ignored=ignored, **how)
 
-    def values(arrays: list[Array]) -> Array:
-        outcome = drlim.triplet_rows(
-            loss, arrays[0], arrays[1], arrays[2], weights=weights, ignored=ignored, reduction="sum", grads=False, values=True
-        )
-        assert outcome.values is not None
-        return outcome.values
-
-    def grads(arrays: list[Array], upstream: Array) -> Gradients:
-        weighted = upstream if weights is None else upstream * np.asarray(weights)
-        outcome = drlim.triplet_rows(loss, arrays[0], arrays[1], arrays[2], weights=weighted, ignored=ignored, reduction="sum")
-        return outcome.grad_anchor, outcome.grad_positive, outcome.grad_negative
-
-    return _per_pair(values, grads, *inputs)
+    fields = ("_anchor", "_positive", "_negative")
+    return _weighted("triplet_rows", inputs, weights, reduction, run, hvp, fields)
 
 
 def triplets(
@@ -294,35 +285,41 @@ def triplets(
     normalize: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """`drlim.triplets` of a tensor, B x D: a scalar."""
+    """`drlim.triplets` of a tensor, B x D: a scalar. It has no second derivatives: `triplet_rows` has."""
     inputs = _embeddings(z=z)
-    labels = _constant(labels)
+    (labels,) = _own(inputs, _constant(labels))
 
-    def call(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
+    def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
         outcome = drlim.triplets(
             loss,
-            arrays[0],
+            *arrays,
             labels,
             graph=graph,
             ignore_label=ignore_label,
             mining=mining,
             normalize=normalize,
             reduction=reduction,
+            scale=scale,
             grad=any(needs),
         )
         return outcome.value, (outcome.grad,)
 
-    return _scalar(call, *inputs)
+    return _batch("triplets", inputs, run, None)
 
 
 def row_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:
     """`drlim.row_distances` of tensors, N x D: N distances."""
     inputs = _embeddings(a=a, b=b)
 
-    def values(arrays: list[Array]) -> Array:
-        return drlim.row_distances(arrays[0], arrays[1], distance)
+    def products(arrays: list[Array], upstream: Array, along: list[Array], wanted: bool) -> Any:
+        a, b = arrays
+        found = drlim.row_distances_hvp(a, b, along[0], along[1], upstream, distance)
+        return found.derivatives, (found.hvp_a, found.hvp_b)
 
-    def grads(arrays: list[Array], upstream: Array) -> Gradients:
-        return drlim.row_distances_backward(arrays[0], arrays[1], upstream, distance)
-
-    return _per_pair(values, grads, *inputs)
+    call = Call(
+        "row_distances",
+        lambda arrays, needs: (drlim.row_distances(arrays[0], arrays[1], distance), None),
+        lambda arrays, upstream, needs: drlim.row_distances_backward(arrays[0], arrays[1], upstream, distance),
+        products,
+    )
+    return value_of(call, *inputs)

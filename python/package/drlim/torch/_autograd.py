@@ -1,0 +1,151 @@
+"""Calls on arrays as nodes of PyTorch's graph: the value, its gradient, and the gradient of that.
+
+A call gives its value and the gradients by its inputs at once (`_Value`). Its backward pass hands these out, or where
+the gradient itself is to be differentiated (`create_graph=True`) makes it a node of its own (`_Gradient`), whose
+backward pass is a Hessian-vector product: one more call of the same layout. Third derivatives there are none.
+
+Nothing that a caller can write to is read again later without being looked at: constants are copied by the functions
+that make a `Call`, inputs are held with their versions, and a gradient that is handed out is kept by nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drlim._arrays import Array
+
+Needs = Sequence[bool]
+"""Which inputs want a gradient."""
+
+Gradients = Sequence["Array | None"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What autograd needs of a call on arrays."""
+
+    name: str
+    """As errors name it."""
+
+    value: Callable[[list[Array], Needs], tuple[Any, Gradients | None]]
+    """The value, a number or an array, and the gradients of a number by the inputs that need one; None for those of an
+    array, which come with what is upstream."""
+
+    gradients: Callable[[list[Array], Array, Needs], Gradients]
+    """The gradients by the inputs of the value times what is upstream, one number or one for each value."""
+
+    products: Callable[[list[Array], Array, list[Array], bool], tuple[Array | None, Gradients]] | None
+    """Of the gradients' sum along directions the derivative by what is upstream, where that is wanted, and those by the
+    inputs. None where the call has no second derivatives."""
+
+
+class _Kept:
+    """Tensors that are read again later, unless they have been changed by then."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tuple(tensors)
+        self._versions = [_version(tensor) for tensor in tensors]
+
+    def get(self, name: str) -> tuple[Tensor, ...]:
+        if [_version(tensor) for tensor in self._tensors] != self._versions:
+            raise RuntimeError(
+                f"drlim.torch.{name}: an input was changed in place after the value was computed, "
+                "so the gradient cannot be computed again: change a clone"
+            )
+        return self._tensors
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _arrays(tensors: Sequence[Tensor]) -> list[Array]:
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def _tensor(grad: Array | None) -> Tensor | None:
+    return None if grad is None else torch.from_numpy(grad)
+
+
+class _Value(torch.autograd.Function):
+    """The value of a call."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *inputs: Tensor) -> Tensor:
+        needs = ctx.needs_input_grad[1:]
+        value, grads = call.value(_arrays(inputs), needs)
+        ctx.call = call
+        if grads is None:
+            ctx.save_for_backward(*inputs)
+            ctx.kept = None
+            return torch.from_numpy(value)
+        # Not saved: the gradient of a number is at hand, so its inputs may change before it is asked for.
+        ctx.kept = _Kept(inputs) if any(needs) else None
+        ctx.grads = [grads]
+        return inputs[0].new_tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        call: Call = ctx.call
+        needs = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():
+            if call.products is None:
+                raise RuntimeError(f"drlim.torch.{call.name} has no second derivatives: backward with create_graph=False")
+            inputs = ctx.saved_tensors if ctx.kept is None else ctx.kept.get(call.name)
+            return None, *_gradient(call, needs, upstream, *inputs)
+        if ctx.kept is None:
+            arrays = _arrays(ctx.saved_tensors)
+            grads = call.gradients(arrays, upstream.contiguous().numpy(), needs)
+            return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
+        if upstream.item() == 1:
+            # Nearly always. What is handed out belongs to whoever gets it, who may change it; so of a graph that is
+            # walked twice the second gradient is computed again.
+            try:
+                grads = ctx.grads.pop()
+            except IndexError:
+                _, grads = call.value(_arrays(ctx.kept.get(call.name)), needs)
+            return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
+        if not ctx.grads:
+            _, grads = call.value(_arrays(ctx.kept.get(call.name)), needs)
+            ctx.grads.append(grads)
+        grads = ctx.grads[0]
+        return None, *(upstream * _tensor(grad) if need else None for grad, need in zip(grads, needs))
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradients of a call's value times what is upstream."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, wanted: Needs, upstream: Tensor, *inputs: Tensor) -> Any:
+        ctx.call = call
+        ctx.save_for_backward(upstream, *inputs)
+        grads = call.gradients(_arrays(inputs), upstream.contiguous().numpy(), wanted)
+        return tuple(_tensor(grad) if need else None for grad, need in zip(grads, wanted))
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor | None) -> Any:
+        call: Call = ctx.call
+        if torch.is_grad_enabled() or call.products is None:
+            raise RuntimeError(f"drlim.torch.{call.name} has no third derivatives: backward with create_graph=False")
+        upstream, *inputs = ctx.saved_tensors
+        arrays = _arrays(inputs)
+        directions = [
+            np.zeros(array.shape, array.dtype) if of is None else of.contiguous().numpy()
+            for of, array in zip(along, arrays)
+        ]
+        _, _, by_upstream, *needs = ctx.needs_input_grad
+        change, products = call.products(arrays, upstream.contiguous().numpy(), directions, by_upstream)
+        of_upstream = None if change is None else torch.from_numpy(np.asarray(change)).to(upstream.dtype)
+        return None, None, of_upstream, *(_tensor(of) if need else None for of, need in zip(products, needs))
+
+
+# A compiler of graphs cannot look into them: it calls them as they are.
+value_of: Callable[..., Tensor] = torch.compiler.disable(_Value.apply)  # type: ignore[no-untyped-call]
+_gradient: Callable[..., tuple[Tensor | None, ...]] = torch.compiler.disable(
+    _Gradient.apply  # type: ignore[no-untyped-call]
+)
