@@ -3,7 +3,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, all_pairs, cross, distance_matrix,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, all_pairs, all_pairs_hvp, cross,
+    distance_matrix,
 };
 use drlim::loss::{Contrastive, Objective, Reduction};
 use drlim::{Cx, Graph, Isa, Mat, MatMut, Par, Rng, Similar, pairs};
@@ -49,6 +50,19 @@ fn of_one_batch(criterion: &mut Criterion) {
                     });
                 });
             }
+        }
+        // Beside the gradient: what it takes to differentiate it once more.
+        let along = random(n, d);
+        for cx in vectorized() {
+            let id = BenchmarkId::new(format!("hvp/{}", cx.isa), format!("{n}x{d}"));
+            group.bench_function(id, |b| {
+                let [z, v] = [&z, &along].map(|of| Mat::new(of, n, d).expect("n x d"));
+                let (objective, similar) = (Objective::mean(&loss), Similar::Labels(&labels));
+                b.iter(|| {
+                    let to = MatMut::new(&mut grad, n, d).expect("n x d");
+                    all_pairs_hvp(&cx, &objective, z, similar, v, to).expect("products")
+                });
+            });
         }
     }
     group.finish();
