@@ -149,7 +149,8 @@ def all_pairs_hvp(
     across_u = less_along(v, u)
     h = product(u, across_u * inverse)
     bend = dots(u, gradient) * across_u + dots(u, v) * less_along(gradient, u) + dots(gradient, across_u) * u
-    return less_along(h, u) * inverse - bend * inverse * inverse
+    turned: Array = less_along(h, u) * inverse - bend * inverse * inverse
+    return turned
 
 
 def inverse_lengths(z: Array) -> Array:
@@ -161,12 +162,14 @@ def inverse_lengths(z: Array) -> Array:
 
 def dots(a: Array, b: Array) -> Array:
     """a_i·b_i: N x 1."""
-    return np.einsum("ij,ij->i", a, b)[:, None]
+    products: Array = np.einsum("ij,ij->i", a, b)
+    return products[:, None]
 
 
 def less_along(a: Array, u: Array) -> Array:
     """Rows of `a` without their part along unit rows u."""
-    return a - dots(a, u) * u
+    rest: Array = a - dots(a, u) * u
+    return rest
 
 
 def cross_hvp(

@@ -102,19 +102,16 @@ class _Value(torch.autograd.Function):
             arrays = _arrays(ctx.saved_tensors)
             grads = call.gradients(arrays, upstream.contiguous().numpy(), needs)
             return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
-        if upstream.item() == 1:
-            # Nearly always. What is handed out belongs to whoever gets it, who may change it; so of a graph that is
-            # walked twice the second gradient is computed again.
-            try:
-                grads = ctx.grads.pop()
-            except IndexError:
-                _, grads = call.value(_arrays(ctx.kept.get(call.name)), needs)
-            return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
-        if not ctx.grads:
-            _, grads = call.value(_arrays(ctx.kept.get(call.name)), needs)
+        # Nearly always what is upstream is 1. What is handed out then belongs to whoever gets it, who may change it; so
+        # of a graph that is walked twice the second gradient is computed again.
+        try:
+            grads = ctx.grads.pop()
+        except IndexError:
+            grads = call.value(_arrays(ctx.kept.get(call.name)), needs)[1] or ()
+        if upstream.item() != 1:
             ctx.grads.append(grads)
-        grads = ctx.grads[0]
-        return None, *(upstream * _tensor(grad) if need else None for grad, need in zip(grads, needs))
+            grads = [None if grad is None else grad * upstream.item() for grad in grads]
+        return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
 
 
 class _Gradient(torch.autograd.Function):

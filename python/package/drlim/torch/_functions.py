@@ -152,10 +152,10 @@ def rows(
     similar, weights, ignored = _own(inputs, _constant(similar), _weights(weights), _constant(ignored))
 
     def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
-        return drlim.rows(loss, *arrays, similar, ignored=ignored, grads=grads, **how)
+        return drlim.rows(loss, arrays[0], arrays[1], similar, ignored=ignored, grads=grads, **how)
 
     def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
-        return drlim.rows_hvp(loss, *arrays, *along, similar, ignored=ignored, **how)
+        return drlim.rows_hvp(loss, arrays[0], arrays[1], along[0], along[1], similar, ignored=ignored, **how)
 
     return _weighted("rows", inputs, weights, reduction, run, hvp, ("_a", "_b"))
 
@@ -176,10 +176,10 @@ def indexed(
     of_rows = pairs if isinstance(pairs, PairList) else PairList(len(z), _constant(pairs))
 
     def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
-        return drlim.indexed(loss, *arrays, of_rows, similar, ignored=ignored, grad=grads, **how)
+        return drlim.indexed(loss, arrays[0], of_rows, similar, ignored=ignored, grad=grads, **how)
 
     def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
-        return drlim.indexed_hvp(loss, *arrays, *along, of_rows, similar, ignored=ignored, **how)
+        return drlim.indexed_hvp(loss, arrays[0], along[0], of_rows, similar, ignored=ignored, **how)
 
     return _weighted("indexed", inputs, weights, reduction, run, hvp, ("",))
 
@@ -205,11 +205,11 @@ def all_pairs(
     }
 
     def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
-        outcome = drlim.all_pairs(loss, *arrays, labels, scale=scale, grad=any(needs), **how)
+        outcome = drlim.all_pairs(loss, arrays[0], labels, scale=scale, grad=any(needs), **how)
         return outcome.value, (outcome.grad,)
 
     def hvp(arrays: list[Array], along: list[Array], scale: float) -> Gradients:
-        return (drlim.all_pairs_hvp(loss, *arrays, *along, labels, scale=scale, **how),)
+        return (drlim.all_pairs_hvp(loss, arrays[0], along[0], labels, scale=scale, **how),)
 
     return _batch("all_pairs", inputs, run, hvp)
 
@@ -241,11 +241,11 @@ def cross(
     }
 
     def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
-        outcome = drlim.cross(loss, *arrays, *labels, scale=scale, grads=(needs[0], needs[1]), **how)
+        outcome = drlim.cross(loss, arrays[0], arrays[1], *labels, scale=scale, grads=(needs[0], needs[1]), **how)
         return outcome.value, (outcome.grad_queries, outcome.grad_keys)
 
     def hvp(arrays: list[Array], along: list[Array], scale: float) -> Gradients:
-        return drlim.cross_hvp(loss, *arrays, *along, *labels, scale=scale, **how)
+        return drlim.cross_hvp(loss, arrays[0], arrays[1], along[0], along[1], *labels, scale=scale, **how)
 
     return _batch("cross", inputs, run, hvp)
 
@@ -265,10 +265,11 @@ def triplet_rows(
     weights, ignored = _own(inputs, _weights(weights), _constant(ignored))
 
     def run(arrays: list[Array], grads: bool, **how: Any) -> Any:
-        return drlim.triplet_rows(loss, *arrays, ignored=ignored, grads=grads, **how)
+        return drlim.triplet_rows(loss, arrays[0], arrays[1], arrays[2], ignored=ignored, grads=grads, **how)
 
     def hvp(arrays: list[Array], along: list[Array], **how: Any) -> Any:
-        return drlim.triplet_rows_hvp(loss, *arrays, tuple(along), ignored=ignored, **how)
+        moves = along[0], along[1], along[2]
+        return drlim.triplet_rows_hvp(loss, arrays[0], arrays[1], arrays[2], moves, ignored=ignored, **how)
 
     fields = ("_anchor", "_positive", "_negative")
     return _weighted("triplet_rows", inputs, weights, reduction, run, hvp, fields)
@@ -292,7 +293,7 @@ def triplets(
     def run(arrays: list[Array], needs: Needs, scale: float) -> tuple[float, Gradients]:
         outcome = drlim.triplets(
             loss,
-            *arrays,
+            arrays[0],
             labels,
             graph=graph,
             ignore_label=ignore_label,
