@@ -11,7 +11,8 @@ use crate::simd::{Kernel, Simd};
 /// # Inlining
 /// Mark `eval` `#[inline(always)]`. Without it the function is compiled for the baseline processor,
 /// every lane operation in it becomes a call, and a whole call of `rows` takes several times as long;
-/// the bench `rows/user_loss` shows it. For the same reason it is only fast in optimised builds.
+/// the bench `rows/user_loss` shows it. For the same reason it is only fast where the crate that it is in
+/// is optimised: see [debug builds](crate#debug-builds).
 ///
 /// # Contract
 /// Zero distance: divide by a distance only through [`Simd::over_distance`]. NaN: clip only through
@@ -149,7 +150,7 @@ fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
 }
 
 /// Implements [`PairLoss`] for a loss that has an inherent `formula`, a reach and a pull, such that its
-/// block function is compiled in this crate. The loss of no element type stands for the family.
+/// block function is compiled in this crate.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
@@ -173,23 +174,14 @@ macro_rules! compiled_here {
                 pull(self)
             }
 
+            #[inline(never)]
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {
-                T::compiled::<$loss<()>>((self, isa, d2, similar, values))
+                let loss = self;
+                T::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
             }
         }
 
-        impl $crate::real::Compiled for $loss<()> {
-            type Arguments<'a, T: $crate::Real> =
-                (&'a $loss<T>, $crate::Isa, &'a mut [T], &'a [bool], &'a mut [T]);
-            type Output = ();
-
-            fn f32((loss, isa, d2, similar, values): Self::Arguments<'_, f32>) {
-                f32::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
-            }
-            fn f64((loss, isa, d2, similar, values): Self::Arguments<'_, f64>) {
-                f64::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
-            }
-        }
+        $crate::real::compiled!(<$loss<T> as $crate::loss::PairLoss<T>>::block);
     };
 }
 pub(super) use compiled_here;
