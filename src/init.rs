@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::rng::Rng;
 
 /// How weights are drawn: uniformly from [-b, b], with b from the number of inputs that an output
@@ -33,8 +33,11 @@ impl Init {
     }
 
     /// Draws weights.
+    #[inline(never)]
     pub fn fill<T: Real>(self, rng: &mut Rng, fan_in: usize, fan_out: usize, weights: &mut [T]) {
         let bound = self.bound(fan_in, fan_out);
         weights.fill_with(|| T::from_f64(bound * (2.0 * rng.uniform() - 1.0)));
     }
 }
+
+compiled!(Init::fill::<T>);

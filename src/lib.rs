@@ -53,10 +53,24 @@
 //! # Features
 //!
 //! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
-//! `precompiled`: calls on whole batches are compiled with this crate, so that they are fast in a debug
-//! build of yours. `proptest`: properties of losses, for tests. `safetensors`: checkpoints, as files that
-//! PyTorch reads and writes too. `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and
-//! back, without copies.
+//! `proptest`: properties of losses, for tests. `safetensors`: checkpoints, as files that PyTorch reads
+//! and writes too. `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and back, without
+//! copies. (`precompiled` does nothing: what it did is done always.)
+//!
+//! # Debug builds
+//!
+//! Kernels, layers and optimizers are compiled with this crate, for both element types, and not with yours:
+//! yours is rebuilt without them, and what it calls is as fast as this crate was built. A debug build is
+//! hundreds of times slower than a release build, unless the `Cargo.toml` of your workspace says
+//!
+//! ```toml
+//! [profile.dev.package.drlim]
+//! opt-level = 3
+//! ```
+//!
+//! Then it is about as fast, but for your own [`PairLoss`](loss::PairLoss), [`TripletLoss`](loss::TripletLoss),
+//! [`Kernel`](simd::Kernel) or [layer](nn::Layer): these are compiled with your crate's optimisation. One that
+//! has to be fast in debug builds goes into a crate of its own, whose package is given the same line.
 
 mod aligned;
 pub mod batch;

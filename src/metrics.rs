@@ -6,7 +6,7 @@ use crate::cx::Cx;
 use crate::error::{Result, check_len};
 use crate::mat::Mat;
 use crate::pairs::{Neighbours, nearest, nearest_others};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// The share of the rows of `test`, N x D, that the majority of their `k` nearest rows of `train`,
 /// M x D, gives a wrong label; 0 where there are none.
@@ -26,6 +26,7 @@ use crate::real::Real;
 /// assert_eq!(error, 0.5);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn knn_error<T: Real>(
     cx: &Cx,
     train: Mat<T>,
@@ -44,6 +45,7 @@ pub fn knn_error<T: Real>(
 ///
 /// Refused where the number of labels does not match, `k` is 0 or N or more, or N does not fit in a
 /// `u32`.
+#[inline(never)]
 pub fn knn_error_leave_one_out<T: Real>(
     cx: &Cx,
     set: Mat<T>,
@@ -53,6 +55,7 @@ pub fn knn_error_leave_one_out<T: Real>(
     check_len("knn_error_leave_one_out", "labels", labels.len(), set.rows(), "the rows of set")?;
     Ok(error(&nearest_others(cx, set, k)?, labels, labels))
 }
+compiled!(knn_error::<T>, knn_error_leave_one_out::<T>);
 
 fn error<T: Real>(found: &Neighbours<T>, reference_labels: &[i64], labels: &[i64]) -> f64 {
     let mut votes = Vec::new();

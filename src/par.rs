@@ -122,26 +122,27 @@ where
     let half = blocks.len() / 2;
     let middle = blocks.start + half;
     let (left, right) = output.split(half);
-    let (a, b) = both(
+    let (mut left, mut right) = (Some(left), Some(right));
+    let (mut a, mut b) = (None, None);
+    both(
         share,
-        || subtree(share, blocks.start..middle, left, f, add),
-        || subtree(share, middle..blocks.end, right, f, add),
+        &mut || a = left.take().map(|left| subtree(share, blocks.start..middle, left, f, add)),
+        &mut || b = right.take().map(|right| subtree(share, middle..blocks.end, right, f, add)),
     );
-    add(a, b)
+    add(a.expect("the left half ran"), b.expect("the right half ran"))
 }
 
-#[cfg(feature = "rayon")]
-fn both<A: Send, B: Send>(
-    share: bool,
-    a: impl FnOnce() -> A + Send,
-    b: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    if share { rayon::join(a, b) } else { (a(), b()) }
-}
-
-#[cfg(not(feature = "rayon"))]
-fn both<A, B>(_: bool, a: impl FnOnce() -> A, b: impl FnOnce() -> B) -> (A, B) {
-    (a(), b())
+/// Runs both, each once. They are not generic: what rayon makes of a pair of tasks is compiled once.
+fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
+    #[cfg(feature = "rayon")]
+    if share {
+        rayon::join(a, b);
+        return;
+    }
+    #[cfg(not(feature = "rayon"))]
+    let _ = share;
+    a();
+    b();
 }
 
 /// Runs `f(t)` for every task and returns what each gave. Task t needs two things, `tasks[t]`, which may be

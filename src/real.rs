@@ -89,63 +89,51 @@ pub trait Real:
     /// Runs a kernel with the lanes of a tier.
     fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
 
-    /// Runs what this crate has compiled for this element type.
+    /// Runs the function for this element type.
     #[doc(hidden)]
-    fn compiled<C: Compiled>(arguments: C::Arguments<'_, Self>) -> C::Output;
+    fn by_type<F: ByType>(arguments: F::Arguments<'_, Self>);
 }
 
-/// A function that is compiled inside this crate, with its optimisation, for both element types:
-/// neither method is generic, so a caller's debug build does not compile them again.
+/// A function that is written once for each element type, since what it calls is.
 #[doc(hidden)]
-pub trait Compiled {
+pub trait ByType {
     /// What the function takes.
     type Arguments<'a, T: Real>;
-    /// What it returns.
-    type Output;
     /// The function for `f32`.
-    fn f32(arguments: Self::Arguments<'_, f32>) -> Self::Output;
+    fn f32(arguments: Self::Arguments<'_, f32>);
     /// The function for `f64`.
-    fn f64(arguments: Self::Arguments<'_, f64>) -> Self::Output;
+    fn f64(arguments: Self::Arguments<'_, f64>);
 }
 
-/// A name under which a function of one argument, generic over the element type, is compiled inside
-/// this crate: see [`Compiled`].
+/// Compiles functions that are generic over the element type in this crate, for both types, so that a
+/// crate which calls them compiles none of the kernels behind them: it is built sooner, and a debug build of
+/// it is as fast as this crate was built. In the list, `T` stands for the type:
+///
+/// ```text
+/// #[inline(never)]
+/// pub fn work<T: Real>(x: &mut [T]) { ... }
+/// compiled!(work::<T>, <Dense as Layer<T>>::forward);
+/// ```
+///
+/// `#[inline(never)]` makes rustc call the instance that is here from other crates too: it shares those of
+/// such functions in optimised builds, and of all functions in others. Naming the functions in a `static` makes
+/// that instance; nothing of the `static` itself is left in a program. A public function that runs a
+/// kernel is in such a list, or calls one that is: `tests/users_crate` finds those that do not.
 macro_rules! compiled {
-    ($name:ident: $function:ident($argument:ident) -> $output:ty) => {
-        struct $name;
-
-        impl $crate::real::Compiled for $name {
-            type Arguments<'a, T: $crate::Real> = $argument<'a, T>;
-            type Output = $output;
-
-            fn f32(argument: $argument<'_, f32>) -> $output {
-                $function(argument)
-            }
-            fn f64(argument: $argument<'_, f64>) -> $output {
-                $function(argument)
-            }
-        }
+    (@$t:ident $($function:expr),+) => {
+        $(const _: () = {
+            type T = $t;
+            #[expect(dead_code, reason = "the instance is all that is wanted")]
+            static COMPILED: std::sync::atomic::AtomicPtr<()> =
+                std::sync::atomic::AtomicPtr::new($function as *mut ());
+        };)+
+    };
+    ($($function:expr),+ $(,)?) => {
+        $crate::real::compiled!(@f32 $($function),+);
+        $crate::real::compiled!(@f64 $($function),+);
     };
 }
 pub(crate) use compiled;
-
-/// As [`compiled`], and `$call` that calls it; but only with the feature `precompiled`, since all of these
-/// functions take longer to build than the rest of the crate. Without it they are compiled where they
-/// are called.
-macro_rules! precompiled {
-    ($call:ident, $name:ident: $function:ident($argument:ident) -> $output:ty) => {
-        #[cfg(feature = "precompiled")]
-        $crate::real::compiled!($name: $function($argument) -> $output);
-
-        fn $call<T: $crate::Real>(argument: $argument<'_, T>) -> $output {
-            #[cfg(feature = "precompiled")]
-            return T::compiled::<$name>(argument);
-            #[cfg(not(feature = "precompiled"))]
-            return $function(argument);
-        }
-    };
-}
-pub(crate) use precompiled;
 
 /// 1/k! for k = 2 up to 13.
 const INVERSE_FACTORIALS: [f64; 12] = {
@@ -209,8 +197,8 @@ macro_rules! real {
                 simd::dispatch::$t(isa, kernel)
             }
             #[inline]
-            fn compiled<C: Compiled>(arguments: C::Arguments<'_, Self>) -> C::Output {
-                C::$t(arguments)
+            fn by_type<F: ByType>(arguments: F::Arguments<'_, Self>) {
+                F::$t(arguments)
             }
         }
     };

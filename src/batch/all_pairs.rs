@@ -15,7 +15,7 @@ use crate::kernel::kinds::{Classes, Kinds};
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, for_blocks};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
 /// again. That is 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes
@@ -91,6 +91,7 @@ impl<T: Real> AllPairsScratch<T> {
 /// assert_eq!((outcome.pairs, outcome.similar), (3, 1));
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn all_pairs<T: Real>(
     cx: &Cx,
     objective: &Objective<T>,
@@ -110,19 +111,15 @@ pub fn all_pairs<T: Real>(
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar, pull: None, pulled: Sums::default() };
-    Ok(run(Checked { call, grad, scratch }))
+    Ok(run(call, grad, scratch))
 }
+compiled!(all_pairs::<T>);
 
-/// A call with what it writes to.
-struct Checked<'a, T> {
-    call: Call<'a, 'a, T>,
-    grad: Option<MatMut<'a, T>>,
-    scratch: &'a mut AllPairsScratch<T>,
-}
-
-precompiled!(run, AllPairs: run_checked(Checked) -> Outcome);
-
-fn run_checked<T: Real>(Checked { mut call, grad, scratch }: Checked<T>) -> Outcome {
+fn run<T: Real>(
+    mut call: Call<T>,
+    grad: Option<MatMut<T>>,
+    scratch: &mut AllPairsScratch<T>,
+) -> Outcome {
     call.prepare(grad.is_some(), scratch);
     let (objective, reduction) = (call.objective, call.objective.reduction);
     let Some(grad) = grad else {

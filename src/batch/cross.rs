@@ -13,7 +13,7 @@ use crate::kernel::classes::NO_CLASS;
 use crate::kernel::kinds::{Classes, Kinds, Own};
 use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 
 /// Which pairs of a query and a key are similar; all others are dissimilar.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,7 @@ impl<T: Real> CrossScratch<T> {
 /// # Ok(()) }
 /// ```
 #[allow(clippy::too_many_arguments, reason = "each is one thing that a caller decides")]
+#[inline(never)]
 pub fn cross<T: Real>(
     cx: &Cx,
     objective: &Objective<T>,
@@ -153,19 +154,15 @@ pub fn cross<T: Real>(
     let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));
     let wanted = grads.each_ref().map(Option::is_some);
     let call = Call { cx, objective, z: [queries, keys], similar, own, wanted };
-    Ok(run(Checked { call, grads, scratch }))
+    Ok(run(call, grads, scratch))
 }
+compiled!(cross::<T>);
 
-/// A call with what it writes to.
-struct Checked<'a, T> {
-    call: Call<'a, 'a, T>,
-    grads: [Option<MatMut<'a, T>>; 2],
-    scratch: &'a mut CrossScratch<T>,
-}
-
-precompiled!(run, Cross: run_checked(Checked) -> Outcome);
-
-fn run_checked<T: Real>(Checked { call, grads, scratch }: Checked<T>) -> Outcome {
+fn run<T: Real>(
+    call: Call<T>,
+    grads: [Option<MatMut<T>>; 2],
+    scratch: &mut CrossScratch<T>,
+) -> Outcome {
     call.prepare(scratch);
     let (objective, reduction) = (call.objective, call.objective.reduction);
     if call.wanted == [false; 2] {

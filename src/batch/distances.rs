@@ -10,7 +10,7 @@ use crate::kernel::distances::{
 };
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, RowBlocks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Which distance of two rows a and b. With d = |a - b|, â = a/|a|, b̂ = b/|b| and cos = â·b̂:
 ///
@@ -71,6 +71,7 @@ pub enum Distance {
 /// assert_eq!(d, [5.0, 109.0]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn row_distances<T: Real>(
     cx: &Cx,
     distance: Distance,
@@ -131,6 +132,7 @@ pub fn row_distances<T: Real>(
 /// assert_eq!(grad_b, [-0.8, 0.0, /**/ 0.0, 0.0]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn row_distances_backward<T: Real>(
     cx: &Cx,
     distance: Distance,
@@ -154,6 +156,7 @@ pub fn row_distances_backward<T: Real>(
     }
     Ok(())
 }
+compiled!(row_distances::<T>, row_distances_backward::<T>);
 
 fn forward<T: Real, D: RowDistance>(cx: &Cx, distance: D, a: Mat<T>, b: Mat<T>, out: &mut [T]) {
     let n = a.rows();

@@ -5,7 +5,7 @@
 use crate::error::Result;
 use crate::graph::check_samples;
 use crate::loss::Pairing;
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// The places of the hard pairs in a list of pairs, ascending: the similar ones that are farther
 /// apart than the nearest dissimilar pair, and the dissimilar ones that are closer than the farthest
@@ -46,7 +46,11 @@ pub fn hard_pairs<'p, T: Real>(
     distances: &[T],
     pairing: impl Into<Pairing<'p, T>>,
 ) -> Result<Vec<u32>> {
-    let pairing = pairing.into();
+    hard_pairs_with(distances, pairing.into())
+}
+
+#[inline(never)]
+fn hard_pairs_with<T: Real>(distances: &[T], pairing: Pairing<T>) -> Result<Vec<u32>> {
     pairing.check("hard_pairs", distances.len(), "as distances")?;
     check_samples(distances.len())?;
     let left_out = |place: usize| pairing.ignored.is_some_and(|ignored| ignored[place]);
@@ -71,3 +75,4 @@ pub fn hard_pairs<'p, T: Real>(
     let hard = pairs().filter(|&(_, d, similar)| hard(d, similar));
     Ok(hard.map(|(place, _, _)| place as u32).collect())
 }
+compiled!(hard_pairs_with::<T>);

@@ -126,7 +126,19 @@ pub fn indexed<'p, T: Real>(
     out: IndexedOut<T>,
     scratch: &mut Scratch<T>,
 ) -> Result<Outcome> {
-    let pairing = pairing.into();
+    indexed_with(cx, objective, z, list, pairing.into(), out, scratch)
+}
+
+#[inline(never)]
+fn indexed_with<T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    z: Mat<T>,
+    list: &PairList,
+    pairing: Pairing<T>,
+    out: IndexedOut<T>,
+    scratch: &mut Scratch<T>,
+) -> Result<Outcome> {
     check_len("indexed", "list", list.rows(), z.rows(), "the rows of z")?;
     pairing.check("indexed", list.len(), "the pairs of the list")?;
     check_per_pair("indexed", &out.per_pair, list.len(), "the pairs of the list")?;
@@ -159,6 +171,7 @@ pub fn indexed<'p, T: Real>(
     }
     Ok(Outcome::new(objective.reduction, sums))
 }
+compiled!(indexed_with::<T>);
 
 /// A call whose arguments have been checked.
 struct Call<'c, 'o, 'p, T> {
@@ -190,7 +203,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 layout: IndexedPairs { z: self.z, pairs: &self.list.pairs()[start..end] },
                 step: None,
             };
-            T::compiled::<Measure>(pairs)
+            measure(pairs)
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
@@ -222,15 +235,12 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 first: block * height,
                 grad: grad.0,
             };
-            T::compiled::<AddUp>(kernel);
+            T::dispatch(kernel.isa, kernel);
         });
     }
 }
 
 type Pairs<'a, T> = PairBlocks<'a, T, IndexedPairs<'a, T>>;
-
-compiled!(Measure: measure(Pairs) -> Sums);
-compiled!(AddUp: add_up(IndexedGradient) -> ());
 
 /// Picks the kernel: rows of up to three elements have their own.
 fn measure<T: Real>(pairs: Pairs<T>) -> Sums {
@@ -246,8 +256,4 @@ fn measure_planar<T: Real, const D: usize>(pairs: Pairs<T>) -> Sums {
     let PairBlocks { isa, loss, pairing, factors, per_pair, layout, step } = pairs;
     let layout = IndexedPlanar::<T, D> { z: layout.z, pairs: layout.pairs };
     T::dispatch(isa, PairBlocks { isa, loss, pairing, factors, per_pair, layout, step })
-}
-
-fn add_up<T: Real>(kernel: IndexedGradient<T>) {
-    T::dispatch(kernel.isa, kernel);
 }

@@ -9,7 +9,7 @@ use crate::graph::check_samples;
 use crate::kernel::matrix::MatrixBlock;
 use crate::mat::{Mat, MatMut};
 use crate::par::{RowBlocks, for_blocks};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 
 /// d_ij = |a_i - b_j| of every row of `a`, N x D, and of `b`, M x D, into `distances`, N x M, which is
 /// overwritten.
@@ -33,6 +33,7 @@ use crate::real::{Real, precompiled};
 /// assert_eq!(distances, [5.0, 0.0]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) -> Result<()> {
     let (n, m, d) = (a.rows(), b.rows(), a.cols());
     check_samples(n)?;
@@ -49,21 +50,12 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
         return Ok(());
     }
     let cx = &small(cx, n.saturating_mul(m), d);
-    run(Checked { cx, a, b, distances });
+    run(cx, a, b, distances);
     Ok(())
 }
+compiled!(distance_matrix::<T>);
 
-/// A call whose arguments have been checked.
-struct Checked<'a, T> {
-    cx: &'a Cx,
-    a: Mat<'a, T>,
-    b: Mat<'a, T>,
-    distances: MatMut<'a, T>,
-}
-
-precompiled!(run, Matrix: run_checked(Checked) -> ());
-
-fn run_checked<T: Real>(Checked { cx, a, b, distances }: Checked<T>) {
+fn run<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) {
     let n = a.rows();
     let mut sets = [Set::default(), Set::default()];
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.keep_order(z.rows()));

@@ -22,7 +22,7 @@ use crate::kernel::tile::MOST_ROWS;
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::mat::{Mat, MatMut};
 use crate::par::{Chunks, for_blocks, sum_blocks};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 
 /// Which triplets of a batch are looked at. A positive of an anchor is a similar row, a negative any
 /// other one but itself.
@@ -98,6 +98,7 @@ impl<T: Real> MinedScratch<T> {
 /// assert_eq!(outcome.value, 0.5 + 0.5 + 3.5);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn triplets<T: Real>(
     cx: &Cx,
     objective: &TripletObjective<T>,
@@ -122,27 +123,14 @@ pub fn triplets<T: Real>(
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
     let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar };
-    let sums = run(Checked { call, mining, grad, scratch })?;
+    let sums = match mining {
+        Mining::Hardest => call.hardest(grad, scratch)?,
+        Mining::All => call.strips(true, ALL_BYTES, grad, scratch),
+        Mining::SemiHard => call.strips(false, SOME_BYTES, grad, scratch),
+    };
     Ok(Outcome::new(objective.reduction(), sums))
 }
-
-/// A call with what it writes to.
-struct Checked<'a, T> {
-    call: Call<'a, 'a, T>,
-    mining: Mining,
-    grad: Option<MatMut<'a, T>>,
-    scratch: &'a mut MinedScratch<T>,
-}
-
-precompiled!(run, Mined: run_checked(Checked) -> Result<Sums>);
-
-fn run_checked<T: Real>(Checked { call, mining, grad, scratch }: Checked<T>) -> Result<Sums> {
-    match mining {
-        Mining::Hardest => call.hardest(grad, scratch),
-        Mining::All => Ok(call.strips(true, ALL_BYTES, grad, scratch)),
-        Mining::SemiHard => Ok(call.strips(false, SOME_BYTES, grad, scratch)),
-    }
-}
+compiled!(triplets::<T>);
 
 /// Bytes of a strip of distances and one of slopes that hold a whole batch.
 const ALL_BYTES: usize = 16 << 20;

@@ -120,7 +120,18 @@ pub fn rows<'p, T: Real>(
     pairing: impl Into<Pairing<'p, T>>,
     out: RowsOut<T>,
 ) -> Result<Outcome> {
-    let pairing = pairing.into();
+    rows_with(cx, objective, a, b, pairing.into(), out)
+}
+
+#[inline(never)]
+fn rows_with<T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    a: Mat<T>,
+    b: Mat<T>,
+    pairing: Pairing<T>,
+    out: RowsOut<T>,
+) -> Result<Outcome> {
     check_shape("rows", "b", b.shape(), a.shape(), "as a")?;
     pairing.check("rows", a.rows(), "the rows of a")?;
     check_per_pair("rows", &out.per_pair, a.rows(), "the rows of a")?;
@@ -140,6 +151,7 @@ pub fn rows<'p, T: Real>(
     let sums = call.run(sloped.then_some(factors), grads, per_pair);
     Ok(Outcome::new(objective.reduction, sums))
 }
+compiled!(rows_with::<T>);
 
 /// A call whose arguments have been checked.
 struct Call<'c, 'o, 'p, T> {
@@ -173,15 +185,13 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 layout: PairRows { a, b, grads, past_caches, cut: Cut::start() },
                 step,
             };
-            T::compiled::<Run>(pairs)
+            run(pairs)
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
 }
 
 type Pairs<'a, T> = PairBlocks<'a, T, PairRows<'a, T>>;
-
-compiled!(Run: run(Pairs) -> Sums);
 
 /// Picks the kernel: rows of up to three elements without gaps have their own.
 fn run<T: Real>(pairs: Pairs<T>) -> Sums {

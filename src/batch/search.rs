@@ -16,7 +16,7 @@ use crate::kernel::nearest::Nearest;
 use crate::kernel::search::{SearchBlock, Wanted};
 use crate::mat::Mat;
 use crate::par::{Chunks, for_blocks, in_turn};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 
 /// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
 pub(crate) struct Found<T> {
@@ -56,6 +56,7 @@ impl<T: Real> Found<T> {
 }
 
 /// The `k` nearest references of each query.
+#[inline(never)]
 pub(crate) fn against<T: Real>(
     cx: &Cx,
     queries: Mat<T>,
@@ -63,22 +64,18 @@ pub(crate) fn against<T: Real>(
     k: usize,
 ) -> Result<Found<T>> {
     let mut found = Found::new(queries.rows(), k)?;
-    run_against(Against { cx, queries, references, k, found: &mut found });
+    search_against(cx, queries, references, k, &mut found);
     Ok(found.finish())
 }
+compiled!(against::<T>);
 
-/// A search whose arguments have been checked.
-struct Against<'a, T> {
-    cx: &'a Cx,
-    queries: Mat<'a, T>,
-    references: Mat<'a, T>,
+fn search_against<T: Real>(
+    cx: &Cx,
+    queries: Mat<T>,
+    references: Mat<T>,
     k: usize,
-    found: &'a mut Found<T>,
-}
-
-precompiled!(run_against, SearchAgainst: search_against(Against) -> ());
-
-fn search_against<T: Real>(Against { cx, queries, references, k, found }: Against<T>) {
+    found: &mut Found<T>,
+) {
     /// Queries from which on it is worth it to copy the references for products.
     const MANY: usize = 48;
     let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
@@ -116,6 +113,7 @@ fn search_against<T: Real>(Against { cx, queries, references, k, found }: Agains
 
 /// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
 /// nearest dissimilar ones.
+#[inline(never)]
 pub(crate) fn among<T: Real>(
     cx: &Cx,
     z: Mat<T>,
@@ -126,7 +124,7 @@ pub(crate) fn among<T: Real>(
     if z.cols() == 0 && kind.is_none() {
         return Ok(found.among_equal(k));
     }
-    let order = run_among(Among { cx, z, k, kind, found: &mut found });
+    let order = search_among(cx, z, k, kind, &mut found);
     if order.is_empty() {
         return Ok(found.finish());
     }
@@ -139,20 +137,16 @@ pub(crate) fn among<T: Real>(
     }
     Ok(by_row.finish())
 }
-
-/// A search whose arguments have been checked.
-struct Among<'a, T> {
-    cx: &'a Cx,
-    z: Mat<'a, T>,
-    k: usize,
-    kind: Option<(Similar<'a>, bool)>,
-    found: &'a mut Found<T>,
-}
-
-precompiled!(run_among, SearchAmong: search_among(Among) -> Vec<u32>);
+compiled!(among::<T>);
 
 /// Leaves lists by place; returns which row each place holds, where that is another one.
-fn search_among<T: Real>(Among { cx, z, k, kind, found }: Among<T>) -> Vec<u32> {
+fn search_among<T: Real>(
+    cx: &Cx,
+    z: Mat<T>,
+    k: usize,
+    kind: Option<(Similar, bool)>,
+    found: &mut Found<T>,
+) -> Vec<u32> {
     let [n, d] = z.shape();
     let cx = &small(cx, n.saturating_mul(n), d);
     let mut set = Set::default();

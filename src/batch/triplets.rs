@@ -141,6 +141,7 @@ impl<'a, T> TripletsOut<'a, T> {
 /// assert_eq!(grad_n, [0.0, -1.0]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn triplet_rows<T: Real>(
     cx: &Cx,
     objective: &TripletObjective<T>,
@@ -173,6 +174,7 @@ pub fn triplet_rows<T: Real>(
     let sums = call.run(objective.factor(&counted), grads, per_triplet);
     Ok(Outcome::new(objective.reduction(), sums))
 }
+compiled!(triplet_rows::<T>);
 
 /// A call whose arguments have been checked.
 struct Call<'c, 'o, 't, T> {
@@ -223,17 +225,10 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 past_caches,
                 step,
             };
-            T::compiled::<Run>(kernel)
+            T::dispatch(kernel.isa, Fenced { kernel, past_caches })
         };
         sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
     }
-}
-
-compiled!(Run: run(TripletRows) -> Sums);
-
-fn run<T: Real>(kernel: TripletRows<T>) -> Sums {
-    let (isa, past_caches) = (kernel.isa, kernel.past_caches);
-    T::dispatch(isa, Fenced { kernel, past_caches })
 }
 
 impl<T: Real> Triplets<'_, T> {

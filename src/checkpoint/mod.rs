@@ -60,7 +60,7 @@ use crate::error::{Error, Result};
 use crate::nn::Network;
 use crate::optim::Resume;
 use crate::pairs::SamplerState;
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::siamese::Siamese;
 use read::{Expected, Reader};
 use write::{Tensor, Values};
@@ -109,17 +109,21 @@ pub fn load<T: Real>(net: &mut Network<T>, path: &Path) -> Result<()> {
 }
 
 /// The bytes that [`save`] writes.
+#[inline(never)]
 pub fn to_bytes<T: Real>(net: &Network<T>) -> Result<Vec<u8>> {
     write::encode(tensors(net), net.architecture())
 }
 
 /// As [`load`], from bytes that are in memory already, or in the program by `include_bytes!`.
+#[inline(never)]
 pub fn from_bytes<T: Real>(net: &mut Network<T>, bytes: &[u8]) -> Result<()> {
     let params = read_network(net, bytes)
         .map_err(|reason| Error::File { path: "the bytes of a checkpoint".to_owned(), reason })?;
     net.params_mut().copy_from_slice(&params);
     Ok(())
 }
+
+compiled!(to_bytes::<T>, from_bytes::<T>);
 
 /// Writes all that a training run needs to go on, as [`save`] writes a network: parameters, what the
 /// optimizer remembers, steps done, and where the sampler stands if that is given.

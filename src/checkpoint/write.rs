@@ -9,7 +9,7 @@ use safetensors::{Dtype, View};
 
 use super::{ARCHITECTURE, dtype};
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// A tensor to be written.
 pub(super) struct Tensor<'a, T: Copy> {
@@ -55,6 +55,7 @@ impl<T: Real> View for Tensor<'_, T> {
 }
 
 /// The file of these tensors: the same for the same tensors, in whatever order they come.
+#[inline(never)]
 pub(super) fn encode<T: Real>(tensors: Vec<Tensor<T>>, architecture: String) -> Result<Vec<u8>> {
     let refuse = |reason| Error::Network { layer: "all".to_owned(), reason };
     let mut names = HashSet::new();
@@ -65,3 +66,5 @@ pub(super) fn encode<T: Real>(tensors: Vec<Tensor<T>>, architecture: String) -> 
     let about = [(ARCHITECTURE.to_owned(), architecture)].into_iter().collect();
     safetensors::serialize(named, Some(about)).map_err(|error| refuse(error.to_string()))
 }
+
+compiled!(encode::<T>);

@@ -20,7 +20,7 @@ use std::ops::Range;
 use super::product::Contiguous;
 use super::tile::is_wide;
 use crate::isa::Isa;
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 use crate::simd::{Kernel, Simd};
 
 /// Elements of the rows of `a` that a band of runs has: half of an L1 cache in `f32`.
@@ -52,20 +52,11 @@ pub(crate) struct Dots<'a, T> {
 }
 
 /// Adds the dot products on a tier.
+#[inline(never)]
 pub(crate) fn add_dots<T: Real>(isa: Isa, dots: Dots<T>) {
-    run(OnTier { isa, dots });
-}
-
-struct OnTier<'a, T> {
-    isa: Isa,
-    dots: Dots<'a, T>,
-}
-
-precompiled!(run, AddDots: run_on_tier(OnTier) -> ());
-
-fn run_on_tier<T: Real>(OnTier { isa, dots }: OnTier<T>) {
     T::dispatch(isa, dots);
 }
+compiled!(add_dots::<T>);
 
 impl<T: Real> Kernel<T> for Dots<'_, T> {
     type Output = ();

@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "the interface of matrixmultiply is raw pointers")]
 
 use crate::isa::{Isa, Tier};
-use crate::real::{Compiled, Real};
+use crate::real::{ByType, Real};
 
 /// Weights, and samples, from which on packing both operands of a weight gradient pays. Measured on two
 /// Zen 4 cores, against the crate's own tile with its operands as they lie:
@@ -54,7 +54,7 @@ impl<T: Real> LargeProduct<'_, T> {
         assert!(last(self.a.strides, m, k) < self.a.data.len(), "first operand");
         assert!(last(self.b.strides, k, n) < self.b.data.len(), "second operand");
         assert_eq!(self.c.len(), m * n, "output");
-        T::compiled::<Multiply>(self);
+        T::by_type::<Multiply>(self);
     }
 }
 
@@ -89,9 +89,8 @@ macro_rules! multiply {
     };
 }
 
-impl Compiled for Multiply {
+impl ByType for Multiply {
     type Arguments<'a, T: Real> = LargeProduct<'a, T>;
-    type Output = ();
 
     multiply!(f32, f32, sgemm);
     multiply!(f64, f64, dgemm);

@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::tile::is_wide;
 use crate::error::Result;
 use crate::isa::{Isa, Tier};
-use crate::real::{Real, precompiled};
+use crate::real::{Real, compiled};
 use crate::room::with_room;
 use crate::simd::{Kernel, Simd};
 
@@ -165,24 +165,15 @@ pub(crate) struct Product<'a, T> {
 
 /// Runs a product on a tier. Kernels that multiply call this too, so that the tiles are compiled once a
 /// tier rather than once for each of them.
+#[inline(never)]
 pub(crate) fn multiply<T: Real>(isa: Isa, product: Product<T>) {
-    run(OnTier { isa, product });
+    T::dispatch(isa, product);
 }
+compiled!(multiply::<T>);
 
 /// Vectors of a tile's columns at most: what 32 registers have room for, or 16.
 pub(crate) fn most_vectors(isa: Isa) -> usize {
     if isa.tier() == Tier::Avx512 { 3 } else { 2 }
-}
-
-struct OnTier<'a, T> {
-    isa: Isa,
-    product: Product<'a, T>,
-}
-
-precompiled!(run, Multiply: run_on_tier(OnTier) -> ());
-
-fn run_on_tier<T: Real>(OnTier { isa, product }: OnTier<T>) {
-    T::dispatch(isa, product);
 }
 
 impl<T: Real> Kernel<T> for Product<'_, T> {

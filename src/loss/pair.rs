@@ -11,7 +11,8 @@ use crate::simd::{Kernel, Simd};
 /// # Inlining
 /// Mark `eval` `#[inline(always)]`. Without it the function is compiled for the baseline processor,
 /// every lane operation in it becomes a call, and a whole call of `rows` takes several times as long;
-/// the bench `rows/user_loss` shows it. For the same reason it is only fast in optimised builds.
+/// the bench `rows/user_loss` shows it. For the same reason it is only fast where the crate that it is in
+/// is optimised: see [debug builds](crate#debug-builds).
 ///
 /// # Contract
 /// Zero distance: divide by a distance only through [`Simd::over_distance`]. NaN: clip only through
@@ -232,11 +233,8 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
     }
 }
 
-/// The curvatures of a family of losses, compiled in this crate.
-pub(crate) struct CurvatureOf<L>(std::marker::PhantomData<L>);
-
 /// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach and a pull, such that its
-/// block functions are compiled in this crate. The loss of no element type stands for the family.
+/// block functions are compiled in this crate.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
@@ -270,40 +268,22 @@ macro_rules! compiled_here {
                 pull(self)
             }
 
+            #[inline(never)]
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {
-                T::compiled::<$loss<()>>((self, isa, d2, similar, values))
+                let loss = self;
+                T::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
             }
 
+            #[inline(never)]
             fn bend_block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool]) -> bool {
-                T::compiled::<$crate::loss::pair::CurvatureOf<$loss<()>>>((self, isa, d2, similar))
+                T::dispatch(isa, $crate::loss::pair::BendBlock { loss: self, d2, similar })
             }
         }
 
-        impl $crate::real::Compiled for $crate::loss::pair::CurvatureOf<$loss<()>> {
-            type Arguments<'a, T: $crate::Real> =
-                (&'a $loss<T>, $crate::Isa, &'a mut [T], &'a [bool]);
-            type Output = bool;
-
-            fn f32((loss, isa, d2, similar): Self::Arguments<'_, f32>) -> bool {
-                f32::dispatch(isa, $crate::loss::pair::BendBlock { loss, d2, similar })
-            }
-            fn f64((loss, isa, d2, similar): Self::Arguments<'_, f64>) -> bool {
-                f64::dispatch(isa, $crate::loss::pair::BendBlock { loss, d2, similar })
-            }
-        }
-
-        impl $crate::real::Compiled for $loss<()> {
-            type Arguments<'a, T: $crate::Real> =
-                (&'a $loss<T>, $crate::Isa, &'a mut [T], &'a [bool], &'a mut [T]);
-            type Output = ();
-
-            fn f32((loss, isa, d2, similar, values): Self::Arguments<'_, f32>) {
-                f32::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
-            }
-            fn f64((loss, isa, d2, similar, values): Self::Arguments<'_, f64>) {
-                f64::dispatch(isa, $crate::loss::pair::EvalBlock { loss, d2, similar, values })
-            }
-        }
+        $crate::real::compiled!(
+            <$loss<T> as $crate::loss::PairLoss<T>>::block,
+            <$loss<T> as $crate::loss::PairLoss<T>>::bend_block
+        );
     };
 }
 pub(super) use compiled_here;

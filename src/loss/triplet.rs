@@ -200,39 +200,22 @@ macro_rules! triplets_compiled_here {
                 swaps(self)
             }
 
+            #[inline(never)]
             fn block(&self, isa: $crate::Isa, d2: [&mut [T]; 3], values: &mut [T]) {
-                T::compiled::<$loss<()>>((self, isa, d2, values))
+                let loss = self;
+                T::dispatch(isa, $crate::loss::triplet::EvalTriplets { loss, d2, values })
             }
 
+            #[inline(never)]
             fn bend_block(&self, isa: $crate::Isa, curvatures: [&mut [T]; 6]) -> bool {
-                T::compiled::<$crate::loss::pair::CurvatureOf<$loss<()>>>((self, isa, curvatures))
+                T::dispatch(isa, $crate::loss::triplet::BendTriplets { loss: self, curvatures })
             }
         }
 
-        impl $crate::real::Compiled for $crate::loss::pair::CurvatureOf<$loss<()>> {
-            type Arguments<'a, T: $crate::Real> = (&'a $loss<T>, $crate::Isa, [&'a mut [T]; 6]);
-            type Output = bool;
-
-            fn f32((loss, isa, curvatures): Self::Arguments<'_, f32>) -> bool {
-                f32::dispatch(isa, $crate::loss::triplet::BendTriplets { loss, curvatures })
-            }
-            fn f64((loss, isa, curvatures): Self::Arguments<'_, f64>) -> bool {
-                f64::dispatch(isa, $crate::loss::triplet::BendTriplets { loss, curvatures })
-            }
-        }
-
-        impl $crate::real::Compiled for $loss<()> {
-            type Arguments<'a, T: $crate::Real> =
-                (&'a $loss<T>, $crate::Isa, [&'a mut [T]; 3], &'a mut [T]);
-            type Output = ();
-
-            fn f32((loss, isa, d2, values): Self::Arguments<'_, f32>) {
-                f32::dispatch(isa, $crate::loss::triplet::EvalTriplets { loss, d2, values })
-            }
-            fn f64((loss, isa, d2, values): Self::Arguments<'_, f64>) {
-                f64::dispatch(isa, $crate::loss::triplet::EvalTriplets { loss, d2, values })
-            }
-        }
+        $crate::real::compiled!(
+            <$loss<T> as $crate::loss::TripletLoss<T>>::block,
+            <$loss<T> as $crate::loss::TripletLoss<T>>::bend_block
+        );
     };
 }
 pub(super) use triplets_compiled_here;

@@ -6,7 +6,7 @@ use super::layer::{Backward, Forward, Layer, Shape};
 use crate::cx::Cx;
 use crate::kernel::elementwise::{Activate, Activation, Slope};
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Elements of a block of work.
 const BLOCK: usize = 16 << 10;
@@ -57,10 +57,12 @@ macro_rules! activation {
             fn connect(&mut self, input: Shape) -> Result<Shape, String> {
                 Ok(input)
             }
+            #[inline(never)]
             fn forward(&self, cx: &Cx, pass: Forward<T>) {
                 pass.y.copy_from_slice(pass.x);
                 activate(cx, Activation::$name, pass.y);
             }
+            #[inline(never)]
             fn backward(&self, cx: &Cx, pass: Backward<T>) {
                 if let Some(dx) = pass.dx {
                     dx.copy_from_slice(pass.dy);
@@ -71,6 +73,8 @@ macro_rules! activation {
                 Some(Activation::$name)
             }
         }
+
+        compiled!(<$name as Layer<T>>::forward, <$name as Layer<T>>::backward);
     };
 }
 

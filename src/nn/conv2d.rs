@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::kernel::conv::{self as kernel, Plan};
 use crate::kernel::dense as dense_kernel;
 use crate::kernel::elementwise::{Activation, Slope};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// A two-dimensional convolution (a correlation, as everywhere in this field):
 ///
@@ -166,6 +166,7 @@ impl<T: Real> Layer<T> for Conv2d {
         }
     }
 
+    #[inline(never)]
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
         match &self.dense {
             Some(plan) => dense::forward(cx, plan, self.activation, pass),
@@ -176,6 +177,7 @@ impl<T: Real> Layer<T> for Conv2d {
         }
     }
 
+    #[inline(never)]
     fn backward(&self, cx: &Cx, pass: Backward<T>) {
         match &self.dense {
             Some(plan) => dense::backward(cx, plan, self.activation, pass),
@@ -210,6 +212,7 @@ impl<T: Real> Blockwise<T> for Conv2d {
         self.plan.forward_scratch(group)
     }
 
+    #[inline(never)]
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
         let Forward { params, x, y, scratch } = pass;
         let (weight, bias) = params.split_at(self.plan.tap_count() * self.maps);
@@ -217,6 +220,7 @@ impl<T: Real> Blockwise<T> for Conv2d {
         kernel::forward(isa, plan, group, [weight, bias], f, x, y, scratch);
     }
 
+    #[inline(never)]
     fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
         let Backward { params, x, y, dy, dx, d_params, scratch } = pass;
         let pixels = self.plan.pixel_count() * group;
@@ -233,6 +237,13 @@ impl<T: Real> Blockwise<T> for Conv2d {
         if self.dense.is_none() { Some(self) } else { None }
     }
 }
+
+compiled!(
+    <Conv2d as Layer<T>>::forward,
+    <Conv2d as Layer<T>>::backward,
+    <Conv2d as Blockwise<T>>::forward_group,
+    <Conv2d as Blockwise<T>>::backward_group,
+);
 
 impl Conv2d {
     /// The backward pass where `dy(map, rows, to)` gives the gradient of the output, a multiple of `step`

@@ -12,7 +12,7 @@ use crate::kernel::dense::{self as kernel, DenseDots, Plan};
 use crate::kernel::elementwise::{Activate, Activation};
 use crate::kernel::large::is_large;
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Samples of a block of work, and of one where each block has to read more weights than an L2 holds.
 const BLOCK_SAMPLES: [usize; 2] = [32, 64];
@@ -82,10 +82,12 @@ impl<T: Real> Layer<T> for Dense {
         scratch(&self.plan)
     }
 
+    #[inline(never)]
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
         forward(cx, &self.plan, self.activation, pass);
     }
 
+    #[inline(never)]
     fn backward(&self, cx: &Cx, pass: Backward<T>) {
         backward(cx, &self.plan, self.activation, pass);
     }
@@ -94,6 +96,8 @@ impl<T: Real> Layer<T> for Dense {
         activation::fuse(&mut self.activation, next)
     }
 }
+
+compiled!(<Dense as Layer<T>>::forward, <Dense as Layer<T>>::backward);
 
 /// The weights in panels.
 pub(super) fn scratch(plan: &Plan) -> usize {

@@ -7,7 +7,7 @@ use super::layer::{Backward, Forward, Layer, Shape};
 use crate::cx::Cx;
 use crate::kernel::normalize;
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Elements of a block of work, where that is at least a sample.
 const BLOCK: usize = 16 << 10;
@@ -69,6 +69,7 @@ impl<T: Real> Layer<T> for L2Normalize {
         Ok(input)
     }
 
+    #[inline(never)]
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
         let (len, size, x) = (self.len, self.block(), pass.x);
         let y = Chunks(pass.y, size);
@@ -78,6 +79,7 @@ impl<T: Real> Layer<T> for L2Normalize {
         });
     }
 
+    #[inline(never)]
     fn backward(&self, cx: &Cx, pass: Backward<T>) {
         let Backward { x, y, dy, dx: Some(dx), .. } = pass else { return };
         let (len, size) = (self.len, self.block());
@@ -89,3 +91,5 @@ impl<T: Real> Layer<T> for L2Normalize {
         });
     }
 }
+
+compiled!(<L2Normalize as Layer<T>>::forward, <L2Normalize as Layer<T>>::backward);

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::blockwise::{self, Blockwise};
 use super::layer::{Backward, Forward, Layer, ParamSpec, Shape};
-use super::pool::{Windows, backward_by_maps, pooling_layer};
+use super::pool::{Windows, backward_by_maps, compiled_pooling, pooling_layer};
 use crate::cx::Cx;
 use crate::isa::Isa;
 use crate::kernel::elementwise::Activation;
@@ -40,6 +40,8 @@ impl MaxPool2d {
     }
 }
 
+compiled_pooling!(MaxPool2d);
+
 impl<T: Real> Layer<T> for MaxPool2d {
     fn kind(&self) -> String {
         let Pooling { kernel, stride, .. } = self.windows.sizes;
@@ -54,6 +56,7 @@ impl<T: Real> Blockwise<T> for MaxPool2d {
         0
     }
 
+    #[inline(never)]
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
         let Forward { x, y, .. } = pass;
         T::dispatch(isa, MaxForward { sizes: self.windows.sizes, group, x, y: &mut *y });
@@ -68,6 +71,7 @@ impl<T: Real> blockwise::Pooling<T> for MaxPool2d {
         &self.windows
     }
 
+    #[inline(never)]
     fn backward_rows(
         &self,
         isa: Isa,

@@ -12,7 +12,7 @@ use super::run::Run;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::rng::Rng;
 
 /// A layer in its place.
@@ -79,6 +79,7 @@ impl<T: Real> Builder<T> {
     /// Checks that each layer takes what the one before gives, and draws the weights.
     ///
     /// The same seed gives the same weights, on every machine.
+    #[inline(never)]
     pub fn build(self, seed: u64) -> Result<Network<T>> {
         let refuse =
             |layer: &str, reason: String| Error::Network { layer: layer.to_owned(), reason };
@@ -143,6 +144,8 @@ impl<T: Real> Builder<T> {
         Ok(net)
     }
 }
+
+compiled!(Builder::<T>::build);
 
 /// Blockwise layers that follow each other run together, every other one by itself.
 fn parts<T: Real>(stages: &[Stage<T>]) -> Vec<Range<usize>> {

@@ -9,7 +9,7 @@ use super::workspace::Workspace;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
 use crate::mat::{Mat, MatMut};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Stages that run together.
 pub(super) enum Part<'a, T> {
@@ -50,6 +50,7 @@ impl<T: Real> Network<T> {
     /// What a backward pass needs of `x` is copied, so it may have gaps between its rows and need not
     /// outlive the call. Refused where `x` is wider or narrower than an input sample, or the workspace
     /// is of another network or for smaller batches.
+    #[inline(never)]
     pub fn forward<'w>(
         &self,
         cx: &Cx,
@@ -63,6 +64,7 @@ impl<T: Real> Network<T> {
 
     /// As [`forward`](Network::forward), for samples by their number, each as long as the network's
     /// input.
+    #[inline(never)]
     pub(crate) fn forward_rows<'w>(
         &self,
         cx: &Cx,
@@ -113,6 +115,7 @@ impl<T: Real> Network<T> {
     /// It belongs to the last [`forward`](Network::forward) pass on the workspace, whose number of
     /// rows `dz` has. `gradient` and `dx` are overwritten; `gradient` is as long as the parameters
     /// and holds the sum over the samples.
+    #[inline(never)]
     pub fn backward(
         &self,
         cx: &Cx,
@@ -170,3 +173,5 @@ impl<T: Real> Network<T> {
         Ok(())
     }
 }
+
+compiled!(Network::<T>::forward, Network::<T>::forward_rows, Network::<T>::backward);

@@ -146,10 +146,12 @@ macro_rules! pooling_layer {
             blockwise::scratch(layer, len, samples)
         }
 
+        #[inline(never)]
         fn forward(&self, cx: &Cx, pass: Forward<T>) {
             blockwise::forward(cx, self, self.windows.samples(pass.x.len()), pass);
         }
 
+        #[inline(never)]
         fn backward(&self, cx: &Cx, pass: Backward<T>) {
             blockwise::backward(cx, self, self.windows.samples(pass.x.len()), pass);
         }
@@ -168,6 +170,7 @@ pub(super) use pooling_layer;
 /// The same of its passes over a group.
 macro_rules! backward_by_maps {
     () => {
+        #[inline(never)]
         fn backward_group(&self, isa: Isa, group: usize, pass: Backward<T>) {
             self.windows.backward_maps(isa, group, pass, self);
         }
@@ -178,6 +181,23 @@ macro_rules! backward_by_maps {
     };
 }
 pub(super) use backward_by_maps;
+
+/// A pooling layer's passes, compiled in this crate.
+macro_rules! compiled_pooling {
+    ($layer:ident) => {
+        $crate::real::compiled!(
+            <$layer as Layer<T>>::forward,
+            <$layer as Layer<T>>::backward,
+            <$layer as Blockwise<T>>::forward_group,
+            <$layer as Blockwise<T>>::backward_group,
+            <$layer as blockwise::Pooling<T>>::backward_rows,
+        );
+    };
+}
+pub(super) use compiled_pooling;
+
+compiled_pooling!(AvgPool2d);
+compiled_pooling!(Subsample2d);
 
 impl<T: Real> Layer<T> for AvgPool2d {
     fn kind(&self) -> String {
@@ -193,6 +213,7 @@ impl<T: Real> Blockwise<T> for AvgPool2d {
         self.windows.sizes.row_len()
     }
 
+    #[inline(never)]
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
         let Forward { x, y, scratch, .. } = pass;
         let sizes = self.windows.sizes;
@@ -209,6 +230,7 @@ impl<T: Real> blockwise::Pooling<T> for AvgPool2d {
         &self.windows
     }
 
+    #[inline(never)]
     fn backward_rows(
         &self,
         isa: Isa,
@@ -247,6 +269,7 @@ impl<T: Real> Blockwise<T> for Subsample2d {
         self.windows.sizes.row_len()
     }
 
+    #[inline(never)]
     fn forward_group(&self, isa: Isa, group: usize, pass: Forward<T>) {
         let Forward { params, x, y, scratch } = pass;
         let sizes = self.windows.sizes;
@@ -264,6 +287,7 @@ impl<T: Real> blockwise::Pooling<T> for Subsample2d {
         &self.windows
     }
 
+    #[inline(never)]
     fn backward_rows(
         &self,
         isa: Isa,

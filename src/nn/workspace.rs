@@ -6,7 +6,7 @@ use super::network::Network;
 use super::part::Part;
 use crate::aligned::Aligned;
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Activations, gradients and scratch of a network for batches of up to so many samples.
 ///
@@ -79,6 +79,7 @@ impl<T: Real> Workspace<T> {
         buffers.chain([&self.scratch]).map(|buffer| buffer.len() * size_of::<T>()).sum()
     }
 
+    #[inline(never)]
     fn new(net: &Network<T>, max_samples: usize, keeps_all: bool) -> Result<Self> {
         let what = "a workspace";
         let buffer = |len: usize| {
@@ -121,3 +122,5 @@ impl<T: Real> Workspace<T> {
         if self.keeps_all { part } else { part % 2 }
     }
 }
+
+compiled!(Workspace::<T>::new);

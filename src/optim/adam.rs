@@ -7,7 +7,7 @@ use crate::cx::Cx;
 use crate::error::Result;
 use crate::kernel::update;
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Adam (Kingma, Ba 2015), with weight decay added to the gradient:
 ///
@@ -69,6 +69,7 @@ impl<T: Real> Adam<T> {
     }
 
     /// A step that first takes `shrink` of each parameter away from it.
+    #[inline(never)]
     fn step_shrinking(
         &mut self,
         cx: &Cx,
@@ -116,6 +117,8 @@ impl<T: Real> Adam<T> {
         Ok(())
     }
 }
+
+compiled!(Adam::<T>::step_shrinking);
 
 impl<T: Real> Optimizer<T> for Adam<T> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::kernel::gradient::{Accumulate, Scale, Squares};
 use crate::par::{Chunks, for_blocks, sum_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Scales a gradient to the Euclidean norm `max` where its own is larger, and returns its own.
 ///
@@ -33,6 +33,7 @@ use crate::real::Real;
 /// assert_eq!(grad, [1.5, -2.0]);
 /// # Ok::<(), drlim::Error>(())
 /// ```
+#[inline(never)]
 pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
     check_max(max)?;
     let norm = norm(cx, grad);
@@ -79,6 +80,7 @@ fn squares<T: Real>(cx: &Cx, grad: &[T], scale: f64) -> f64 {
 }
 
 /// Adds `factor` times a gradient to `sum`, which is as long.
+#[inline(never)]
 pub(crate) fn accumulate<T: Real>(cx: &Cx, factor: f64, grad: &[T], sum: &mut [T]) {
     let factor = T::from_f64(factor);
     let blocks = sum.len().div_ceil(BLOCK);
@@ -87,3 +89,5 @@ pub(crate) fn accumulate<T: Real>(cx: &Cx, factor: f64, grad: &[T], sum: &mut [T
         T::dispatch(cx.isa, Accumulate { factor, grad, sum });
     });
 }
+
+compiled!(clip_norm::<T>, accumulate::<T>);

@@ -7,7 +7,7 @@ use crate::cx::Cx;
 use crate::error::Result;
 use crate::kernel::update;
 use crate::par::{Chunks, for_blocks};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// Gradient descent with momentum and weight decay, as PyTorch writes it:
 ///
@@ -73,6 +73,7 @@ impl<T: Real> Sgd<T> {
 }
 
 impl<T: Real> Optimizer<T> for Sgd<T> {
+    #[inline(never)]
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()> {
         check::<T>(rate, params.len(), grad.len(), self.steps, self.velocity.len())?;
         self.velocity.resize(params.len(), T::ZERO);
@@ -93,6 +94,8 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         Ok(())
     }
 }
+
+compiled!(<Sgd<T> as Optimizer<T>>::step);
 
 impl<T: Real> Resume<T> for Sgd<T> {
     fn steps(&self) -> u64 {

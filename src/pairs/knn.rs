@@ -7,7 +7,7 @@ use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::graph::{Graph, Similar, check_samples};
 use crate::mat::Mat;
-use crate::real::Real;
+use crate::real::{Real, compiled};
 use crate::room::with_room;
 
 /// The k rows found for each query, best first.
@@ -90,6 +90,7 @@ impl<T: Real> Neighbours<T> {
 /// assert_eq!(found.row(1).0, [3, 2]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn nearest<T: Real>(
     cx: &Cx,
     queries: Mat<T>,
@@ -108,6 +109,7 @@ pub fn nearest<T: Real>(
 /// itself. Each pair is looked at once.
 ///
 /// Refused where `k` is 0 or N or more, or N does not fit in a `u32`.
+#[inline(never)]
 pub fn nearest_others<T: Real>(cx: &Cx, set: Mat<T>, k: usize) -> Result<Neighbours<T>> {
     check_k(k, set.rows().saturating_sub(1), "from 1 to the number of samples less one")?;
     check_samples(set.rows())?;
@@ -138,6 +140,7 @@ pub struct Hardest<T> {
 /// assert_eq!(found.dissimilar.row(0).0, [3]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn hardest<T: Real>(cx: &Cx, set: Mat<T>, similar: Similar, k: usize) -> Result<Hardest<T>> {
     check_len("hardest", "similar", similar.samples(), set.rows(), "the rows of set")?;
     check_k(k, set.rows().saturating_sub(1), "from 1 to the number of samples less one")?;
@@ -160,6 +163,7 @@ pub fn hardest<T: Real>(cx: &Cx, set: Mat<T>, similar: Similar, k: usize) -> Res
 /// assert_eq!(graph.neighbours(2), [1, 3]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn neighbour_graph<T: Real>(cx: &Cx, data: Mat<T>, k: usize) -> Result<Graph> {
     let found = nearest_others(cx, data, k)?;
     let mut pairs = with_room("the pairs of a neighbour graph", found.indices.len())?;
@@ -173,6 +177,7 @@ pub fn neighbour_graph<T: Real>(cx: &Cx, data: Mat<T>, k: usize) -> Result<Graph
     }
     Graph::from_pairs(data.rows(), &pairs)
 }
+compiled!(nearest::<T>, nearest_others::<T>, hardest::<T>, neighbour_graph::<T>);
 
 fn check_k(k: usize, most: usize, expected: &'static str) -> Result<()> {
     if (1..=most).contains(&k) {

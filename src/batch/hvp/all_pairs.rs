@@ -11,7 +11,7 @@ use crate::graph::{Similar, check_samples};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
 use crate::mat::{Mat, MatMut};
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// How the gradient of [`all_pairs`](crate::batch::all_pairs()) changes as the rows of `z` move along `v`, both
 /// B x D: the product of the Hessian with these directions, in `h`, which is overwritten.
@@ -51,6 +51,7 @@ use crate::real::Real;
 /// assert_eq!(h, [1.0, -1.0, 0.0]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn all_pairs_hvp<T: Real>(
     cx: &Cx,
     objective: &Objective<T>,
@@ -91,3 +92,4 @@ pub fn all_pairs_hvp<T: Real>(
     Side { cx, objective, own: rays, others: rays, likeness, same, factors }.sum(h);
     Ok(())
 }
+compiled!(all_pairs_hvp::<T>);

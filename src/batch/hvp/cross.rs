@@ -10,7 +10,7 @@ use crate::error::{Result, check_shape};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
 use crate::mat::Mat;
-use crate::real::Real;
+use crate::real::{Real, compiled};
 
 /// How the gradients of [`cross`](crate::batch::cross()) change as the queries move along `along[0]` and the keys
 /// along `along[1]`: the product of the Hessian with these directions.
@@ -45,6 +45,7 @@ use crate::real::Real;
 /// assert_eq!((h_query, h_keys), ([1.0], [-1.0, 0.0]));
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn cross_hvp<T: Real>(
     cx: &Cx,
     objective: &Objective<T>,
@@ -92,3 +93,4 @@ pub fn cross_hvp<T: Real>(
     }
     Ok(())
 }
+compiled!(cross_hvp::<T>);

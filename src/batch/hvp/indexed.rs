@@ -79,7 +79,19 @@ pub fn indexed_hvp<'p, T: Real>(
     v: Mat<T>,
     out: IndexedHvpOut<T>,
 ) -> Result<()> {
-    let pairing = pairing.into();
+    indexed_hvp_with(cx, objective, z, list, pairing.into(), v, out)
+}
+
+#[inline(never)]
+fn indexed_hvp_with<T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    z: Mat<T>,
+    list: &PairList,
+    pairing: Pairing<T>,
+    v: Mat<T>,
+    out: IndexedHvpOut<T>,
+) -> Result<()> {
     let IndexedHvpOut { product, derivatives } = out;
     check_curvature("indexed_hvp", cx, objective.loss)?;
     check_len("indexed_hvp", "list", list.rows(), z.rows(), "the rows of z")?;
@@ -117,15 +129,8 @@ pub fn indexed_hvp<'p, T: Real>(
             first: block * height,
             out: out.0,
         };
-        T::compiled::<Sum>((cx, kernel));
+        T::dispatch(cx.isa, kernel);
     });
     Ok(())
 }
-
-type ByRow<'a, T> = (&'a Cx, SumByRow<'a, T>);
-
-compiled!(Sum: sum(ByRow) -> ());
-
-fn sum<T: Real>((cx, kernel): ByRow<T>) {
-    T::dispatch(cx.isa, kernel);
-}
+compiled!(indexed_hvp_with::<T>);

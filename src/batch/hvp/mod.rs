@@ -34,7 +34,7 @@ use crate::kernel::hvp::{Bends, Likeness, MeasureBends, Pairs, Rays, SumOverAll}
 use crate::loss::{BlockLoss, Objective, Pairing};
 use crate::mat::MatMut;
 use crate::par::{Chunks, RowBlocks, for_blocks};
-use crate::real::{Real, compiled};
+use crate::real::Real;
 use crate::room::filled;
 
 /// Refuses a loss without second derivatives.
@@ -95,7 +95,7 @@ impl<T: Real> Listed<'_, '_, T> {
                 Pairs::Rows(sides) => Pairs::Rows(sides.map(|rays| rays.range(start, end))),
                 Pairs::List(rays, list) => Pairs::List(rays, &list[start..end]),
             };
-            T::compiled::<Measure>(MeasureBends {
+            let measure = MeasureBends {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
                 pairs,
@@ -103,17 +103,12 @@ impl<T: Real> Listed<'_, '_, T> {
                 factors: self.factors,
                 bends: bends(part),
                 derivatives: derivatives.map(|of| of.0),
-            });
+            };
+            T::dispatch(self.cx.isa, measure);
         };
         for_blocks(self.cx.par, n.div_ceil(height), output, task);
         Ok(room)
     }
-}
-
-compiled!(Measure: measure(MeasureBends) -> ());
-
-fn measure<T: Real>(kernel: MeasureBends<T>) {
-    T::dispatch(kernel.isa, kernel);
 }
 
 /// The rows of one side and what they meet.
@@ -134,7 +129,7 @@ impl<T: Real> Side<'_, '_, T> {
         let pairs = self.others.z.rows().max(1);
         let height = task_rows(n, cols.max(8).saturating_mul(pairs).saturating_mul(size_of::<T>()));
         for_blocks(self.cx.par, n.div_ceil(height), RowBlocks(out, height), |block, out| {
-            T::compiled::<Sum>(SumOverAll {
+            let sum = SumOverAll {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
                 own: self.own,
@@ -144,13 +139,8 @@ impl<T: Real> Side<'_, '_, T> {
                 factors: self.factors,
                 first: block * height,
                 out: out.0,
-            });
+            };
+            T::dispatch(self.cx.isa, sum);
         });
     }
-}
-
-compiled!(Sum: sum(SumOverAll) -> ());
-
-fn sum<T: Real>(kernel: SumOverAll<T>) {
-    T::dispatch(kernel.isa, kernel);
 }

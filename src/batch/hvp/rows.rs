@@ -86,7 +86,18 @@ pub fn rows_hvp<'p, T: Real>(
     [va, vb]: [Mat<T>; 2],
     out: RowsHvpOut<T>,
 ) -> Result<()> {
-    let pairing = pairing.into();
+    rows_hvp_with(cx, objective, [a, b], pairing.into(), [va, vb], out)
+}
+
+#[inline(never)]
+fn rows_hvp_with<T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    [a, b]: [Mat<T>; 2],
+    pairing: Pairing<T>,
+    [va, vb]: [Mat<T>; 2],
+    out: RowsHvpOut<T>,
+) -> Result<()> {
     let RowsHvpOut { mut products, derivatives } = out;
     check_curvature("rows_hvp", cx, objective.loss)?;
     for (arg, mat) in [("b", b), ("va", va), ("vb", vb)] {
@@ -112,6 +123,7 @@ pub fn rows_hvp<'p, T: Real>(
     }
     Ok(())
 }
+compiled!(rows_hvp_with::<T>);
 
 /// Products by rows, each row by one task.
 pub(super) fn write_by_row<T: Real>(
@@ -131,15 +143,6 @@ pub(super) fn write_by_row<T: Real>(
             .collect();
         let ignored = ignored.map(|ignored| &ignored[start..end]);
         let own = own.range(start, end);
-        let kernel = WriteByRow { own, others: &others, ignored, out: out.0 };
-        T::compiled::<Write>((cx, kernel));
+        T::dispatch(cx.isa, WriteByRow { own, others: &others, ignored, out: out.0 });
     });
-}
-
-type ByRow<'a, T> = (&'a Cx, WriteByRow<'a, T>);
-
-compiled!(Write: write(ByRow) -> ());
-
-fn write<T: Real>((cx, kernel): ByRow<T>) {
-    T::dispatch(cx.isa, kernel);
 }

@@ -76,6 +76,7 @@ impl<'a, T> TripletsHvpOut<'a, T> {
 /// assert_eq!([h_a, h_p, h_n], [[0.0], [-2.0], [2.0]]);
 /// # Ok(()) }
 /// ```
+#[inline(never)]
 pub fn triplet_rows_hvp<T: Real>(
     cx: &Cx,
     objective: &TripletObjective<T>,
@@ -114,7 +115,7 @@ pub fn triplet_rows_hvp<T: Real>(
     type Part<'a, T> = ([[Chunks<'a, T>; 3]; 3], Option<Chunks<'a, T>>);
     for_blocks(cx.par, n.div_ceil(height), output, |block, (parts, derivatives): Part<T>| {
         let (start, end) = (block * height, ((block + 1) * height).min(n));
-        T::compiled::<Measure>(MeasureTripletBends {
+        let measure = MeasureTripletBends {
             isa: cx.isa,
             loss: objective.loss,
             rays: rays.map(|rays| rays.range(start, end)),
@@ -123,7 +124,8 @@ pub fn triplet_rows_hvp<T: Real>(
             factor,
             bends: parts.map(bends),
             derivatives: derivatives.map(|of| of.0),
-        });
+        };
+        T::dispatch(cx.isa, measure);
     });
     let Some(products) = products else { return Ok(()) };
     for (side, out) in products.into_iter().enumerate() {
@@ -135,9 +137,4 @@ pub fn triplet_rows_hvp<T: Real>(
     }
     Ok(())
 }
-
-compiled!(Measure: measure(MeasureTripletBends) -> ());
-
-fn measure<T: Real>(kernel: MeasureTripletBends<T>) {
-    T::dispatch(kernel.isa, kernel);
-}
+compiled!(triplet_rows_hvp::<T>);
