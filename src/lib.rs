@@ -28,6 +28,7 @@
 //! | compute losses and gradients of pairs by rows | [`batch::rows`](batch::rows()) |
 //! | the same for a list of pairs, triplets, every pair of a batch | [`batch::indexed`](batch::indexed()), [`batch::triplet_rows`], [`batch::all_pairs`](batch::all_pairs()) |
 //! | the same for two batches, for the triplets of one | [`batch::cross`](batch::cross()), [`batch::triplets`](batch::triplets()) |
+//! | differentiate a gradient once more | [`batch::rows_hvp`], [`batch::all_pairs_hvp`] and their like |
 //! | find nearest neighbours, or the hardest pairs | [`pairs::nearest`], [`pairs::hardest`] |
 //! | find a formula by name, or a reduction | [`loss`], [`loss::Reduction`] |
 //! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`] |
