@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::pair::load_filled;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What a triplet of anchor a, positive p and negative n costs, for lanes of triplets.
+///
+/// Every lane holds a triplet of the batch. Where there are fewer than lanes, those left over hold the last
+/// triplet again, and their results are dropped.
 ///
 /// With the slopes 2 dl/d(d²) of the three squared distances its gradients are
 ///
@@ -50,6 +54,12 @@ pub trait TripletLoss<T: Real>: Sync {
         false
     }
 
+    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    #[doc(hidden)]
+    fn takes_any(&self) -> bool {
+        false
+    }
+
     /// The body of [`BlockTripletLoss::eval_block`]: see [`PairLoss`](super::PairLoss).
     #[doc(hidden)]
     fn block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T])
@@ -61,6 +71,14 @@ pub trait TripletLoss<T: Real>: Sync {
 }
 
 /// The object-safe face of every [`TripletLoss`].
+///
+/// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
+/// once, in an order and in blocks that are not promised; but twice
+///
+/// - by [`triplet_rows`](crate::batch::triplet_rows()) with
+///   [`MeanNonZero`](super::Reduction::MeanNonZero), where gradients or slopes are asked for;
+/// - by [`triplets`](crate::batch::triplets()) with [`Mining::All`](crate::batch::Mining::All), where a
+///   gradient is asked for and the loss [looks at the third distance](BlockTripletLoss::swaps_block).
 pub trait BlockTripletLoss<T: Real>: Sync {
     /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) and leaves slopes in their place;
     /// overwrites `values`. The results of a triplet depend on that triplet alone.
@@ -72,6 +90,12 @@ pub trait BlockTripletLoss<T: Real>: Sync {
     /// Whether the loss looks at the distance of positive and negative; where it does not, the
     /// third slice holds zeros, and what is left there is not used.
     fn swaps_block(&self) -> bool;
+
+    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    #[doc(hidden)]
+    fn takes_any_block(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
@@ -83,6 +107,10 @@ impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
 
     fn swaps_block(&self) -> bool {
         self.swaps()
+    }
+
+    fn takes_any_block(&self) -> bool {
+        self.takes_any()
     }
 }
 
@@ -100,7 +128,8 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for EvalTriplets<'_, T, L> {
     fn run<S: Simd<T>>(self, s: S) {
         let [ap, an, pn] = self.d2.map(|d2| d2.chunks_mut(S::LANES));
         for (((ap, an), pn), values) in ap.zip(an).zip(pn).zip(self.values.chunks_mut(S::LANES)) {
-            let (value, slopes) = self.loss.eval(s, [s.load(ap), s.load(an), s.load(pn)]);
+            let d2 = [load_filled(s, ap), load_filled(s, an), load_filled(s, pn)];
+            let (value, slopes) = self.loss.eval(s, d2);
             s.store(slopes[0], ap);
             s.store(slopes[1], an);
             s.store(slopes[2], pn);
@@ -122,6 +151,10 @@ macro_rules! triplets_compiled_here {
             fn swaps(&self) -> bool {
                 let swaps: fn(&Self) -> bool = $swaps;
                 swaps(self)
+            }
+
+            fn takes_any(&self) -> bool {
+                true
             }
 
             fn block(&self, isa: $crate::Isa, d2: [&mut [T]; 3], values: &mut [T]) {
