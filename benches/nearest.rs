@@ -1,8 +1,9 @@
 //! `cargo bench --bench nearest`: exact nearest neighbours and the hardest pairs, by tier and size, in
-//! pairs looked at a second.
+//! pairs looked at a second; long lists beside a product and a selection.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::{Cx, Isa, Mat, Par, Rng, Similar, pairs};
+use drlim::batch::distance_matrix;
+use drlim::{Cx, Isa, Mat, MatMut, Par, Rng, Similar, pairs};
 
 fn neighbours(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("nearest/f32");
@@ -35,12 +36,55 @@ fn neighbours(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Long lists, beside what is written by hand: the distances of some rows from all by products, of which
+/// the least are selected and sorted.
+fn long_lists(criterion: &mut Criterion) {
+    let (n, d) = (8000, 64);
+    let mut group = criterion.benchmark_group(format!("nearest/long/{n}x{d}"));
+    let mut rng = Rng::new(2);
+    let set: Vec<f32> = (0..n * d).map(|_| rng.uniform() as f32).collect();
+    let set = Mat::new(&set, n, d).expect("n x d");
+    let cx = Cx { isa: Isa::best(), par: Par::Serial };
+    for k in [20, 100, 500, 1000, 2000] {
+        group.bench_function(BenchmarkId::new("others", k), |b| {
+            b.iter(|| pairs::nearest_others(&cx, set, k).expect("neighbours"));
+        });
+        group.bench_function(BenchmarkId::new("by_hand", k), |b| {
+            b.iter(|| by_hand(&cx, set, k));
+        });
+    }
+    group.finish();
+}
+
+fn by_hand(cx: &Cx, set: Mat<f32>, k: usize) -> Vec<(f32, u32)> {
+    const AT_ONCE: usize = 256;
+    let n = set.rows();
+    let mut distances = vec![0.0; AT_ONCE * n];
+    let (mut row, mut found) = (Vec::with_capacity(n), Vec::with_capacity(n * k));
+    for first in (0..n).step_by(AT_ONCE) {
+        let some = set.rows_range(first, n.min(first + AT_ONCE));
+        let to = MatMut::new(&mut distances[..some.rows() * n], some.rows(), n).expect("rows of n");
+        distance_matrix(cx, some, set, to).expect("distances");
+        for (i, distances) in distances.chunks_exact(n).take(some.rows()).enumerate() {
+            row.clear();
+            row.extend(
+                distances.iter().copied().zip(0..).filter(|&(_, j)| j as usize != first + i),
+            );
+            let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0);
+            row.select_nth_unstable_by(k - 1, order);
+            row[..k].sort_unstable_by(order);
+            found.extend_from_slice(&row[..k]);
+        }
+    }
+    found
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(200))
         .measurement_time(std::time::Duration::from_millis(700))
         .sample_size(10);
-    targets = neighbours
+    targets = neighbours, long_lists
 }
 criterion_main!(benches);

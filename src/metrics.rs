@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::Reverse;
+
 use crate::cx::Cx;
 use crate::error::{Result, check_len};
 use crate::mat::Mat;
@@ -70,12 +72,10 @@ fn error<T: Real>(found: &Neighbours<T>, reference_labels: &[i64], labels: &[i64
 /// The most frequent label, of several the one that comes first. `votes` is scratch.
 fn majority(labels: impl Iterator<Item = i64>, votes: &mut Vec<(i64, usize)>) -> i64 {
     votes.clear();
-    for label in labels {
-        match votes.iter_mut().find(|vote| vote.0 == label) {
-            Some(vote) => vote.1 += 1,
-            None => votes.push((label, 1)),
-        }
-    }
-    // The last of equal maxima is returned, so the order is turned round.
-    votes.iter().rev().max_by_key(|vote| vote.1).map_or(0, |vote| vote.0)
+    // With its place, so that labels come together and the first place of each comes first.
+    votes.extend(labels.zip(0..));
+    votes.sort_unstable();
+    let of_labels = votes.chunk_by(|one, other| one.0 == other.0);
+    let most = of_labels.max_by_key(|votes| (votes.len(), Reverse(votes[0].1)));
+    most.map_or(0, |votes| votes[0].0)
 }

@@ -79,6 +79,17 @@ pub trait Real:
     /// Whether the value is NaN.
     fn is_nan(self) -> bool;
 
+    /// A key and the number of a row as one integer.
+    #[doc(hidden)]
+    type Ranked: Copy + Default + Ord + Send + Sync;
+    /// Such integers are in the order of their keys, NaN last, and those of equal keys in the order of their
+    /// numbers.
+    #[doc(hidden)]
+    fn ranked(self, number: u32) -> Self::Ranked;
+    /// The key and the number. The key is the same but for which NaN, and which zero, it is.
+    #[doc(hidden)]
+    fn unranked(ranked: Self::Ranked) -> (Self, u32);
+
     /// Appends the value's bytes, the least significant first.
     #[doc(hidden)]
     fn push_le(self, bytes: &mut Vec<u8>);
@@ -147,7 +158,7 @@ const INVERSE_FACTORIALS: [f64; 12] = {
 };
 
 macro_rules! real {
-    ($t:ident, { $($constants:tt)* }) => {
+    ($t:ident, $bits:ident, $ranked:ident, { $($constants:tt)* }) => {
         impl Real for $t {
             const NAME: &'static str = stringify!($t);
             const ZERO: Self = 0.0;
@@ -182,6 +193,22 @@ macro_rules! real {
             fn is_nan(self) -> bool {
                 self.is_nan()
             }
+            type Ranked = $ranked;
+            #[inline(always)]
+            fn ranked(self, number: u32) -> $ranked {
+                // One NaN and one zero for all of them.
+                let bits = if self.is_nan() { $bits::MAX >> 1 } else { (self + 0.0).to_bits() };
+                let sign = 1 << ($bits::BITS - 1);
+                // Magnitudes of negative numbers count downwards, and stand below those of others.
+                let key = if bits & sign == 0 { bits | sign } else { !bits };
+                $ranked::from(key) << u32::BITS | $ranked::from(number)
+            }
+            #[inline(always)]
+            fn unranked(ranked: $ranked) -> ($t, u32) {
+                let (key, sign) = ((ranked >> u32::BITS) as $bits, 1 << ($bits::BITS - 1));
+                let bits = if key & sign == 0 { !key } else { key ^ sign };
+                ($t::from_bits(bits), ranked as u32)
+            }
             #[inline]
             fn push_le(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
@@ -206,7 +233,7 @@ macro_rules! real {
 
 // LN_2_HIGH keeps 15 bits for f32 (exponents need 8 of its 24) and 32 for f64 (11 of 53); written
 // as fractions, since those are exact.
-real!(f32, {
+real!(f32, u32, u64, {
     const ROUNDER: Self = 12582912.0;
     const LN_2_HIGH: Self = 22713.0 / 32768.0;
     const LN_2_LOW: Self = (std::f64::consts::LN_2 - 22713.0 / 32768.0) as f32;
@@ -223,7 +250,7 @@ real!(f32, {
         terms
     };
 });
-real!(f64, {
+real!(f64, u64, u128, {
     const ROUNDER: Self = 6755399441055744.0;
     const LN_2_HIGH: Self = 2977044471.0 / 4294967296.0;
     // ln(2) = 2977044471 / 2^32 + 1.9082149292705877e-10 , the remainder to 17 digits.

@@ -662,3 +662,36 @@ fn the_curvature_of_each_loss_is_that_of_its_slope() {
     let worst = gradcheck::check_curvature(&Halved, &[], 1).unwrap();
     assert!(worst.error > 0.3, "{worst}");
 }
+
+#[test]
+fn a_loss_is_asked_of_pairs_of_the_batch_alone() {
+    /// Half of d², by somebody who takes a distance of 0 for a broken batch.
+    struct Strict;
+    impl BlockLoss<f64> for Strict {
+        fn eval_block(&self, _: Isa, d2: &mut [f64], _: &[bool], values: &mut [f64]) {
+            for (d2, value) in d2.iter_mut().zip(values) {
+                assert!(*d2 > 0.0, "a pair at distance 0");
+                (*value, *d2) = (*d2 / 2.0, 1.0);
+            }
+        }
+        fn curvature_block(&self, _: Isa, d2: &mut [f64], _: &[bool]) -> bool {
+            assert!(d2.iter().all(|&d2| d2 > 0.0), "a pair at distance 0");
+            d2.fill(0.0);
+            true
+        }
+    }
+    let (z, cx) = (draw(1, 20, 3), Cx::default());
+    let b = Batch { ignored: vec![false; 60], ..Batch::new(20, 3) };
+    for Layout { name, hvp, .. } in layouts::<f64>() {
+        let product = hvp(&cx, &Objective::sum(&Strict), &b, &z, &z);
+        assert!(product.iter().all(|x| x.is_finite()), "{name}");
+    }
+    // A row with itself, left out.
+    let list = PairList::new(20, &[(0, 1), (2, 2)]).unwrap();
+    let pairing = Pairing::new(&[true, false]).ignoring(&[false, true]);
+    let mut h = [f64::NAN; 60];
+    let out = IndexedHvpOut::product(mat_mut(&mut h, 3));
+    let objective = Objective::sum(&Strict);
+    indexed_hvp(&cx, &objective, mat(&z, 3), &list, pairing, mat(&z, 3), out).unwrap();
+    assert_eq!(h[0], z[0] - z[3]);
+}

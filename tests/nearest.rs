@@ -176,6 +176,96 @@ fn neighbours_are_those_of_brute_force_in_its_order() {
     exact_in_order::<f64>();
 }
 
+/// Lists of so many rows that they are not kept sorted, at the edges of what their rooms hold.
+fn long_lists<T: Element>() {
+    for (n, m, d) in [(3, 2500, 2), (49, 1300, 3), (130, 700, 20), (200, 400, 150)] {
+        let mut queries = Rows::<T>::small_integers([n, d], 9);
+        let mut references = Rows::<T>::small_integers([m, d], 10);
+        for special in [false, true] {
+            for k in [31, 32, 33, 100, m / 2, m - 33, m - 1, m] {
+                check_nearest(&queries, &references, k, 0.0);
+            }
+            queries.z[d] = T::NAN;
+            for at in (0..m * d).step_by(m * d / 7) {
+                references.z[at] = if at % 2 == 0 { T::NAN } else { T::INFINITY };
+            }
+            // All are equal but for one row in ten.
+            if special {
+                let value = |i: usize, _| if i % 10 == 0 { i as f64 } else { 1.0 };
+                references = Rows::new([m, d], value);
+                for k in [40, m / 3, m - 1] {
+                    check_nearest(&queries, &references, k, 0.0);
+                }
+            }
+        }
+    }
+    for (n, d) in [(34, 2), (257, 3), (600, 40)] {
+        let mut set = Rows::<T>::small_integers([n, d], 11);
+        for _ in 0..2 {
+            for k in [32, 33, 90, n / 2, n - 2, n - 1].into_iter().filter(|&k| k < n) {
+                check_others(&set, k, 0.0);
+            }
+            set.z[n / 2 * d] = T::NAN;
+            set.z[n / 3 * d] = T::INFINITY;
+        }
+        check_others(&Rows::<T>::new([n, d], |_, _| 0.5), n / 2, 0.0);
+        check_others(&Rows::<T>::new([n, d], |_, _| f64::NAN), n / 2, 0.0);
+        // The nearest come last, and first.
+        check_others(&Rows::<T>::new([n, d], |i, _| 1.5_f64.powi(-(i as i32) / 8)), 32, 1e-4);
+        check_others(&Rows::<T>::new([n, d], |i, _| ((i * i) as f64).min(2e3)), 50, 1e-4);
+    }
+    for (n, d) in [(130, 3), (300, 17)] {
+        let set = Rows::<T>::small_integers([n, d], 12);
+        let labels: Vec<i64> = (0..n as i64).map(|i| (i * i) % 3).collect();
+        let edges: Vec<(u32, u32)> =
+            (1..n as u32).flat_map(|i| (1..4).map(move |j| (i / (j + 1), i))).collect();
+        let graph = Graph::from_pairs(n, &edges).unwrap();
+        for similar in [
+            Similar::Labels(&labels),
+            Similar::LabelsIgnoring { labels: &labels, ignored: 1 },
+            Similar::Graph(&graph),
+        ] {
+            for k in [32, 60, n - 1] {
+                check_hardest(&set, similar, k, 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_lists_are_those_of_brute_force() {
+    long_lists::<f32>();
+    long_lists::<f64>();
+}
+
+/// A row whose norm is far beyond all others, rows farther apart than a number can say, and clusters.
+fn long_lists_of_awkward_rows<T: Element>() {
+    let (n, d, k) = (400, 12, 50);
+    let mut random = Random::new(13);
+    let far = T::MAX.to_f64().sqrt();
+    for stranger in [1e5, 1e15, far, -2.0 * far, T::MAX.to_f64()] {
+        let value = |i, k| if (i % 97, k) == (5, 0) { stranger } else { 0.0 };
+        let set = Rows::<T>::new([n, d], |i, k| value(i, k) + random.unit());
+        check_others(&set, k, error::<T>(d));
+        check_nearest(&set, &set, 380, error::<T>(d));
+    }
+    for (spread, origin) in [(1e-1, 0.0), (1e-4, 1e4), (1e-6, 0.0)] {
+        let set = Rows::<T>::new([n, d], |i, k| {
+            origin + ((i % 7 * 31 + k * 17) % 13) as f64 + spread * (random.unit() - 0.5)
+        });
+        check_others(&set, k, error::<T>(d));
+        check_nearest(&set, &set, k, error::<T>(d));
+        let labels: Vec<i64> = (0..n as i64).map(|i| i % 7).collect();
+        check_hardest(&set, Similar::Labels(&labels), k, error::<T>(d));
+    }
+}
+
+#[test]
+fn long_lists_are_exact_where_products_of_rows_are_not() {
+    long_lists_of_awkward_rows::<f32>();
+    long_lists_of_awkward_rows::<f64>();
+}
+
 /// Rows that products cannot tell apart, or are no help with.
 fn exact_where_products_fail<T: Element>() {
     let (n, k) = (150, 6);
@@ -320,12 +410,20 @@ proptest! {
 fn independent_of_threads<T: Element>() {
     let mut random = Random::new(8);
     let set = Rows::<T>::new([517, 17], |_, _| random.unit());
+    let many = Rows::<T>::new([4000, 17], |_, _| random.unit());
     let labels: Vec<i64> = (0..517).map(|i| i % 23).collect();
     for isa in tiers() {
-        let search = |cx: Cx| -> [Neighbours<T>; 4] {
+        let search = |cx: Cx| -> [Neighbours<T>; 9] {
             let set = set.view();
             let hardest = pairs::hardest(&cx, set, Similar::Labels(&labels), 3).unwrap();
+            let many = many.view();
+            let long = pairs::hardest(&cx, set, Similar::Labels(&labels), 40).unwrap();
             [
+                pairs::nearest(&cx, many.rows_range(0, 40), many, 100).unwrap(),
+                pairs::nearest(&cx, set.rows_range(0, 300), set, 100).unwrap(),
+                pairs::nearest_others(&cx, set, 200).unwrap(),
+                long.similar,
+                long.dissimilar,
                 pairs::nearest(&cx, set.rows_range(0, 300), set, 5).unwrap(),
                 pairs::nearest_others(&cx, set, 5).unwrap(),
                 hardest.similar,

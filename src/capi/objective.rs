@@ -41,6 +41,14 @@ impl drlim_loss {
 /// values the values. What is done with a pair depends on that pair alone, since a batch comes in blocks of
 /// any length. Returns 0, or anything else to end the call with DRLIM_STATUS_CALLBACK.
 ///
+/// It is shown the pairs of the batch and nothing else: no row with itself, no pair that is left out, no
+/// padding. So a squared distance of 0 is that of two rows of the batch that are equal, or differ by less than
+/// has a square. Each pair is shown once, in an order that is not promised; but pairs beyond callback_reach
+/// need not be shown, and where a gradient is asked for, drlim_all_pairs_f32() and drlim_cross_f32() with
+/// DRLIM_REDUCTION_BALANCED_NON_ZERO show similar pairs twice and dissimilar ones once or twice; where a
+/// gradient or slopes are, drlim_rows_f32() with that or with DRLIM_REDUCTION_MEAN_NON_ZERO shows all of them
+/// twice.
+///
 /// It is called from several threads at once unless the context has one thread, and must not throw, jump
 /// out or call the library with the scratch of the call that it is in.
 pub type drlim_callback_f32 = Option<

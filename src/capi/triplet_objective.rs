@@ -31,6 +31,10 @@ impl drlim_triplet_loss {
 
 /// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances, of
 /// anchor and positive, anchor and negative, positive and negative, in which it leaves the slopes of each.
+/// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
+/// once, in an order that is not promised; but twice where gradients or slopes are asked for by
+/// drlim_triplet_rows_f32() with DRLIM_REDUCTION_MEAN_NON_ZERO, or by drlim_triplets_f32() with
+/// DRLIM_MINING_ALL and callback_swaps.
 pub type drlim_triplet_callback_f32 = Option<
     unsafe extern "C" fn(
         data: *mut c_void,

@@ -20,6 +20,7 @@ use std::ops::Range;
 use super::blocks::BLOCK_PAIRS;
 use super::columns::{BlockOffsets, Slopes, add_difference};
 use super::kinds::{Content, Kinds, Marks};
+use super::shown::eval_pairs;
 use super::tally::{tally, weigh_slopes};
 use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, squared_distances, strip_rows};
 use crate::isa::Isa;
@@ -295,12 +296,12 @@ impl<T: Real> BlockPair<'_, T> {
                 self.batch.kinds.fill(rows, cols, self.among, &mut similar[..len], ignored)
             }
         };
-        let similar = &similar[..len];
-        self.batch.loss.eval_block(self.batch.isa, slopes, similar, values);
-        let mut pairing = Pairing::new(similar);
+        let mut pairing = Pairing::new(&similar[..len]);
         if !whole {
             pairing = pairing.ignoring(ignored);
         }
+        let Batch { loss, isa, .. } = self.batch;
+        eval_pairs(*loss, *isa, slopes, pairing.similar, pairing.ignored, values);
         if self.wants_gradient() {
             weigh_slopes(s, pairing, self.batch.factors, slopes);
         }

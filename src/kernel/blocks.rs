@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::shown::eval_pairs;
 use super::tally::{tally, weigh_slopes};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, Pairing, Sums};
@@ -85,7 +86,8 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
                     square_roots(s, slopes, &mut distances[some.clone()]);
                 }
                 let values = &mut values[some.start - start..some.end - start];
-                self.loss.eval_block(self.isa, slopes, pairing.similar, values);
+                let Pairing { similar, ignored, .. } = pairing;
+                eval_pairs(self.loss, self.isa, slopes, similar, ignored, values);
                 if let Some(factors) = self.factors {
                     weigh_slopes(s, pairing, factors, slopes);
                 }

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
 use super::indexed::Member;
+use super::shown::{bend_pairs, bend_triplets, eval_pairs, eval_triplets};
 use super::tally::weigh_slopes;
 use crate::graph::Graph;
 use crate::isa::Isa;
@@ -146,10 +147,11 @@ impl<T: Real> Block<T> {
         let Bends { slopes, stretches, inverses } = bends;
         let (d2, products) = (&self.d2[..len], &self.products[..len]);
         slopes.copy_from_slice(d2);
-        loss.eval_block(isa, slopes, pairing.similar, &mut self.values[..len]);
+        let Pairing { similar, ignored, .. } = pairing;
+        eval_pairs(loss, isa, slopes, similar, ignored, &mut self.values[..len]);
         weigh_slopes(s, pairing, factors, slopes);
         stretches.copy_from_slice(d2);
-        loss.curvature_block(isa, stretches, pairing.similar);
+        bend_pairs(loss, isa, stretches, similar, ignored);
         weigh_slopes(s, pairing, factors, stretches);
         invert(s, d2, inverses);
         stretch(s, products, inverses, stretches);
@@ -483,12 +485,12 @@ impl<T: Real> Kernel<T> for MeasureTripletBends<'_, T> {
             };
             let mut slopes = d2;
             let three = slopes.each_mut().map(|of| &mut of[..len]);
-            self.loss.eval_block(self.isa, three, &mut values[..len]);
+            eval_triplets(self.loss, self.isa, three, pairing.ignored, &mut values[..len]);
             for (pair, curvatures) in curvatures.iter_mut().enumerate().take(3) {
                 curvatures[..len].copy_from_slice(&d2[pair][..len]);
             }
             let six = curvatures.each_mut().map(|of| &mut of[..len]);
-            self.loss.curvatures_block(self.isa, six);
+            bend_triplets(self.loss, self.isa, six, pairing.ignored);
             if !swaps {
                 for of in [2, 4, 5] {
                     curvatures[of][..len].fill(T::ZERO);

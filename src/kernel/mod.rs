@@ -31,6 +31,8 @@ pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod search;
+pub(crate) mod shortlist;
+pub(crate) mod shown;
 pub(crate) mod strip;
 pub(crate) mod tally;
 pub(crate) mod tile;

@@ -11,6 +11,7 @@ use std::array::from_fn;
 
 use super::direct::{MOST_PAIRS, squared_distances};
 use super::lists::Lists;
+use super::shortlist::LongLists;
 use crate::mat::Mat;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -23,11 +24,33 @@ const REFERENCES: usize = 4;
 
 /// For each query its nearest references, by squared distance: for queries so few that it does not pay
 /// to copy the references for products, as [`SearchBlock`](super::search::SearchBlock) needs them.
-pub(crate) struct Nearest<'a, T> {
+pub(crate) struct Nearest<'a, T: Real> {
     pub queries: Mat<'a, T>,
     pub references: Mat<'a, T>,
-    /// Of the queries.
-    pub lists: Lists<'a, T>,
+    pub best: Best<'a, T>,
+}
+
+/// What has been found so far of each query.
+pub(crate) enum Best<'a, T: Real> {
+    Sorted(Lists<'a, T>),
+    Long(LongLists<'a, T>),
+}
+
+impl<T: Real> Best<'_, T> {
+    #[inline(always)]
+    fn bound(&self, query: usize) -> T {
+        match self {
+            Best::Sorted(lists) => lists.worst(query),
+            Best::Long(lists) => lists.bound(query),
+        }
+    }
+
+    fn offer(&mut self, query: usize, d2: T, index: u32) {
+        match self {
+            Best::Sorted(lists) => lists.offer(query, d2, index),
+            Best::Long(lists) => lists.offer(query, d2, index),
+        }
+    }
 }
 
 impl<T: Real> Kernel<T> for Nearest<'_, T> {
@@ -40,6 +63,9 @@ impl<T: Real> Kernel<T> for Nearest<'_, T> {
             self.search::<S, 4>(s)
         } else {
             self.search::<S, 2>(s)
+        }
+        if let Best::Long(lists) = self.best {
+            lists.write();
         }
     }
 }
@@ -96,7 +122,7 @@ impl<T: Real> Nearest<'_, T> {
         let last = self.queries.rows() - 1;
         from_fn(|pair| {
             let query = (first + pair / REFERENCES).min(last);
-            self.lists.worst(query)
+            self.best.bound(query)
         })
     }
 
@@ -112,7 +138,7 @@ impl<T: Real> Nearest<'_, T> {
     ) {
         for q in 0..queries {
             for r in 0..references {
-                self.lists.offer(first + q, d2[q * REFERENCES + r], (tile + r) as u32);
+                self.best.offer(first + q, d2[q * REFERENCES + r], (tile + r) as u32);
             }
         }
     }

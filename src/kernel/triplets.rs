@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::blocks::{BLOCK_PAIRS, square_roots};
 use super::gradients::{Cut, Forces, at_row, one_row};
 use super::rows::squared_distance;
+use super::shown::eval_triplets;
 use super::tally::{tally, weigh_slopes};
 use crate::isa::Isa;
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
@@ -113,7 +114,9 @@ impl<T: Real> TripletRows<'_, T> {
         if !swaps {
             pn.fill(T::ZERO);
         }
-        self.loss.eval_block(self.isa, [&mut *ap, &mut *an, &mut *pn], values);
+        let ignored = self.ignored.map(|ignored| &ignored[some.clone()]);
+        let d2 = [&mut *ap, &mut *an, &mut *pn];
+        eval_triplets(self.loss, self.isa, d2, ignored, values);
         if !swaps {
             pn.fill(T::ZERO);
         }

@@ -8,6 +8,9 @@ use crate::simd::{Kernel, Simd};
 
 /// What a pair costs, for lanes of pairs.
 ///
+/// Every lane holds a pair of the batch. Where there are fewer pairs than lanes, those left over hold the
+/// last pair again, and their results are dropped.
+///
 /// # Inlining
 /// Mark `eval` `#[inline(always)]`. Without it the function is compiled for the baseline processor,
 /// every lane operation in it becomes a call, and a whole call of `rows` takes several times as long;
@@ -57,7 +60,8 @@ pub trait PairLoss<T: Real>: Sync {
     }
 
     /// How the slope s bends: d ds/dd, which is 2 d² ds/d(d²), of each pair; none where the loss has no second
-    /// derivative, and then calls that need one refuse it. It is constant for a loss, whatever the pairs.
+    /// derivative, and then calls that need one refuse it. To learn which, they first ask it of a pair at
+    /// distance 1.
     ///
     /// With it the second derivative of the value along the pair's own direction is s + d ds/dd, and across it s:
     /// what Hessians are made of (see [`rows_hvp`](crate::batch::rows_hvp)).
@@ -92,6 +96,12 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
+    /// As [`BlockLoss::takes_any_block`].
+    #[doc(hidden)]
+    fn takes_any(&self) -> bool {
+        false
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -113,6 +123,18 @@ pub trait PairLoss<T: Real>: Sync {
 }
 
 /// The object-safe face of every [`PairLoss`].
+///
+/// It is shown the pairs of the batch and nothing else: no row with itself, no pair that is left out, no
+/// padding. Each pair is shown once, in an order and in blocks that are not promised, but
+///
+/// - pairs farther apart than [`reach_block`](BlockLoss::reach_block), and those that
+///   [`pull_block`](BlockLoss::pull_block) adds up as one, need not be shown;
+/// - calls that must know the values before they know the gradient show pairs twice:
+///   [`rows`](crate::batch::rows()) with [`MeanNonZero`](super::Reduction::MeanNonZero) or
+///   [`BalancedNonZero`](super::Reduction::BalancedNonZero),
+///   [`all_pairs`](crate::batch::all_pairs()) and [`cross`](crate::batch::cross()) with `BalancedNonZero`,
+///   which show similar pairs twice and dissimilar ones once or twice. Where no gradient and no slope is
+///   asked for, each pair is shown once.
 ///
 /// It can also be implemented directly, by a loss that is not written in lanes: a callback of
 /// another language, or a table.
@@ -141,6 +163,13 @@ pub trait BlockLoss<T: Real>: Sync {
         None
     }
 
+    /// Whether the loss may also be asked of what is no pair, where that is sooner done than telling places of
+    /// a block apart: of the crate's own, which do not look at what they compute with.
+    #[doc(hidden)]
+    fn takes_any_block(&self) -> bool {
+        false
+    }
+
     /// As [`PairLoss::pull`].
     fn pull_block(&self) -> Option<T> {
         None
@@ -166,6 +195,10 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
     fn pull_block(&self) -> Option<T> {
         self.pull()
     }
+
+    fn takes_any_block(&self) -> bool {
+        self.takes_any()
+    }
 }
 
 /// A block of pairs through one loss.
@@ -186,27 +219,49 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for EvalBlock<'_, T, L> {
         let mut values = self.values.chunks_exact_mut(S::LANES);
         let pairs = d2.by_ref().zip(similar.by_ref());
         for ((d2, similar), values) in pairs.zip(values.by_ref()) {
-            eval_lanes(s, self.loss, d2, similar, values);
+            let (value, slope) = self.loss.eval(s, s.load(d2), s.mask(similar));
+            s.store(slope, d2);
+            s.store(value, values);
         }
         let d2 = d2.into_remainder();
         if !d2.is_empty() {
-            eval_lanes(s, self.loss, d2, similar.remainder(), values.into_remainder());
+            eval_rest(s, self.loss, d2, similar.remainder(), values.into_remainder());
         }
     }
 }
 
-/// Up to a vector of pairs. A lane past the end is a pair at distance 0 whose results are dropped.
+/// Fewer pairs than a vector has lanes. Lanes past the end hold the last one again.
 #[inline(always)]
-fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
+fn eval_rest<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s: S,
     loss: &L,
     d2: &mut [T],
     similar: &[bool],
     values: &mut [T],
 ) {
-    let (value, slope) = loss.eval(s, s.load(d2), s.mask(similar));
+    let (value, slope) = loss.eval(s, load_filled(s, d2), kinds_filled(s, similar));
     s.store(slope, d2);
     s.store(value, values);
+}
+
+/// Up to a vector of kinds, likewise.
+#[inline(always)]
+fn kinds_filled<T: Real, S: Simd<T>>(s: S, similar: &[bool]) -> S::M {
+    match similar.last() {
+        Some(true) => s.mask(similar) | !s.first(similar.len()),
+        _ => s.mask(similar),
+    }
+}
+
+/// Up to a vector of elements. Lanes past the end hold the last one again.
+#[inline(always)]
+pub(super) fn load_filled<T: Real, S: Simd<T>>(s: S, from: &[T]) -> S::F {
+    match from.last() {
+        Some(&last) if from.len() < S::LANES => {
+            s.select(s.first(from.len()), s.load(from), s.splat(last))
+        }
+        _ => s.load(from),
+    }
 }
 
 /// The curvatures of a block of pairs, if the loss has any.
@@ -225,7 +280,8 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
             return false;
         }
         for (d2, similar) in self.d2.chunks_mut(S::LANES).zip(self.similar.chunks(S::LANES)) {
-            if let Some(curvature) = self.loss.curvature(s, s.load(d2), s.mask(similar)) {
+            let kinds = kinds_filled(s, similar);
+            if let Some(curvature) = self.loss.curvature(s, load_filled(s, d2), kinds) {
                 s.store(curvature, d2);
             }
         }
@@ -266,6 +322,10 @@ macro_rules! compiled_here {
             fn pull(&self) -> Option<T> {
                 let pull: fn(&Self) -> Option<T> = $pull;
                 pull(self)
+            }
+
+            fn takes_any(&self) -> bool {
+                true
             }
 
             #[inline(never)]

@@ -40,7 +40,7 @@ impl<'a, T: Real> Pairing<'a, T> {
     }
 
     /// Pairs to leave out. They are not counted, their values, slopes and gradients are 0 whatever
-    /// their embeddings hold; their distances are measured.
+    /// their embeddings hold; their distances are measured, but the loss is not asked of them.
     pub fn ignoring(self, ignored: &'a [bool]) -> Self {
         Pairing { ignored: Some(ignored), ..self }
     }

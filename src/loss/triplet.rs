@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use super::pair::load_filled;
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What a triplet of anchor a, positive p and negative n costs, for lanes of triplets.
+///
+/// Every lane holds a triplet of the batch. Where there are fewer than lanes, those left over hold the last
+/// triplet again, and their results are dropped.
 ///
 /// With the slopes 2 dl/d(d²) of the three squared distances its gradients are
 ///
@@ -52,13 +56,19 @@ pub trait TripletLoss<T: Real>: Sync {
 
     /// How slopes bend, C_kl = d_k ds_k/dd_l with the distances d_0 = d(a,p), d_1 = d(a,n), d_2 = d(p,n) and their
     /// slopes s_k: in the order C_00, C_11, C_22, C_01, C_02, C_12. None where the loss has no second derivative,
-    /// and then calls that need one refuse it.
+    /// and then calls that need one refuse it; to learn which, they first ask it of distances of 1.
     ///
     /// What has to do with the third distance matters only where the loss [`swaps`](TripletLoss::swaps).
     #[inline(always)]
     fn curvatures<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> Option<[S::F; 6]> {
         let _ = (s, d2);
         None
+    }
+
+    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    #[doc(hidden)]
+    fn takes_any(&self) -> bool {
+        false
     }
 
     /// The body of [`BlockTripletLoss::eval_block`]: see [`PairLoss`](super::PairLoss).
@@ -81,6 +91,14 @@ pub trait TripletLoss<T: Real>: Sync {
 }
 
 /// The object-safe face of every [`TripletLoss`].
+///
+/// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
+/// once, in an order and in blocks that are not promised; but twice
+///
+/// - by [`triplet_rows`](crate::batch::triplet_rows()) with
+///   [`MeanNonZero`](super::Reduction::MeanNonZero), where gradients or slopes are asked for;
+/// - by [`triplets`](crate::batch::triplets()) with [`Mining::All`](crate::batch::Mining::All), where a
+///   gradient is asked for and the loss [looks at the third distance](BlockTripletLoss::swaps_block).
 pub trait BlockTripletLoss<T: Real>: Sync {
     /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) and leaves slopes in their place;
     /// overwrites `values`. The results of a triplet depend on that triplet alone.
@@ -103,6 +121,12 @@ pub trait BlockTripletLoss<T: Real>: Sync {
     /// Whether the loss looks at the distance of positive and negative; where it does not, the
     /// third slice holds zeros, and what is left there is not used.
     fn swaps_block(&self) -> bool;
+
+    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    #[doc(hidden)]
+    fn takes_any_block(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
@@ -121,6 +145,10 @@ impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
     fn swaps_block(&self) -> bool {
         self.swaps()
     }
+
+    fn takes_any_block(&self) -> bool {
+        self.takes_any()
+    }
 }
 
 /// A block of triplets through one loss.
@@ -137,7 +165,8 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for EvalTriplets<'_, T, L> {
     fn run<S: Simd<T>>(self, s: S) {
         let [ap, an, pn] = self.d2.map(|d2| d2.chunks_mut(S::LANES));
         for (((ap, an), pn), values) in ap.zip(an).zip(pn).zip(self.values.chunks_mut(S::LANES)) {
-            let (value, slopes) = self.loss.eval(s, [s.load(ap), s.load(an), s.load(pn)]);
+            let d2 = [load_filled(s, ap), load_filled(s, an), load_filled(s, pn)];
+            let (value, slopes) = self.loss.eval(s, d2);
             s.store(slopes[0], ap);
             s.store(slopes[1], an);
             s.store(slopes[2], pn);
@@ -160,11 +189,13 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for BendTriplets<'_, T, L> {
         if self.loss.curvatures(s, [s.splat(T::ONE); 3]).is_none() {
             return false;
         }
-        for at in (0..self.curvatures[0].len()).step_by(S::LANES) {
+        let len = self.curvatures[0].len();
+        for at in (0..len).step_by(S::LANES) {
+            let end = (at + S::LANES).min(len);
             let d2 = [
-                s.load(&self.curvatures[0][at..]),
-                s.load(&self.curvatures[1][at..]),
-                s.load(&self.curvatures[2][at..]),
+                load_filled(s, &self.curvatures[0][at..end]),
+                load_filled(s, &self.curvatures[1][at..end]),
+                load_filled(s, &self.curvatures[2][at..end]),
             ];
             if let Some(curvatures) = self.loss.curvatures(s, d2) {
                 for (of, to) in curvatures.into_iter().zip(&mut self.curvatures) {
@@ -198,6 +229,10 @@ macro_rules! triplets_compiled_here {
             fn swaps(&self) -> bool {
                 let swaps: fn(&Self) -> bool = $swaps;
                 swaps(self)
+            }
+
+            fn takes_any(&self) -> bool {
+                true
             }
 
             #[inline(never)]

@@ -69,7 +69,8 @@ impl<T: Real> Neighbours<T> {
 /// Exact: products of rows only tell which rows cannot be among them, with room for their rounding;
 /// what is left is measured by differences, so that close rows keep their relative precision and equal
 /// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
-/// comes after all others. Takes the memory of both sets once more, or none where queries are few.
+/// comes after all others. Takes the memory of both sets once more, or none where queries are few; and with
+/// `k` of 32 or more for each thread 1 MiB, or 64 `k` entries of 8 bytes (in `f64` 16) where that is more.
 ///
 /// # Accuracy
 ///
@@ -77,7 +78,8 @@ impl<T: Real> Neighbours<T> {
 ///
 /// # Errors
 ///
-/// Refused where the columns differ, `k` is 0 or above M, or N or M does not fit in a `u32`.
+/// Refused where the columns differ, `k` is 0 or above M, N or M does not fit in a `u32`, or there is no
+/// memory for N x `k` neighbours.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
@@ -106,9 +108,9 @@ pub fn nearest<T: Real>(
 }
 
 /// The `k` nearest of the other rows for each row of `set`, N x D: as [`nearest`], without the row
-/// itself. Each pair is looked at once.
+/// itself. Each pair is looked at once, or with `k` of 32 or more from either of its rows.
 ///
-/// Refused where `k` is 0 or N or more, or N does not fit in a `u32`.
+/// Refused where `k` is 0 or N or more, N does not fit in a `u32`, or there is no memory for N x `k` neighbours.
 #[inline(never)]
 pub fn nearest_others<T: Real>(cx: &Cx, set: Mat<T>, k: usize) -> Result<Neighbours<T>> {
     check_k(k, set.rows().saturating_sub(1), "from 1 to the number of samples less one")?;

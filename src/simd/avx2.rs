@@ -173,7 +173,7 @@ impl Simd<f32> for Avx2 {
             MaskF32(_mm256_castsi256_ps(_mm256_cmpgt_epi32(lanes, _mm256_setzero_si256())))
         };
         fn first(n: usize) -> MaskF32 = MaskF32(_mm256_castsi256_ps(first_of_8(n)));
-        fn count(m: MaskF32) -> u32 = _mm256_movemask_ps(m.0).count_ones();
+        fn bits(m: MaskF32) -> u32 = _mm256_movemask_ps(m.0) as u32;
         fn fma(a: F32s, b: F32s, c: F32s) -> F32s = F32s(_mm256_fmadd_ps(a.0, b.0, c.0));
         fn sqrt(v: F32s) -> F32s = F32s(_mm256_sqrt_ps(v.0));
         fn abs(v: F32s) -> F32s = F32s(_mm256_andnot_ps(_mm256_set1_ps(-0.0), v.0));
@@ -281,7 +281,7 @@ impl Simd<f64> for Avx2 {
             MaskF64(_mm256_castsi256_pd(_mm256_cmpgt_epi64(lanes, _mm256_setzero_si256())))
         };
         fn first(n: usize) -> MaskF64 = MaskF64(_mm256_castsi256_pd(first_of_4(n)));
-        fn count(m: MaskF64) -> u32 = _mm256_movemask_pd(m.0).count_ones();
+        fn bits(m: MaskF64) -> u32 = _mm256_movemask_pd(m.0) as u32;
         fn fma(a: F64s, b: F64s, c: F64s) -> F64s = F64s(_mm256_fmadd_pd(a.0, b.0, c.0));
         fn sqrt(v: F64s) -> F64s = F64s(_mm256_sqrt_pd(v.0));
         fn abs(v: F64s) -> F64s = F64s(_mm256_andnot_pd(_mm256_set1_pd(-0.0), v.0));

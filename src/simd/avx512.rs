@@ -110,8 +110,8 @@ macro_rules! load_and_store {
             Self::M::from_bits(first_bits(n) as $bits)
         }
         #[inline(always)]
-        fn count(self, m: Self::M) -> u32 {
-            m.0.count_ones()
+        fn bits(self, m: Self::M) -> u32 {
+            m.0.into()
         }
     };
 }

@@ -94,8 +94,14 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     fn mask(self, from: &[bool]) -> Self::M;
     /// True in lanes below `n`.
     fn first(self, n: usize) -> Self::M;
+    /// Bit i says whether lane i is true.
+    #[doc(hidden)]
+    fn bits(self, m: Self::M) -> u32;
     /// How many lanes are true.
-    fn count(self, m: Self::M) -> u32;
+    #[inline(always)]
+    fn count(self, m: Self::M) -> u32 {
+        self.bits(m).count_ones()
+    }
     /// `a * b + c`; rounded once on the tiers that have the instruction.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The correctly rounded square root; NaN below 0.

@@ -129,8 +129,8 @@ macro_rules! portable {
                 $mask($wide::new(lanes))
             }
             #[inline(always)]
-            fn count(self, m: $mask) -> u32 {
-                m.0.to_bitmask().count_ones()
+            fn bits(self, m: $mask) -> u32 {
+                m.0.to_bitmask()
             }
             #[inline(always)]
             fn fma(self, a: $vector, b: $vector, c: $vector) -> $vector {

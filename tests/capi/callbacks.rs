@@ -284,3 +284,278 @@ fn a_scratch_in_use_is_refused() {
     // SAFETY: a handle of this test, not used any more.
     unsafe { drlim_scratch_free(scratch) };
 }
+
+/// What callbacks are shown.
+#[derive(Default)]
+struct Seen {
+    shown: AtomicUsize,
+    similar: AtomicUsize,
+    /// Calls of nothing, and squared distances that no pair of these batches has: 0 and NaN.
+    odd: AtomicUsize,
+}
+
+impl Seen {
+    fn note(&self, shown: usize, similar: usize, odd: usize) {
+        for (to, count) in [(&self.shown, shown), (&self.similar, similar), (&self.odd, odd)] {
+            to.fetch_add(count, Ordering::Relaxed);
+        }
+        if shown == 0 {
+            self.odd.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// That each pair of the outcome has been shown so many times.
+    #[track_caller]
+    fn check(&self, outcome: drlim_outcome, times: u64, case: &str) {
+        let [shown, similar, odd] =
+            [&self.shown, &self.similar, &self.odd].map(|count| count.swap(0, Ordering::Relaxed));
+        let expected = [times * outcome.pairs, times * outcome.similar.pairs, 0];
+        assert_eq!([shown, similar, odd].map(|count| count as u64), expected, "{case}");
+    }
+}
+
+macro_rules! shown {
+    ($t:ident, $callback:ident, $rows:ident, $indexed:ident, $all_pairs:ident, $cross:ident,
+     $triplet_rows:ident, $triplets:ident) => {
+        mod $t {
+            use super::*;
+
+            unsafe extern "C" fn look(
+                data: *mut c_void,
+                d2: *mut $t,
+                similar: *const bool,
+                values: *mut $t,
+                n: usize,
+            ) -> i32 {
+                // SAFETY: what the header promises.
+                let (seen, d2, similar, values) = unsafe {
+                    (
+                        &*data.cast::<Seen>(),
+                        std::slice::from_raw_parts_mut(d2, n),
+                        std::slice::from_raw_parts(similar, n),
+                        std::slice::from_raw_parts_mut(values, n),
+                    )
+                };
+                let odd = d2.iter().filter(|&&d2| d2.is_nan() || d2 == 0.0).count();
+                seen.note(n, similar.iter().filter(|&&similar| similar).count(), odd);
+                values.copy_from_slice(d2);
+                d2.fill(2.0);
+                0
+            }
+
+            unsafe extern "C" fn look_at_triplets(
+                data: *mut c_void,
+                ap: *mut $t,
+                an: *mut $t,
+                pn: *mut $t,
+                values: *mut $t,
+                n: usize,
+            ) -> i32 {
+                // SAFETY: what the header promises.
+                unsafe {
+                    let odd = (0..n).filter(|&i| {
+                        [*ap.add(i), *an.add(i)].iter().any(|d2| d2.is_nan() || *d2 == 0.0)
+                    });
+                    (*data.cast::<Seen>()).note(n, 0, odd.count());
+                    for i in 0..n {
+                        *values.add(i) = *ap.add(i);
+                        (*ap.add(i), *an.add(i), *pn.add(i)) = (2.0, 0.0, 0.0);
+                    }
+                }
+                0
+            }
+
+            /// Distinct rows; those of a label, and every third one, hold NaN where they are left out.
+            fn rows(n: usize, d: usize, left_out: impl Fn(usize) -> bool) -> Vec<$t> {
+                let value = |at: usize| match left_out(at / d) {
+                    true => $t::NAN,
+                    false => (at / d) as $t + ((at * at * 31) % 97) as $t / 200.0,
+                };
+                (0..n * d).map(value).collect()
+            }
+
+            #[test]
+            fn a_loss_is_shown_the_pairs_of_the_batch() {
+                for (n, d) in
+                    [2, 3, 33, 100, 301].into_iter().flat_map(|n| [1, 2, 3, 7, 140].map(|d| (n, d)))
+                {
+                    pairs(n, d);
+                    triplets(n, d);
+                }
+            }
+
+            fn pairs(n: usize, d: usize) {
+                let case = format!("{n} x {d}");
+                let labels: Vec<i64> = (0..n as i64).map(|i| i % 5).collect();
+                let seen = Seen::default();
+                let objective = drlim_objective {
+                    $callback: Some(look),
+                    callback_data: (&raw const seen).cast_mut().cast(),
+                    ..drlim_objective_new(drlim_loss::CALLBACK, 1.0, drlim_reduction::SUM)
+                };
+                let (z, left_out) = (rows(n, d, |i| i % 5 == 3), 3);
+                let mut grad = vec![0.0; n * d];
+                let similar = drlim_similar {
+                    labels: labels.as_ptr(),
+                    ignored_label: &left_out,
+                    ..Default::default()
+                };
+                let mut outcome = drlim_outcome::default();
+                // SAFETY: all calls are as the header asks.
+                unsafe {
+                    done($all_pairs(
+                        null(),
+                        &objective,
+                        rows_of(&z, d),
+                        &similar,
+                        rows_mut(&mut grad, d),
+                        null(),
+                        &mut outcome,
+                    ));
+                    seen.check(outcome, 1, &case);
+                    let queries = n / 2;
+                    let own = 0;
+                    let similar = drlim_cross_similar {
+                        query_labels: labels.as_ptr(),
+                        key_labels: labels.as_ptr(),
+                        ignored_label: &left_out,
+                        graph: null(),
+                        first_query: 0,
+                        first_key: 0,
+                        own: &own,
+                    };
+                    let to = rows_mut(&mut grad[..queries * d], d);
+                    done($cross(
+                        null(),
+                        &objective,
+                        rows_of(&z[..queries * d], d),
+                        rows_of(&z, d),
+                        &similar,
+                        to,
+                        crate::nowhere(),
+                        null(),
+                        &mut outcome,
+                    ));
+                    seen.check(outcome, 1, &case);
+                }
+                let z = rows(n, d, |i| i / 2 % 3 == 1);
+                let (ignored, flags): (Vec<bool>, Vec<bool>) =
+                    (0..n / 2).map(|i| (i % 3 == 1, i % 2 == 0)).unzip();
+                let every: Vec<$t> = z.chunks(d).step_by(2).flatten().copied().collect();
+                let other: Vec<$t> = z.chunks(d).skip(1).step_by(2).flatten().copied().collect();
+                let (every, other) = (&every[..n / 2 * d], &other[..n / 2 * d]);
+                let index: Vec<u32> = (0..n as u32 / 2 * 2).collect();
+                // SAFETY: all calls are as the header asks.
+                unsafe {
+                    done($rows(
+                        null(),
+                        &objective,
+                        rows_of(every, d),
+                        rows_of(other, d),
+                        flags.as_ptr(),
+                        null(),
+                        ignored.as_ptr(),
+                        null(),
+                        &mut outcome,
+                    ));
+                    seen.check(outcome, 1, &case);
+                    let mut list = null_mut();
+                    done(drlim_pairs_new(n, index.as_ptr().cast(), n / 2, &mut list));
+                    done($indexed(
+                        null(),
+                        &objective,
+                        rows_of(&z, d),
+                        list,
+                        flags.as_ptr(),
+                        null(),
+                        ignored.as_ptr(),
+                        null(),
+                        null(),
+                        &mut outcome,
+                    ));
+                    drlim_pairs_free(list);
+                    seen.check(outcome, 1, &case);
+                }
+            }
+
+            fn triplets(n: usize, d: usize) {
+                let labels: Vec<i64> = (0..n as i64).map(|i| i % 5).collect();
+                let similar = drlim_similar { labels: labels.as_ptr(), ..Default::default() };
+                let ignored: Vec<bool> = (0..n).map(|i| i % 3 == 1).collect();
+                let inputs = [0, 1, 2].map(|k| rows(n, d, |i| i % 3 == 1 && i % 2 == k % 2));
+                let inputs = [0, 1, 2].map(|k| {
+                    inputs[k].iter().map(|x| x + (k * k * 1000) as $t).collect::<Vec<_>>()
+                });
+                let z = rows(n, d, |_| false);
+                let seen = Seen::default();
+                for swaps in [0, 1] {
+                    let objective = drlim_triplet_objective {
+                        $callback: Some(look_at_triplets),
+                        callback_data: (&raw const seen).cast_mut().cast(),
+                        callback_swaps: swaps,
+                        ..drlim_triplet_objective_new(
+                            drlim_triplet_loss::CALLBACK,
+                            1.0,
+                            drlim_reduction::SUM,
+                        )
+                    };
+                    let mut outcome = drlim_outcome::default();
+                    let case = format!("{n} x {d}, swaps {swaps}");
+                    let [a, p, q] = inputs.each_ref().map(|z| rows_of(z, d));
+                    // SAFETY: all calls are as the header asks.
+                    unsafe {
+                        done($triplet_rows(
+                            null(),
+                            &objective,
+                            a,
+                            p,
+                            q,
+                            null(),
+                            ignored.as_ptr(),
+                            null(),
+                            &mut outcome,
+                        ));
+                        seen.check(outcome, 1, &case);
+                        for mining in
+                            [drlim_mining::ALL, drlim_mining::HARDEST, drlim_mining::SEMI_HARD]
+                        {
+                            let mut grad = vec![0.0; n * d];
+                            done($triplets(
+                                null(),
+                                &objective,
+                                rows_of(&z, d),
+                                &similar,
+                                mining,
+                                rows_mut(&mut grad, d),
+                                null(),
+                                &mut outcome,
+                            ));
+                            let twice = swaps == 1 && mining == drlim_mining::ALL;
+                            seen.check(outcome, if twice { 2 } else { 1 }, &case);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+shown!(
+    f32,
+    callback_f32,
+    drlim_rows_f32,
+    drlim_indexed_f32,
+    drlim_all_pairs_f32,
+    drlim_cross_f32,
+    drlim_triplet_rows_f32,
+    drlim_triplets_f32
+);
+shown!(
+    f64,
+    callback_f64,
+    drlim_rows_f64,
+    drlim_indexed_f64,
+    drlim_all_pairs_f64,
+    drlim_cross_f64,
+    drlim_triplet_rows_f64,
+    drlim_triplets_f64
+);

@@ -1,0 +1,394 @@
+//! The best k of many, where k is so large that a list which is kept sorted would take too long.
+//!
+//! A sorted list moves up to k entries for each that enters. Here what may be among the best is put at the
+//! end of a room of some 2 k places; when that is full, the best k are selected, and what is not below the
+//! last of them does not enter from then on. That is a constant number of steps for each entry; the order
+//! is made once, at the end.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::blocks::BLOCK_PAIRS;
+use super::classes::Rows;
+use super::kinds::Content;
+use super::lists::Lists;
+use super::rows::squared_distance;
+use super::search::Wanted;
+use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products};
+use crate::real::Real;
+use crate::simd::{Kernel, Simd};
+
+/// The most columns of a panel: as many entries at a time.
+const MOST_COLS: usize = 32;
+
+/// Places of the room for the best `k` of so many.
+pub(crate) fn places(k: usize, candidates: usize) -> usize {
+    let twice = k.saturating_mul(2).saturating_add(2 * MOST_COLS);
+    // Never full where it can hold all of them.
+    twice.min(candidates.saturating_add(MOST_COLS))
+}
+
+/// How much of a room is taken, and by what.
+#[derive(Clone, Copy)]
+pub(super) struct Shortlist<T> {
+    len: usize,
+    /// How many of the first entries are exact keys with the numbers of rows: none, or the best k so far.
+    measured: usize,
+    /// What is above does not enter; NaN while everything does.
+    pub bound: T,
+}
+
+impl<T: Real> Shortlist<T> {
+    pub(super) fn new() -> Self {
+        Shortlist { len: 0, measured: 0, bound: T::from_f64(f64::NAN) }
+    }
+
+    /// Adds an entry. There must be room.
+    #[inline(always)]
+    pub(super) fn push(&mut self, room: &mut [T::Ranked], key: T, number: u32) {
+        room[self.len] = key.ranked(number);
+        self.len += 1;
+    }
+
+    /// Whether fewer than a panel's entries find room.
+    #[inline(always)]
+    pub(super) fn is_full(&self, room: &[T::Ranked]) -> bool {
+        self.len + MOST_COLS > room.len()
+    }
+
+    /// Keeps the best `k` of entries that are all exact.
+    pub(super) fn keep_best(&mut self, room: &mut [T::Ranked], k: usize) {
+        if self.len > k {
+            room[..self.len].select_nth_unstable(k - 1);
+            self.len = k;
+        }
+        self.measured = self.len;
+        if self.len == k {
+            self.bound = T::unranked(worst::<T>(&room[..k])).0;
+        }
+    }
+
+    /// Writes the best k of entries that are all exact, in their order.
+    pub(super) fn write(&mut self, room: &mut [T::Ranked], lists: &mut Lists<T>, list: usize) {
+        let k = lists.k;
+        self.keep_best(room, k);
+        let best = &mut room[..self.len];
+        best.sort_unstable();
+        let (indices, keys) = (&mut lists.indices[list * k..], &mut lists.keys[list * k..]);
+        for ((index, key), &entry) in indices.iter_mut().zip(keys).zip(&*best) {
+            (*key, *index) = T::unranked(entry);
+        }
+    }
+}
+
+/// The most queries of [`LongLists`].
+pub(crate) const MOST_QUERIES: usize = 4;
+
+/// Long lists of a few queries, of what is measured as it comes and by ascending number.
+pub(crate) struct LongLists<'a, T: Real> {
+    lists: Lists<'a, T>,
+    /// [`places`] for each query.
+    room: &'a mut [T::Ranked],
+    taken: [Shortlist<T>; MOST_QUERIES],
+}
+
+impl<'a, T: Real> LongLists<'a, T> {
+    /// Nothing yet. `lists` are those that are to be written; `room` may hold anything.
+    pub(crate) fn new(lists: Lists<'a, T>, room: &'a mut [T::Ranked]) -> Self {
+        LongLists { lists, room, taken: [Shortlist::new(); MOST_QUERIES] }
+    }
+
+    /// What a key must be below to enter a list; NaN while all do.
+    #[inline(always)]
+    pub(super) fn bound(&self, list: usize) -> T {
+        self.taken[list].bound
+    }
+
+    /// Puts a row into a list, if it may be among its best.
+    pub(super) fn offer(&mut self, list: usize, key: T, index: u32) {
+        let (k, places) = (self.lists.k, self.places());
+        let (taken, room) = (&mut self.taken[list], &mut self.room[list * places..][..places]);
+        if !(key < taken.bound || taken.bound.is_nan()) {
+            return;
+        }
+        if taken.is_full(room) {
+            taken.keep_best(room, k);
+        }
+        taken.push(room, key, index);
+    }
+
+    /// Writes all lists.
+    pub(super) fn write(mut self) {
+        let places = self.places();
+        let room = self.room.chunks_exact_mut(places).zip(&mut self.taken);
+        for (list, (room, taken)) in room.enumerate() {
+            taken.write(room, &mut self.lists, list);
+        }
+    }
+
+    fn places(&self) -> usize {
+        self.room.len() * self.lists.k / self.lists.keys.len()
+    }
+}
+
+/// The last of some entries.
+fn worst<T: Real>(of: &[T::Ranked]) -> T::Ranked {
+    of.iter().copied().max().unwrap_or_default()
+}
+
+/// As [`SearchBlock`](super::search::SearchBlock), for lists of many rows: all pairs of rows `i` of one side,
+/// from the start of a panel, with all rows of the other.
+///
+/// Products tell each distance but for their rounding. So entries have the least that their key may be, and
+/// what may be above the k-th one is left out; only those that are left in the end are measured. Where they
+/// are too many, since products cannot tell rows apart, entries are measured as they come.
+pub(crate) struct LongSearch<'a, T: Real> {
+    pub sides: [Points<'a, T>; 2],
+    /// At most [`MOST_ROWS`].
+    pub i: Range<usize>,
+    /// Whether both are the same rows: a row and itself are no pair then.
+    pub among: bool,
+    /// Of rows i; empty. Keys are as those of a [`SearchBlock`](super::search::SearchBlock).
+    pub lists: Lists<'a, T>,
+    pub wanted: Wanted<'a, T>,
+    /// [`places`] for each of rows i, of any content.
+    pub room: &'a mut [T::Ranked],
+}
+
+impl<T: Real> Kernel<T> for LongSearch<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(mut self, s: S) {
+        let (cols, height) = (2 * S::LANES, BLOCK_PAIRS / (2 * S::LANES));
+        let sides = self.sides;
+        let count = sides[1].norms.len();
+        let mut lists = [Shortlist::new(); MOST_ROWS];
+        let mut strip = [T::ZERO; STRIP_PAIRS];
+        let mut wanted = [true; BLOCK_PAIRS];
+        for col in (0..count).step_by(cols) {
+            let present = col..count.min(col + cols);
+            let mut measured = false;
+            for (g, row) in self.i.clone().step_by(height).enumerate() {
+                let rows = row..(row + height).min(self.i.end);
+                if !self.find_wanted(s, &rows, &present, &mut wanted) {
+                    continue;
+                }
+                if !measured {
+                    let sides = [&sides[0], &sides[1]];
+                    by_products::<T, S, false>(s, sides, self.i.clone(), col, &mut strip);
+                    measured = true;
+                }
+                let products = &mut strip[g * BLOCK_PAIRS..][..rows.len() * cols];
+                self.enter(s, rows, present.clone(), products, &wanted, &mut lists);
+            }
+        }
+        for row in self.i.clone() {
+            self.finish(s, row, &mut lists[row - self.i.start]);
+        }
+    }
+}
+
+impl<T: Real> LongSearch<'_, T> {
+    /// Finds out which of the pairs are looked at; whether there may be any.
+    #[inline(always)]
+    fn find_wanted<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        wanted: &mut [bool; BLOCK_PAIRS],
+    ) -> bool {
+        let Some((kinds, kind)) = &self.wanted.kind else { return true };
+        match kinds.content(s, rows, cols, 4, None) {
+            Content::Known(_) => return false,
+            Content::Uniform(similar) if similar != *kind => return false,
+            _ => {}
+        }
+        let len = rows.len() * 2 * S::LANES;
+        let mut ignored = [false; BLOCK_PAIRS];
+        let similar = &mut wanted[..len];
+        kinds.fill(rows.clone(), cols.clone(), false, similar, &mut ignored[..len]);
+        for (wanted, ignored) in similar.iter_mut().zip(ignored) {
+            *wanted = (*wanted == *kind) & !ignored;
+        }
+        true
+    }
+
+    /// Puts what may be among the best of each row into its room.
+    #[inline(always)]
+    fn enter<S: Simd<T>>(
+        &mut self,
+        s: S,
+        rows: Range<usize>,
+        present: Range<usize>,
+        products: &mut [T],
+        wanted: &[bool; BLOCK_PAIRS],
+        lists: &mut [Shortlist<T>; MOST_ROWS],
+    ) {
+        let cols = 2 * S::LANES;
+        let [x, y] = self.sides;
+        let trust = Trust::<T>::new(x.rows.z.cols(), S::LANES);
+        let sign = if self.wanted.farthest { T::from_f64(-1.0) } else { T::ONE };
+        let (sign, error) = (s.splat(sign), s.splat(T::ZERO - trust.error));
+        let least = s.splat(trust.least);
+        let norms = &y.norms[present.clone()];
+        let norms = [s.load(norms), s.load(&norms[norms.len().min(S::LANES)..])];
+        let valid = [s.first(present.len()), s.first(present.len().saturating_sub(S::LANES))];
+        for (r, row) in rows.enumerate() {
+            let list = &mut lists[row - self.i.start];
+            if list.is_full(self.room_of(row)) {
+                self.narrow(s, row, list);
+            }
+            let (own, bound) = (s.splat(x.norms[row]), s.splat(list.bound));
+            let products = &mut products[r * cols..][..cols];
+            let mut candidates = 0;
+            for v in 0..2 {
+                let at = v * S::LANES..(v + 1) * S::LANES;
+                let key = sign * s.load(&products[at.clone()]);
+                let lowest = s.fma(error, own + norms[v], key) - least;
+                s.store(lowest, &mut products[at.clone()]);
+                let mut enters = !s.lt(bound, lowest) & valid[v];
+                if self.wanted.kind.is_some() {
+                    enters = enters & s.mask(&wanted[r * cols..][at.clone()]);
+                }
+                candidates |= s.bits(enters) << at.start;
+            }
+            if self.among && present.contains(&row) {
+                candidates &= !(1 << (row - present.start));
+            }
+            while candidates != 0 {
+                let c = candidates.trailing_zeros() as usize;
+                candidates &= candidates - 1;
+                let (col, mut lowest) = (present.start + c, products[c]);
+                if lowest.is_nan() {
+                    lowest = self.lowest(s, row, col);
+                }
+                list.push(self.room_of(row), lowest, col as u32);
+            }
+        }
+    }
+
+    fn room_of(&mut self, row: usize) -> &mut [T::Ranked] {
+        let places = self.room.len() / self.i.len();
+        &mut self.room[(row - self.i.start) * places..][..places]
+    }
+
+    /// The least that the key of a pair may be, of which one row's length is not finite: such a row has no
+    /// product. Where it is the other one, the key itself, since otherwise each list would be full of it.
+    #[cold]
+    fn lowest<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
+        let [x, y] = self.sides;
+        match y.norms[col].is_nan() && !x.norms[row].is_nan() {
+            true => self.key(s, row, col),
+            false => T::ZERO - T::INFINITY,
+        }
+    }
+
+    /// The key of a pair, as it is ranked by.
+    #[inline(always)]
+    fn key<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
+        let [x, y] = self.sides.map(|side| side.rows);
+        let d2 = squared_distance(s, x.row(row), y.row(col));
+        if self.wanted.farthest { T::ZERO - d2 } else { d2 }
+    }
+
+    /// Leaves out what cannot be among the best k; at least half of what is beyond k finds room then.
+    #[inline(always)]
+    fn narrow<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
+        let k = self.lists.k;
+        if list.measured == 0 && self.narrow_by_products(s, row, list) {
+            let room = self.room_of(row).len();
+            if list.len <= k + (room - k) / 2 {
+                return;
+            }
+        }
+        self.measure(s, row, list);
+        list.keep_best(self.room_of(row), k);
+    }
+
+    /// By how far each distance may be off. Not where there is no bound: where fewer than k distances are
+    /// finite.
+    #[inline(always)]
+    fn narrow_by_products<S: Simd<T>>(
+        &mut self,
+        _: S,
+        row: usize,
+        list: &mut Shortlist<T>,
+    ) -> bool {
+        let (k, [x, y]) = (self.lists.k, self.sides);
+        let (own, trust) = (x.norms[row], Trust::<T>::new(x.rows.z.cols(), S::LANES));
+        let room = self.room_of(row);
+        room[..list.len].select_nth_unstable(k - 1);
+        // Keys of the best k are at most so much, so that of the k-th best is.
+        let mut bound = T::ZERO - T::INFINITY;
+        let mut finite = !own.is_nan();
+        for &entry in &room[..k] {
+            let (lowest, col) = T::unranked(entry);
+            let norm = y.norms[col as usize];
+            // The least that it may be is off by one error; another is for the rounding of this.
+            let error = trust.error * (own + norm) + trust.least;
+            let most = if norm.is_nan() { lowest } else { lowest + error + error + error };
+            finite &= most < T::INFINITY;
+            bound = if bound < most { most } else { bound };
+        }
+        if !finite {
+            return false;
+        }
+        let mut len = k;
+        for at in k..list.len {
+            if T::unranked(room[at]).0 <= bound {
+                room[len] = room[at];
+                len += 1;
+            }
+        }
+        (list.len, list.bound) = (len, bound);
+        true
+    }
+
+    /// From what a key may be to what it is, of all that are not measured yet. Those that are not among the
+    /// best k drop out on the way.
+    #[inline(always)]
+    fn measure<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
+        /// Entries ahead of which rows are asked for: these are anywhere in memory.
+        const AHEAD: usize = 6;
+        let Rows { z, order } = self.sides[1].rows;
+        let worst = (list.measured > 0).then(|| worst::<T>(&self.room_of(row)[..list.measured]));
+        let mut len = list.measured;
+        for at in list.measured..list.len {
+            if at + AHEAD < list.len {
+                let next = T::unranked(self.room_of(row)[at + AHEAD]).1 as usize;
+                prefetch(s, z.row(order[next] as usize));
+            }
+            let col = T::unranked(self.room_of(row)[at]).1 as usize;
+            let found = self.key(s, row, col).ranked(order[col]);
+            if worst.is_none_or(|worst| found < worst) {
+                self.room_of(row)[len] = found;
+                len += 1;
+            }
+        }
+        list.len = len;
+    }
+
+    /// The list of a row.
+    #[inline(always)]
+    fn finish<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
+        if list.measured == 0 && list.len > self.lists.k {
+            self.narrow_by_products(s, row, list);
+        }
+        self.measure(s, row, list);
+        let (places, at) = (self.room.len() / self.i.len(), row - self.i.start);
+        let room = &mut self.room[at * places..][..places];
+        list.write(room, &mut self.lists, at);
+    }
+}
+
+/// Asks for the first lines of a row; the processor finds out about more of them by itself.
+#[inline(always)]
+fn prefetch<T: Real, S: Simd<T>>(s: S, row: &[T]) {
+    const LINES: usize = 8;
+    for line in row.chunks(64 / size_of::<T>()).take(LINES) {
+        s.prefetch(line.as_ptr());
+    }
+}
