@@ -10,6 +10,7 @@ mod errors;
 mod objective;
 mod pairs;
 mod scratch;
+mod signals;
 mod similar;
 mod state;
 mod triplets;
@@ -17,7 +18,7 @@ mod unit;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+#[pymodule(gil_used = false)]
 mod _drlim {
     #[pymodule_export]
     use crate::distances::{
