@@ -191,7 +191,8 @@ def cross(
     """Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
 
     Similar are rows of the same label, or neighbours in a `graph` in which query i is sample `first_query` + i and
-    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it. `grads` says
+    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it: say so where the
+    queries are rows of the keys, otherwise each is paired with itself. `grads` says
     whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
     """
     wanted = task(loss, reduction, scale)
