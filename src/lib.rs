@@ -109,6 +109,7 @@ mod rng;
 mod room;
 pub mod siamese;
 pub mod simd;
+mod stop;
 #[doc(hidden)]
 pub mod threads;
 

@@ -4,7 +4,8 @@
 //! part of the outputs, and what the blocks return is added up along a binary tree over the block
 //! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
 //! allocated for that: a task of rayon lives on the stack of the thread that made it. Where tasks
-//! share outputs instead, they take turns at them in an order of their own.
+//! share outputs instead, they take turns at them in an order of their own. Between two blocks a call
+//! may be ended ([`crate::stop`]).
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cx::Par;
 use crate::mat::MatMut;
+use crate::stop::{Passed, shared};
 
 /// An output that can be cut between two blocks.
 pub(crate) trait Split: Send + Sized {
@@ -96,8 +98,11 @@ where
     if blocks == 0 {
         return R::default();
     }
-    let threads = if blocks == 1 { 1 } else { par.threads() };
-    subtree(threads > 1, 0..blocks, output, &f, &add)
+    let share = blocks > 1 && par.threads() > 1;
+    let call = Passed::here();
+    let f = |block: usize, part: O| call.run(share, || f(block, part));
+    let work = || subtree(share, 0..blocks, output, &f, &add);
+    if share { shared(work) } else { work() }
 }
 
 /// Runs `f(block, part)` for every block below `blocks`.
@@ -154,10 +159,10 @@ where
     R: Send + Sync,
     F: Fn(usize) -> R + Sync,
 {
-    if par.threads() <= 1 || tasks.len() <= 1 {
-        return (0..tasks.len()).map(f).collect();
-    }
-    share(tasks, f)
+    let several = par.threads() > 1 && tasks.len() > 1;
+    let call = Passed::here();
+    let f = |task: usize| call.run(several, || f(task));
+    if several { shared(|| share(tasks, f)) } else { (0..tasks.len()).map(f).collect() }
 }
 
 #[cfg(not(feature = "rayon"))]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::cx::{Cx, Par};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::stop;
 
 /// The most threads that a pool is made of. More than any machine has, and fewer than systems refuse.
 const MOST: usize = 4096;
@@ -69,6 +70,27 @@ impl Threads {
             }
             _ => call(&Cx { isa, par: Par::Serial }),
         }
+    }
+
+    /// [`run`](Threads::run), but every 50 ms the calling thread asks whether the call is to end, and then it
+    /// does so after the blocks that are being worked on: None. What the call writes to, a scratch also, is in no
+    /// known state then.
+    ///
+    /// Needs panics that unwind.
+    #[doc(hidden)]
+    pub fn run_watched<R: Send>(
+        &self,
+        isa: Isa,
+        question: fn() -> bool,
+        call: impl FnOnce(&Cx) -> R + Send,
+    ) -> Option<R> {
+        stop::watched(question, || match &self.0 {
+            #[cfg(feature = "rayon")]
+            Which::Own { process, pool } if *process == std::process::id() => {
+                stop::in_pool(Some(pool), || call(&Cx { isa, par: Par::Rayon }))
+            }
+            _ => self.run(isa, call),
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::arrays::{
 };
 use crate::errors::raised;
 use crate::similar::{Given, Graph};
-use crate::state::run;
+use crate::state::{run, times};
 
 fn distance(name: &str) -> PyResult<Distance> {
     match name {
@@ -32,7 +32,7 @@ pub fn row_distances(py: Python<'_>, name: &str, a: &Any, b: &Any, out: &Any) ->
     fn of<T: Element>(py: Python<'_>, name: &str, a: &Any, b: &Any, out: &Any) -> PyResult<()> {
         let (a, b, mut out) = (read::<T>(a)?, read::<T>(b)?, write_list::<T>(out)?);
         let (distance, a, b, out) = (distance(name)?, mat(&a)?, mat(&b)?, list_mut(&mut out)?);
-        run(py, |cx| batch::row_distances(cx, distance, a, b, out))
+        run(py, times([a.rows(), a.cols(), 1]), |cx| batch::row_distances(cx, distance, a, b, out))
     }
     by_element!(a, of(py, name, a, b, out))
 }
@@ -56,7 +56,8 @@ pub fn row_distances_backward(
         let (mut grad_a, mut grad_b) = (write::<T>(grad_a)?, write::<T>(grad_b)?);
         let (to_a, to_b) = (mat_mut(&mut grad_a)?, mat_mut(&mut grad_b)?);
         let (distance, a, b, upstream) = (distance(name)?, mat(&a)?, mat(&b)?, list(&upstream)?);
-        run(py, |cx| batch::row_distances_backward(cx, distance, a, b, upstream, to_a, to_b))
+        let work = times([a.rows(), a.cols(), 1]);
+        run(py, work, |cx| batch::row_distances_backward(cx, distance, a, b, upstream, to_a, to_b))
     }
     by_element!(&inputs.0, of(py, name, &inputs, upstream, &grads))
 }
@@ -66,7 +67,8 @@ pub fn distance_matrix(py: Python<'_>, a: &Any, b: &Any, out: &Any) -> PyResult<
     fn of<T: Element>(py: Python<'_>, a: &Any, b: &Any, out: &Any) -> PyResult<()> {
         let (a, b, mut out) = (read::<T>(a)?, read::<T>(b)?, write::<T>(out)?);
         let (a, b, out) = (mat(&a)?, mat(&b)?, mat_mut(&mut out)?);
-        run(py, |cx| batch::distance_matrix(cx, a, b, out))
+        let work = times([a.rows(), b.rows(), a.cols().max(1)]);
+        run(py, work, |cx| batch::distance_matrix(cx, a, b, out))
     }
     by_element!(a, of(py, a, b, out))
 }
@@ -92,7 +94,8 @@ pub fn nearest<'py>(
     fn of<'py, T: Element>(py: Python<'py>, q: &Any, r: &Any, k: usize) -> PyResult<Found<'py>> {
         let (q, r) = (read::<T>(q)?, read::<T>(r)?);
         let (q, r) = (mat(&q)?, mat(&r)?);
-        found(py, &run(py, |cx| pairs::nearest(cx, q, r, k))?)
+        let work = times([q.rows(), r.rows(), q.cols().max(k)]);
+        found(py, &run(py, work, |cx| pairs::nearest(cx, q, r, k))?)
     }
     by_element!(queries, of(py, queries, references, k))
 }
@@ -102,7 +105,8 @@ pub fn nearest_others<'py>(py: Python<'py>, z: &Any, k: usize) -> PyResult<Found
     fn of<'py, T: Element>(py: Python<'py>, z: &Any, k: usize) -> PyResult<Found<'py>> {
         let z = read::<T>(z)?;
         let z = mat(&z)?;
-        found(py, &run(py, |cx| pairs::nearest_others(cx, z, k))?)
+        let work = times([z.rows(), z.rows(), z.cols().max(k)]);
+        found(py, &run(py, work, |cx| pairs::nearest_others(cx, z, k))?)
     }
     by_element!(z, of(py, z, k))
 }
@@ -124,7 +128,8 @@ pub fn hardest<'py>(
     ) -> PyResult<(Found<'py>, Found<'py>)> {
         let z = read::<T>(z)?;
         let (z, similar) = (mat(&z)?, given.similar()?);
-        let both = run(py, |cx| pairs::hardest(cx, z, similar, k))?;
+        let work = times([z.rows(), z.rows(), z.cols().max(k)]);
+        let both = run(py, work, |cx| pairs::hardest(cx, z, similar, k))?;
         Ok((found(py, &both.similar)?, found(py, &both.dissimilar)?))
     }
     by_element!(z, of(py, z, Given::new(&labels, ignored, &graph)?, k))

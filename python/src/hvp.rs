@@ -11,7 +11,7 @@ use crate::errors::raised;
 use crate::objective::Wanted;
 use crate::pairs::{GraphAcross, LabelsAcross, PairingArrays, PairingParts, SimilarAcross, Task};
 use crate::similar::{Given, Graph, PairList};
-use crate::state::run;
+use crate::state::{run, times};
 use crate::triplets::{Three, three};
 
 /// Matrices, and the directions that they move along.
@@ -55,7 +55,8 @@ fn rows_of<T: Element>(
         out = out.derivatives(list_mut(derivatives)?);
     }
     let (inputs, along, pairing) = ([mat(&a)?, mat(&b)?], [mat(&va)?, mat(&vb)?], pairing.lend()?);
-    run(py, |cx| batch::rows_hvp(cx, &wanted.of_pairs(), inputs, pairing, along, out))
+    let work = times([inputs[0].rows(), inputs[0].cols(), 1]);
+    run(py, work, |cx| batch::rows_hvp(cx, &wanted.of_pairs(), inputs, pairing, along, out))
 }
 
 #[pyfunction]
@@ -93,7 +94,8 @@ fn indexed_of<T: Element>(
         out = out.derivatives(list_mut(derivatives)?);
     }
     let (z, v, pairs, pairing) = (mat(&z)?, mat(&v)?, &pairs.get().0, pairing.lend()?);
-    run(py, |cx| batch::indexed_hvp(cx, &wanted.of_pairs(), z, pairs, pairing, v, out))
+    let work = times([pairs.len(), z.cols(), 1]);
+    run(py, work, |cx| batch::indexed_hvp(cx, &wanted.of_pairs(), z, pairs, pairing, v, out))
 }
 
 #[pyfunction]
@@ -119,7 +121,8 @@ fn all_pairs_of<T: Element>(
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let (z, v, mut h) = (read::<T>(z)?, read::<T>(v)?, write::<T>(product)?);
     let (z, v, h, similar) = (mat(&z)?, mat(&v)?, mat_mut(&mut h)?, given.similar()?);
-    run(py, |cx| batch::all_pairs_hvp(cx, &wanted.of_pairs(), z, similar, v, h))
+    let work = times([z.rows(), z.rows(), z.cols()]);
+    run(py, work, |cx| batch::all_pairs_hvp(cx, &wanted.of_pairs(), z, similar, v, h))
 }
 
 #[pyfunction]
@@ -159,7 +162,8 @@ fn cross_of<T: Element>(
     };
     let inputs = [mat(&inputs[0])?, mat(&inputs[1])?];
     let (along, similar) = ([mat(&along[0])?, mat(&along[1])?], similar.lend()?);
-    run(py, |cx| batch::cross_hvp(cx, &wanted.of_pairs(), inputs, similar, own, along, out))
+    let work = times([inputs[0].rows(), inputs[1].rows(), inputs[0].cols()]);
+    run(py, work, |cx| batch::cross_hvp(cx, &wanted.of_pairs(), inputs, similar, own, along, out))
 }
 
 #[pyfunction]
@@ -210,5 +214,6 @@ fn triplets_of<T: Element>(
         out = out.derivatives(list_mut(derivatives)?);
     }
     let along = [mat(&along[0])?, mat(&along[1])?, mat(&along[2])?];
-    run(py, |cx| batch::triplet_rows_hvp(cx, &objective, triplets, along, out))
+    let work = times([along[0].rows(), along[0].cols(), 1]);
+    run(py, work, |cx| batch::triplet_rows_hvp(cx, &objective, triplets, along, out))
 }

@@ -11,6 +11,7 @@ mod hvp;
 mod objective;
 mod pairs;
 mod scratch;
+mod signals;
 mod similar;
 mod state;
 mod triplets;
@@ -18,7 +19,7 @@ mod unit;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+#[pymodule(gil_used = false)]
 mod _drlim {
     #[pymodule_export]
     use crate::distances::{

@@ -14,7 +14,7 @@ use crate::arrays::{
 use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
 use crate::scratch::with_scratch;
 use crate::similar::{Given, Graph, PairList};
-use crate::state::run;
+use crate::state::{run, times};
 use crate::unit::with_unit_rows;
 
 /// A loss, a reduction, and the factor of gradients.
@@ -68,6 +68,7 @@ impl<'py, T: Element> PerPairArrays<'py, T> {
 }
 
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "as many as there are results")]
 pub fn rows(
     py: Python<'_>,
     task: Task,
@@ -76,18 +77,19 @@ pub fn rows(
     pairing: PairingParts,
     grads: Option<(Any, Any)>,
     out: Lists,
+    whole: bool,
 ) -> PyResult<Parts> {
-    by_element!(a, rows_of(py, task, a, b, pairing, grads, out))
+    by_element!(a, rows_of(py, task, [a, b], pairing, grads, out, whole))
 }
 
 fn rows_of<T: Element>(
     py: Python<'_>,
     (loss, reduction, scale): Task,
-    a: &Any,
-    b: &Any,
+    [a, b]: [&Any; 2],
     pairing: PairingParts,
     grads: Option<(Any, Any)>,
     lists: Lists,
+    whole: bool,
 ) -> PyResult<Parts> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let (a, b) = (read::<T>(a)?, read::<T>(b)?);
@@ -112,10 +114,12 @@ fn rows_of<T: Element>(
         out = out.slopes(slopes);
     }
     let (a, b, pairing) = (mat(&a)?, mat(&b)?, pairing.lend()?);
-    run(py, |cx| batch::rows(cx, &wanted.of_pairs(), a, b, pairing, out)).map(parts)
+    let work = if whole { 0 } else { times([a.rows(), a.cols(), 1]) };
+    run(py, work, |cx| batch::rows(cx, &wanted.of_pairs(), a, b, pairing, out)).map(parts)
 }
 
 #[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "as many as there are results")]
 pub fn indexed(
     py: Python<'_>,
     task: Task,
@@ -124,8 +128,9 @@ pub fn indexed(
     pairing: PairingParts,
     grad: Option<Any>,
     out: Lists,
+    whole: bool,
 ) -> PyResult<Parts> {
-    by_element!(z, indexed_of(py, task, z, pairs, pairing, grad, out))
+    by_element!(z, indexed_of(py, task, z, pairs, pairing, (grad, whole), out))
 }
 
 fn indexed_of<T: Element>(
@@ -134,7 +139,7 @@ fn indexed_of<T: Element>(
     z: &Any,
     pairs: &Bound<PairList>,
     pairing: PairingParts,
-    grad: Option<Any>,
+    (grad, whole): (Option<Any>, bool),
     lists: Lists,
 ) -> PyResult<Parts> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
@@ -158,9 +163,10 @@ fn indexed_of<T: Element>(
     }
     let (elements, z, pairs) = (z.len(), mat(&z)?, &pairs.get().0);
     let pairing = pairing.lend()?;
+    let work = if whole { 0 } else { times([pairs.len(), z.cols(), 1]).max(elements) };
     with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.indexed, wanted.of_pairs());
-        run(py, |cx| batch::indexed(cx, &objective, z, pairs, pairing, out, scratch))
+        run(py, work, |cx| batch::indexed(cx, &objective, z, pairs, pairing, out, scratch))
     })
     .map(parts)
 }
@@ -176,8 +182,10 @@ pub fn all_pairs(
     graph: Option<Bound<Graph>>,
     unit: bool,
     grad: Option<Any>,
+    whole: bool,
 ) -> PyResult<Parts> {
-    by_element!(z, all_pairs_of(py, task, z, Given::new(&labels, ignored, &graph)?, unit, grad))
+    let given = Given::new(&labels, ignored, &graph)?;
+    by_element!(z, all_pairs_of(py, task, z, given, unit, (grad, whole)))
 }
 
 fn all_pairs_of<T: Element>(
@@ -186,16 +194,17 @@ fn all_pairs_of<T: Element>(
     z: &Any,
     given: Given,
     unit: bool,
-    grad: Option<Any>,
+    (grad, whole): (Option<Any>, bool),
 ) -> PyResult<Parts> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let z = read::<T>(z)?;
     let mut grad = optional(&grad, write::<T>)?;
     let grad = grad.as_mut().map(mat_mut).transpose()?;
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
+    let work = if whole { 0 } else { times([z.rows(), z.rows(), z.cols()]) };
     with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.all_pairs, wanted.of_pairs());
-        run(py, |cx| {
+        run(py, work, |cx| {
             with_unit_rows(unit, cx, z, grad, |z: Mat<T>, grad: Option<MatMut<T>>| {
                 batch::all_pairs(cx, &objective, z, similar, grad, scratch)
             })
@@ -282,9 +291,10 @@ fn cross_of<T: Element>(
     };
     let elements = queries.len() + keys.len();
     let (queries, keys, similar) = (mat(&queries)?, mat(&keys)?, similar.lend()?);
+    let work = times([queries.rows(), keys.rows(), keys.cols()]).max(elements);
     with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.cross, wanted.of_pairs());
-        run(py, |cx| batch::cross(cx, &objective, queries, keys, similar, own, out, scratch))
+        run(py, work, |cx| batch::cross(cx, &objective, queries, keys, similar, own, out, scratch))
     })
     .map(parts)
 }

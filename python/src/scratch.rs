@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use drlim::batch::{AllPairsScratch, CrossScratch, MinedScratch, Scratch};
+use pyo3::PyResult;
 
 /// That of each kind of call.
 #[derive(Default)]
@@ -22,16 +23,17 @@ thread_local! {
     pub static OF_F64: RefCell<Scratches<f64>> = RefCell::default();
 }
 
-/// Runs a call on a batch of so many elements with the thread's scratch.
+/// Runs a call on a batch of so many elements with the thread's scratch. Of one that has ended midway, nothing is
+/// kept.
 pub fn with_scratch<T: Default, R>(
     kept: &'static std::thread::LocalKey<RefCell<Scratches<T>>>,
     elements: usize,
-    call: impl FnOnce(&mut Scratches<T>) -> R,
-) -> R {
+    call: impl FnOnce(&mut Scratches<T>) -> PyResult<R>,
+) -> PyResult<R> {
     let mut scratch = kept.take();
-    let result = call(&mut scratch);
+    let result = call(&mut scratch)?;
     if elements <= MOST_KEPT {
         kept.set(scratch);
     }
-    result
+    Ok(result)
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{Any, Element, by_element, checked, index_pairs, list, mat, read, read_list};
 use crate::errors::raised;
-use crate::state::run;
+use crate::state::{run, times};
 
 /// Which of so many samples are similar: Graph(samples, pairs), of P x 2 indices in either order and any number of times.
 #[pyclass(frozen, module = "drlim")]
@@ -16,7 +16,8 @@ pub struct Graph(pub drlim::Graph);
 #[pymethods]
 impl Graph {
     #[new]
-    fn new(py: Python<'_>, samples: usize, pairs: &Any) -> PyResult<Self> {
+    fn new(py: Python<'_>, samples: &Any, pairs: &Any) -> PyResult<Self> {
+        let samples = checked("size", "samples", samples)?.extract()?;
         let pairs = index_pairs(pairs)?;
         let graph = py.detach(|| drlim::Graph::from_pairs(samples, &pairs));
         graph.map(Graph).map_err(raised)
@@ -25,8 +26,9 @@ impl Graph {
     /// The graph in which two rows of z, N x D, are similar if either is among the k nearest of the other (Hadsell,
     /// Chopra, LeCun 2006).
     #[staticmethod]
-    fn nearest(py: Python<'_>, z: &Any, k: usize) -> PyResult<Self> {
+    fn nearest(py: Python<'_>, z: &Any, k: &Any) -> PyResult<Self> {
         let z = checked("matrix", "z", z)?;
+        let k = checked("neighbours", "k", k)?.extract()?;
         by_element!(&z, graph_of(py, &z, k))
     }
 
@@ -65,7 +67,8 @@ impl Graph {
 fn graph_of<T: Element>(py: Python<'_>, z: &Any, k: usize) -> PyResult<Graph> {
     let z = read::<T>(z)?;
     let z = mat(&z)?;
-    run(py, |cx| pairs::neighbour_graph(cx, z, k)).map(Graph)
+    let work = times([z.rows(), z.rows(), z.cols().max(k)]);
+    run(py, work, |cx| pairs::neighbour_graph(cx, z, k)).map(Graph)
 }
 
 /// Pairs of the rows of a matrix with so many rows, checked and sorted once: PairList(rows, pairs), of P x 2 indices.
@@ -75,7 +78,8 @@ pub struct PairList(pub drlim::batch::PairList);
 #[pymethods]
 impl PairList {
     #[new]
-    fn new(py: Python<'_>, rows: usize, pairs: &Any) -> PyResult<Self> {
+    fn new(py: Python<'_>, rows: &Any, pairs: &Any) -> PyResult<Self> {
+        let rows = checked("size", "rows", rows)?.extract()?;
         let pairs = index_pairs(pairs)?;
         let list = py.detach(|| drlim::batch::PairList::new(rows, &pairs));
         list.map(PairList).map_err(raised)

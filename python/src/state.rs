@@ -3,10 +3,13 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use drlim::threads::Threads;
-use drlim::{Cx, Isa};
+use drlim::{Cx, Error, Isa};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::arrays::{Any, checked};
 use crate::errors::raised;
+use crate::signals;
 
 fn isa() -> &'static RwLock<Isa> {
     static ISA: OnceLock<RwLock<Isa>> = OnceLock::new();
@@ -31,12 +34,31 @@ fn set<T>(lock: &RwLock<T>, value: T) {
     let _old = std::mem::replace(&mut *lock.write().unwrap_or_else(PoisonError::into_inner), value);
 }
 
-/// Runs a call where the process has been told to, while other threads of Python go on.
+/// Work below which a call is over before anybody could want to end it: some milliseconds on the narrowest tier.
+const SHORT: usize = 1 << 22;
+
+/// Runs a call where the process has been told to, while other threads of Python go on. Where the handler of a
+/// signal raises an exception, as that of Ctrl-C does, the call ends by this; what it has written is of no use.
+///
+/// `work` is about as many products or comparisons as the call takes. With 0 it is not ended: signals are handled
+/// afterwards.
 pub fn run<R: Send>(
     py: Python<'_>,
+    work: usize,
     call: impl FnOnce(&Cx) -> drlim::Result<R> + Send,
 ) -> PyResult<R> {
-    py.detach(|| get(pool()).run(get(isa()), call)).map_err(raised)
+    if work < SHORT || !signals::are_handled_here(py)? {
+        return py.detach(|| get(pool()).run(get(isa()), call)).map_err(raised);
+    }
+    match py.detach(|| get(pool()).run_watched(get(isa()), signals::ask, call)) {
+        Some(result) => result.map_err(raised),
+        None => Err(signals::raised()),
+    }
+}
+
+/// What so many things for each of so many others come to.
+pub fn times(factors: [usize; 3]) -> usize {
+    factors.into_iter().fold(1, usize::saturating_mul)
 }
 
 /// The instruction tiers of this processor, narrowest first.
@@ -68,8 +90,14 @@ pub fn threads(py: Python<'_>) -> usize {
 /// Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 a thread a core or
 /// RAYON_NUM_THREADS.
 #[pyfunction]
-pub fn set_threads(py: Python<'_>, count: usize) -> PyResult<()> {
-    let wanted = py.detach(|| Threads::new(count)).map_err(raised)?;
+pub fn set_threads(py: Python<'_>, count: &Any) -> PyResult<()> {
+    let count = checked("size", "count", count)?.extract()?;
+    let wanted = py.detach(|| Threads::new(count)).map_err(|error| match error {
+        Error::Value { got, expected, .. } => {
+            PyValueError::new_err(format!("count is {got}, expected {expected}"))
+        }
+        other => raised(other),
+    })?;
     py.detach(|| set(pool(), Arc::new(wanted)));
     Ok(())
 }

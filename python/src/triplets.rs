@@ -14,7 +14,7 @@ use crate::errors::raised;
 use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
 use crate::scratch::with_scratch;
 use crate::similar::{Given, Graph};
-use crate::state::run;
+use crate::state::{run, times};
 use crate::unit::with_unit_rows;
 
 type Task = (LossParts, ReductionParts, f64);
@@ -57,7 +57,8 @@ fn triplet_rows_of<T: Element>(
 ) -> PyResult<Parts> {
     let wanted = Wanted::triplets(&loss, &reduction, scale)?;
     let objective = wanted.of_triplets()?;
-    let [anchor, positive, negative] = &three(inputs, read::<T>)?;
+    let inputs = three(inputs, read::<T>)?;
+    let [anchor, positive, negative] = &inputs;
     let triplets = Triplets::new(mat(anchor)?, mat(positive)?, mat(negative)?);
     let mut triplets = triplets.map_err(raised)?;
     let (weights, ignored) = (optional(&weights, read_list::<T>)?, optional(&ignored, flags)?);
@@ -84,7 +85,8 @@ fn triplet_rows_of<T: Element>(
     if let Some([ap, an, pn]) = &mut slopes {
         out = out.slopes(list_mut(ap)?, list_mut(an)?, list_mut(pn)?);
     }
-    run(py, |cx| batch::triplet_rows(cx, &objective, triplets, out)).map(parts)
+    let work = times([inputs[0].len(), 1, 1]);
+    run(py, work, |cx| batch::triplet_rows(cx, &objective, triplets, out)).map(parts)
 }
 
 fn mining(name: &str) -> PyResult<Mining> {
@@ -111,9 +113,10 @@ pub fn triplets(
     mining: &str,
     unit: bool,
     grad: Option<Any>,
+    whole: bool,
 ) -> PyResult<Parts> {
     let given = Given::new(&labels, ignored, &graph)?;
-    by_element!(z, triplets_of(py, task, z, given, (mining, unit), grad))
+    by_element!(z, triplets_of(py, task, z, given, (mining, unit), (grad, whole)))
 }
 
 fn triplets_of<T: Element>(
@@ -122,7 +125,7 @@ fn triplets_of<T: Element>(
     z: &Any,
     given: Given,
     (name, unit): (&str, bool),
-    grad: Option<Any>,
+    (grad, whole): (Option<Any>, bool),
 ) -> PyResult<Parts> {
     let wanted = Wanted::triplets(&loss, &reduction, scale)?;
     let (objective, mining) = (wanted.of_triplets()?, mining(name)?);
@@ -130,9 +133,12 @@ fn triplets_of<T: Element>(
     let mut grad = optional(&grad, write::<T>)?;
     let grad = grad.as_mut().map(mat_mut).transpose()?;
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
+    // Semi-hard and all triplets are of three rows.
+    let third = z.cols().max(if name == "hardest" { 0 } else { z.rows() });
+    let work = if whole { 0 } else { times([z.rows(), z.rows(), third]) };
     with_scratch(T::SCRATCH, elements, |scratch| {
         let scratch = &mut scratch.mined;
-        run(py, |cx| {
+        run(py, work, |cx| {
             with_unit_rows(unit, cx, z, grad, |z: Mat<T>, grad: Option<MatMut<T>>| {
                 batch::triplets(cx, &objective, z, similar, mining, grad, scratch)
             })

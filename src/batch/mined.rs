@@ -115,7 +115,9 @@ pub fn triplets<T: Real>(
     }
     if mining == Mining::All && strip_rows::<T>(z.rows(), ALL_BYTES) < z.rows() {
         let (arg, got) = ("rows of z", z.rows() as f64);
-        return Err(Error::Value { arg, got, expected: "fewer, to look at all triplets" });
+        let expected = "at most 1448 in f32, 1024 in f64, to look at all triplets: mine the hardest \
+                        or the semi-hard ones";
+        return Err(Error::Value { arg, got, expected });
     }
     if z.rows() == 0 {
         return Ok(Outcome::new(objective.reduction(), Sums::default())); // of any number of columns

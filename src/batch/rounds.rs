@@ -16,6 +16,7 @@ use crate::kernel::tile::MOST_ROWS;
 use crate::loss::Sums;
 use crate::par::in_turn;
 use crate::real::Real;
+use crate::stop::look;
 
 /// What a walk over all pairs is for.
 #[derive(Clone, Copy)]
@@ -135,6 +136,7 @@ fn run_parts<T: Real>(mut task: BlockPair<T>) -> Sums {
     for b in 0..blocks[1].0 {
         let j = part(1, b);
         for a in 0..if task.among { b + 1 } else { blocks[0].0 } {
+            look();
             let (i, among) = (part(0, a), task.among && a == b);
             let [of_i, of_j] = task.out.each_mut().map(Option::as_mut);
             let starts = [task.i.start, task.j.start];

@@ -13,6 +13,7 @@ use crate::isa::Isa;
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// Which rows are an anchor's positives; all others but itself are its negatives.
 #[derive(Clone, Copy)]
@@ -170,6 +171,7 @@ impl<T: Real> Kernel<T> for Anchors<'_, T> {
         };
         let (mut others, mut out) = (Others::default(), AnchorSums::default());
         for anchor in self.anchors.clone() {
+            look();
             let mut row = self.slopes.take();
             let at = (anchor - self.anchors.start) * self.stride;
             if let Some(row) = &mut row {

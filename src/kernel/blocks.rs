@@ -15,6 +15,7 @@ use crate::isa::Isa;
 use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// The pairs whose values are added up together.
 pub(crate) const BLOCK_PAIRS: usize = 256;
@@ -71,6 +72,7 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
         let mut sums = Sums::default();
         let pairs = self.pairing.len();
         for start in (0..pairs).step_by(BLOCK_PAIRS) {
+            look();
             let end = (start + BLOCK_PAIRS).min(pairs);
             let values = match &mut self.per_pair.values {
                 Some(values) => &mut values[start..end],

@@ -11,6 +11,7 @@ use super::rows::squared_distance;
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// The most rows of a block: a vector of them on the widest tier.
 const BLOCK_ROWS: usize = 16;
@@ -48,6 +49,9 @@ impl<T: Real, D: RowDistance> Kernel<T> for RowDistances<'_, T, D> {
     fn run<S: Simd<T>>(self, s: S) {
         let height = block_height::<T>(self.a.cols());
         for (block, out) in self.out.chunks_mut(height).enumerate() {
+            if block % 16 == 0 {
+                look();
+            }
             let (start, end) = (block * height, block * height + out.len());
             let (a, b) = (self.a.rows_range(start, end), self.b.rows_range(start, end));
             self.distance.values(s, a, b, out);
@@ -72,6 +76,9 @@ impl<T: Real, D: RowDistance> Kernel<T> for RowDistancesBackward<'_, T, D> {
         let height = block_height::<T>(self.a.cols());
         let [mut grad_a, mut grad_b] = self.grads;
         for (block, upstream) in self.upstream.chunks(height).enumerate() {
+            if block % 16 == 0 {
+                look();
+            }
             let (start, end) = (block * height, block * height + upstream.len());
             let inputs = [self.a.rows_range(start, end), self.b.rows_range(start, end)];
             let grads = [rows_mut(&mut grad_a, start, end), rows_mut(&mut grad_b, start, end)];

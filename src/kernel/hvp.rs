@@ -26,6 +26,7 @@ use crate::loss::{BlockLoss, BlockTripletLoss, Pairing};
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// Rows and the directions that they move along, both N x D.
 #[derive(Clone, Copy)]
@@ -87,6 +88,7 @@ impl<T: Real> Kernel<T> for MeasureBends<'_, T> {
         let mut block = Block::new();
         let pairs = self.pairing.len();
         for start in (0..pairs).step_by(BLOCK_PAIRS) {
+            look();
             let some = start..(start + BLOCK_PAIRS).min(pairs);
             for (k, p) in some.clone().enumerate() {
                 let [a, b] = match self.pairs {
@@ -390,6 +392,7 @@ impl<T: Real> Kernel<T> for SumOverAll<'_, T> {
         (0..self.out.rows()).for_each(|k| self.out.row_mut(k).fill(T::ZERO));
         let count = self.others.z.rows();
         for start in (0..count).step_by(BLOCK_PAIRS) {
+            look();
             let others = start..(start + BLOCK_PAIRS).min(count);
             for k in 0..self.out.rows() {
                 let row = self.first + k;
@@ -467,6 +470,7 @@ impl<T: Real> Kernel<T> for MeasureTripletBends<'_, T> {
         let mut curvatures = [zeros; 6];
         let count = self.rays[0].z.rows();
         for start in (0..count).step_by(BLOCK_PAIRS) {
+            look();
             let some = start..(start + BLOCK_PAIRS).min(count);
             let len = some.len();
             for (pair, [one, other]) in ENDS.into_iter().enumerate() {

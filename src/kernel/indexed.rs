@@ -17,6 +17,7 @@ use crate::isa::Isa;
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// A row's part in a pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,9 @@ impl<T: Real> Kernel<T> for IndexedGradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
         for k in 0..self.grad.rows() {
+            if k % 64 == 0 {
+                look();
+            }
             let row = self.first + k;
             let members = self.offsets[row] as usize..self.offsets[row + 1] as usize;
             let sum = RowSum {

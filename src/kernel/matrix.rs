@@ -8,6 +8,7 @@ use super::tile::{Points, STRIP_PAIRS, squared_distances, strip_rows};
 use crate::mat::MatMut;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// |x_i - y_j| for some rows of one side, which start at a panel, and all of the other.
 pub(crate) struct MatrixBlock<'a, T> {
@@ -36,6 +37,7 @@ impl<T: Real> MatrixBlock<'_, T> {
         let mut d2 = [T::ZERO; STRIP_PAIRS];
         let count = self.distances.cols();
         for col in (0..count).step_by(cols) {
+            look();
             let present = cols.min(count - col);
             for row in self.rows.clone().step_by(height) {
                 let rows = row..(row + height).min(self.rows.end);

@@ -14,6 +14,7 @@ use super::rows::squared_distance;
 use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, strip_rows};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// What is searched for.
 #[derive(Clone, Copy)]
@@ -70,6 +71,7 @@ impl<T: Real> SearchBlock<'_, T> {
         let (height, groups) =
             (strip_rows::<S, T>(self.sides[0].rows.z.cols()), BLOCK_PAIRS / cols);
         for col in self.j.clone().step_by(cols) {
+            look();
             // Among the same rows those below the panel hold the same pairs again.
             let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
             for row in (self.i.start..end).step_by(height) {

@@ -17,6 +17,7 @@ use crate::loss::{BlockTripletLoss, Pairing, Sums};
 use crate::mat::{Mat, MatMut};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// What is written for each triplet, as far as somebody asks for it.
 pub(crate) struct PerTriplet<'a, T> {
@@ -62,6 +63,7 @@ impl<T: Real> Kernel<T> for TripletRows<'_, T> {
         let mut sums = Sums::default();
         let triplets = self.inputs[0].rows();
         for start in (0..triplets).step_by(BLOCK_PAIRS) {
+            look();
             let end = (start + BLOCK_PAIRS).min(triplets);
             for from in (start..end).step_by(self.step) {
                 let some = from..(from + self.step).min(end);

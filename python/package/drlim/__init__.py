@@ -17,8 +17,16 @@ Others are copied once. Results are new arrays, or those given as `out`.
 Reductions. "sum", "mean", "mean-nonzero", "balanced" (the mean over the similar plus that over the dissimilar pairs),
 "balanced-nonzero", or two factors of similar and of dissimilar sums.
 
+Numbers. Labels and flags may be floats that are whole numbers. Margins are numbers: a tensor that is to be learned is
+refused, as it would get no gradient.
+
 Errors. TypeError, ValueError or IndexError names the argument, what came and what was expected; nothing has been
 written then.
+
+Signals. Ctrl-C, and any signal whose handler in Python raises an exception, ends a long call of the main thread between
+two blocks of its work. The exception comes out, and `out` keeps what it held: the gradient of a long call is made in
+another array and written at the end. `rows` with `out`, and `indexed` with `out` and fewer than four pairs a row, are
+passes over memory that go on to their ends.
 
 Threads. Calls let go of the interpreter's lock and use `threads()` threads of their own; results have the same bits
 for any number of them. In a forked child they run on the calling thread alone. Arrays must not be written by other

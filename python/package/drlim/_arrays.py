@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,9 @@ def matrix(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> A
     Arrays that are so already come back as they are, with gaps between their rows or without. Others (of
     transposed, reversed, byte-swapped or unaligned elements) are copied.
     """
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.type not in (np.float32, np.float64):
         raise TypeError(f"{name} is of {array.dtype}, expected float32 or float64")
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, whose mask would be lost: use {name}.filled(...)")
     if dtype is not None and array.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{name} is of {array.dtype}, expected {dtype} as the first argument is")
     if array.ndim != 2:
@@ -73,12 +72,12 @@ def check_apart(outputs: dict[str, Array], inputs: dict[str, Array | None]) -> b
 
 
 def flags(name: str, value: ArrayLike, count: int) -> NDArray[np.uint8]:
-    """`count` booleans, or integers that are 0 or 1."""
-    array = np.asarray(value)
+    """`count` booleans, or numbers that are 0 or 1."""
+    array = as_array(name, value)
     if array.size == 0:
         array = array.astype(np.bool_)
     if array.dtype != np.bool_:
-        if array.dtype.kind not in "iu":
+        if array.dtype.kind not in "iuf":
             raise TypeError(f"{name} is of {array.dtype}, expected bool")
         if not ((array == 0) | (array == 1)).all():
             raise ValueError(f"{name} holds numbers other than 0 and 1")
@@ -90,27 +89,42 @@ def weights(name: str, value: ArrayLike | None, count: int, dtype: np.dtype[Any]
     """`count` numbers of the type of the embeddings, or none."""
     if value is None:
         return None
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} is of {array.dtype}, expected {dtype}")
     return np.ascontiguousarray(one_dimension(name, array, count), dtype=dtype)
 
 
 def labels(name: str, value: ArrayLike, count: int) -> NDArray[np.int64]:
-    """`count` integers of any type that fit in int64."""
-    array = np.asarray(value)
+    """`count` integers that fit in int64, or numbers that are whole and were not rounded to be so."""
+    array = as_array(name, value)
     if array.size == 0:
         array = array.astype(np.int64)
+    if array.dtype.kind == "f":
+        array = whole(name, array)
     if array.dtype.kind not in "iub":
-        raise TypeError(f"{name} is of {array.dtype}, expected integers")
+        advice = f": use numpy.unique({name}, return_inverse=True)[1]" if array.dtype.kind in "USO" else ""
+        raise TypeError(f"{name} is of {array.dtype}, expected integers{advice}")
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds numbers that do not fit in int64")
     return np.ascontiguousarray(one_dimension(name, array, count), dtype=np.int64)
 
 
+def whole(name: str, array: Array) -> NDArray[np.int64]:
+    """Floats that are whole numbers as integers. From where floats are sparser than integers, numbers that were
+    different may have become the same.
+    """
+    finite = np.isfinite(array).all()
+    if not finite or (np.rint(array) != array).any():
+        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are not whole, expected integers: use .long()")
+    if (np.abs(array) > 2.0 ** (np.finfo(array.dtype).nmant + 1)).any():
+        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are too large for it, expected integers: use .long()")
+    return array.astype(np.int64)
+
+
 def index_pairs(name: str, value: ArrayLike) -> NDArray[np.uint32]:
     """P x 2 indices."""
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.size == 0:
         array = np.empty((0, 2), np.uint32)
     if array.dtype.kind not in "iu":
@@ -122,30 +136,96 @@ def index_pairs(name: str, value: ArrayLike) -> NDArray[np.uint32]:
     return np.ascontiguousarray(array, dtype=np.uint32)
 
 
+def as_array(name: str, value: Any) -> Array:
+    """What NumPy makes of an argument. A tensor of PyTorch must be one that needs no gradient."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: use {name}.filled(...)")
+    if getattr(value, "requires_grad", False) is True:
+        raise TypeError(f"{name} requires a gradient, which it would not get: use {name}.detach()")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # Rows of several lengths, tensors on another device.
+        raise type(error)(f"{name}: {error}") from error
+
+
 def one_dimension(name: str, array: Array, count: int) -> Array:
     if array.shape != (count,):
         raise ValueError(f"{name} has shape {array.shape}, expected ({count},)")
     return array
 
 
-def size(name: str, value: int | None) -> int | None:
-    """A number of rows or samples, or none."""
-    if value is None:
-        return None
-    number = operator.index(value)
+def integer(name: str, value: Any) -> int:
+    """An integer, of whatever type."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value}, expected an integer")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, expected an integer") from None
+
+
+def size(name: str, value: Any) -> int:
+    """A number of rows, samples, neighbours or threads."""
+    number = integer(name, value)
     if not 0 <= number < 2**63:
-        raise ValueError(f"{name} is {value}, expected a number of rows")
+        raise ValueError(f"{name} is {value}, expected a number from 0 to 2**63 - 1")
     return number
 
 
-def label(name: str, value: int | None) -> int | None:
+def neighbours(name: str, value: Any) -> int:
+    """How many neighbours are wanted. Refused by the compiled part where there are fewer."""
+    number = integer(name, value)
+    if not 1 <= number < 2**63:
+        raise ValueError(f"{name} is {value}, expected a number from 1")
+    return number
+
+
+def label(name: str, value: Any) -> int | None:
     """A label that fits in int64, or none."""
     if value is None:
         return None
-    number = operator.index(value)
+    number = integer(name, value)
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"{name} is {value}, expected a number that fits in int64")
     return number
+
+
+def number(name: str, value: Any) -> float:
+    """A number that does not learn: what requires a gradient is refused, as it would get none."""
+    if type(value) is float:
+        return value
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor) and (
+        value.requires_grad or isinstance(value, torch.nn.Parameter)
+    ):
+        raise TypeError(f"{name} is to be learned, which it would not be, expected a number: use float({name})")
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if not is_number and (getattr(value, "ndim", None) != 0 or kind not in "fiu"):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} is {value!r}, expected a number") from None
+
+
+def truth(name: str, value: Any) -> bool:
+    """True or False, or 1 or 0."""
+    if value is True or value is False:
+        return value
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{name} is {value!r}, expected True or False")
+
+
+def choice(name: str, value: Any, names: tuple[str, ...]) -> str:
+    """One of some names."""
+    if isinstance(value, str) and value.replace("_", "-") in names:
+        return value.replace("_", "-")
+    raise (ValueError if isinstance(value, str) else TypeError)(f"{name} is {value!r}, expected one of {names}")
 
 
 Reduction = str | tuple[float, float]
@@ -161,5 +241,5 @@ def reduction_parts(value: Reduction) -> tuple[str, float, float]:
         if name in REDUCTIONS:
             return name, 1.0, 1.0
     elif isinstance(value, (tuple, list)) and len(value) == 2:
-        return "factors", float(value[0]), float(value[1])
+        return "factors", number("reduction[0]", value[0]), number("reduction[1]", value[1])
     raise ValueError(f"reduction is {value!r}, expected one of {REDUCTIONS} or two factors")

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _drlim
-from ._arrays import Array, flags, label, matrix, weights
+from ._arrays import Array, as_array, choice, flags, label, matrix, neighbours, weights
 from ._drlim import Graph
 from ._pairs import similar_rows
 
 Distance = Literal["euclidean", "squared", "dot", "cosine"]
+
+DISTANCES = ("euclidean", "squared", "dot", "cosine")
 
 Found = tuple[NDArray[np.int64], Array]
 """Indices and distances, a row for each query, best first; -1 and NaN where there are fewer."""
@@ -33,7 +35,7 @@ def row_distances(a: ArrayLike, b: ArrayLike, distance: Distance = "euclidean") 
     """
     a, b = pair_of_matrices(a, b)
     out = np.empty(len(a), a.dtype)
-    _drlim.row_distances(distance, a, b, out)
+    _drlim.row_distances(choice("distance", distance, DISTANCES), a, b, out)
     return out
 
 
@@ -46,7 +48,7 @@ def row_distances_backward(
     if factors is None:
         raise TypeError("upstream is None, expected an array")
     grads = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
-    _drlim.row_distances_backward(distance, (a, b), factors, grads)
+    _drlim.row_distances_backward(choice("distance", distance, DISTANCES), (a, b), factors, grads)
     return grads
 
 
@@ -67,12 +69,15 @@ def nearest(queries: ArrayLike, references: ArrayLike, k: int) -> Found:
     Exact; of equally distant ones those of the lowest index. Refused: `k` that is 0 or above M.
     """
     queries = matrix("queries", queries)
-    return _drlim.nearest(queries, matrix("references", references, queries.dtype), k)
+    references = matrix("references", references, queries.dtype)
+    if references.shape[1] != queries.shape[1]:
+        raise ValueError(f"references has {references.shape[1]} columns, expected {queries.shape[1]} as queries")
+    return _drlim.nearest(queries, references, neighbours("k", k))
 
 
 def nearest_others(z: ArrayLike, k: int) -> Found:
     """The `k` nearest of the other rows for each row of `z`, N x D: indices and distances, N x k."""
-    return _drlim.nearest_others(matrix("z", z), k)
+    return _drlim.nearest_others(matrix("z", z), neighbours("k", k))
 
 
 def hardest(
@@ -85,14 +90,15 @@ def hardest(
 ) -> tuple[Found, Found]:
     """For each row of `z` the `k` similar rows that are farthest, and the `k` dissimilar ones that are nearest."""
     z = matrix("z", z)
-    return _drlim.hardest(z, similar_rows(labels, graph, len(z)), label("ignore_label", ignore_label), graph, k)
+    of_rows, ignored = similar_rows(labels, graph, len(z)), label("ignore_label", ignore_label)
+    return _drlim.hardest(z, of_rows, ignored, graph, neighbours("k", k))
 
 
 def hard_pairs(distances: ArrayLike, similar: ArrayLike, ignored: ArrayLike | None = None) -> NDArray[np.uint32]:
     """The places of the hard ones of n pairs with these distances, ascending: similar ones farther apart than the
     nearest dissimilar pair, dissimilar ones closer than the farthest similar pair; none where a kind is missing.
     """
-    array = np.asarray(distances)
+    array = as_array("distances", distances)
     if array.dtype.type not in (np.float32, np.float64):
         raise TypeError(f"distances is of {array.dtype}, expected float32 or float64")
     if array.ndim != 1:

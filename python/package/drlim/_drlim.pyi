@@ -74,10 +74,22 @@ def set_threads(count: int) -> None:
 def check_loss(loss: _Loss) -> None: ...
 def check_triplet_loss(loss: _Loss) -> None: ...
 def rows(
-    task: _Task, a: _Array, b: _Array, pairing: _Pairing, grads: tuple[_Array, _Array] | None, out: _Lists
+    task: _Task,
+    a: _Array,
+    b: _Array,
+    pairing: _Pairing,
+    grads: tuple[_Array, _Array] | None,
+    out: _Lists,
+    whole: bool,
 ) -> _Outcome: ...
 def indexed(
-    task: _Task, z: _Array, pairs: PairList, pairing: _Pairing, grad: _Array | None, out: _Lists
+    task: _Task,
+    z: _Array,
+    pairs: PairList,
+    pairing: _Pairing,
+    grad: _Array | None,
+    out: _Lists,
+    whole: bool,
 ) -> _Outcome: ...
 def all_pairs(
     task: _Task,
@@ -87,6 +99,7 @@ def all_pairs(
     graph: Graph | None,
     unit: bool,
     grad: _Array | None,
+    whole: bool,
 ) -> _Outcome: ...
 def cross(
     task: _Task,
@@ -117,6 +130,7 @@ def triplets(
     mining: str,
     unit: bool,
     grad: _Array | None,
+    whole: bool,
 ) -> _Outcome: ...
 _Rays = tuple[_Array, _Array]
 

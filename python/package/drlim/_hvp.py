@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _drlim
-from ._arrays import Array, Reduction, flags, index_pairs, label, matrix, reduction_parts, weights as weight_array
+from ._arrays import Array, Reduction, flags, index_pairs, label, matrix, number, reduction_parts, weights as weight_array
 from ._distances import Distance, pair_of_matrices
 from ._drlim import Graph, PairList
 from ._losses import LinearHinge, PairLoss, SquaredHinge, TripletLoss, triplet_parts
@@ -215,7 +215,7 @@ def triplet_rows_hvp(
     derivatives: bool = False,
 ) -> TripletRowsHvp:
     """How the gradients of `triplet_rows` change. With `derivatives` also how the value of each triplet does, reduced."""
-    wanted = triplet_parts(loss), reduction_parts(reduction), float(scale)
+    wanted = triplet_parts(loss), reduction_parts(reduction), number("scale", scale)
     anchor = matrix("anchor", anchor)
     positive = matrix("positive", positive, anchor.dtype)
     negative = matrix("negative", negative, anchor.dtype)

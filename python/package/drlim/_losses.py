@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from . import _drlim
+from ._arrays import number, truth
 
 Parts = tuple[str, float, float]
 
@@ -13,6 +15,7 @@ class PairLoss:
     """A loss of pairs: what a pair with the distance d costs, by whether it is similar."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _drlim.check_loss(self._parts())
 
     def _parts(self) -> Parts:
@@ -24,6 +27,7 @@ class TripletLoss:
     """A loss of triplets: what anchor, positive and negative cost, by their distances."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _drlim.check_triplet_loss(self._parts())
 
     def _parts(self) -> Parts:
@@ -112,6 +116,13 @@ class SquaredTriplet(TripletLoss):
 
     def _parts(self) -> Parts:
         return "squared-triplet", self.margin, 0.0
+
+
+def check_fields(loss: Any) -> None:
+    """Makes what a loss has been given numbers, and truths, of Python."""
+    for field in fields(loss):
+        check = truth if isinstance(field.default, bool) else number
+        object.__setattr__(loss, field.name, check(field.name, getattr(loss, field.name)))
 
 
 def pair_parts(loss: PairLoss) -> Parts:

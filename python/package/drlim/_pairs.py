@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import repeat
+from operator import setitem
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +20,11 @@ from ._arrays import (
     label,
     labels as label_array,
     matrix,
+    number,
     output,
     reduction_parts,
     size,
+    truth,
     weights as weight_array,
 )
 from ._drlim import Graph, PairList
@@ -30,11 +35,11 @@ Task = tuple[tuple[str, float, float], tuple[str, float, float], float]
 
 
 def task(loss: PairLoss, reduction: Reduction, scale: float) -> Task:
-    return pair_parts(loss), reduction_parts(reduction), float(scale)
+    return pair_parts(loss), reduction_parts(reduction), number("scale", scale)
 
 
-def room(wanted: bool, count: int, dtype: np.dtype[Any]) -> Array | None:
-    return np.empty(count, dtype) if wanted else None
+def room(name: str, wanted: bool, count: int, dtype: np.dtype[Any]) -> Array | None:
+    return np.empty(count, dtype) if truth(name, wanted) else None
 
 
 def rows(
@@ -81,12 +86,16 @@ def rows(
         to = output("out[0]", out[0], a), output("out[1]", out[1], a)
         clear = check_apart({"out[0]": to[0], "out[1]": to[1]}, {"a": a, "b": b, "weights": pairing[1]})
         out, to = to, to if clear else (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype))
-    elif grads:
+    elif truth("grads", grads):
         to = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
-    lists = room(distances, count, a.dtype), room(values, count, a.dtype), room(slopes, count, a.dtype)
-    raw = _drlim.rows(wanted, a, b, pairing, to, lists)
+    lists = (
+        room("distances", distances, count, a.dtype),
+        room("values", values, count, a.dtype),
+        room("slopes", slopes, count, a.dtype),
+    )
+    raw = _drlim.rows(wanted, a, b, pairing, to, lists, out is not None and to is out)
     if out is not None and to is not None and to is not out:
-        out[0][...], out[1][...] = to
+        overwrite(out, to)
     grad_a, grad_b = out or to or (None, None)
     return RowsOutcome(*fields(raw), grad_a, grad_b, *lists)
 
@@ -124,10 +133,14 @@ def indexed(
         weight_array("weights", weights, count, z.dtype),
         None if ignored is None else flags("ignored", ignored, count),
     )
-    to = gradient(z, grad, out)
-    lists = room(distances, count, z.dtype), room(values, count, z.dtype), room(slopes, count, z.dtype)
-    raw = _drlim.indexed(wanted, z, pairs, pairing, to, lists)
-    return IndexedOutcome(*fields(raw), to, *lists)
+    to = gradient(z, grad, out, count)
+    lists = (
+        room("distances", distances, count, z.dtype),
+        room("values", values, count, z.dtype),
+        room("slopes", slopes, count, z.dtype),
+    )
+    raw = _drlim.indexed(wanted, z, pairs, pairing, to, lists, out is not None and to is out)
+    return IndexedOutcome(*fields(raw), delivered(to, out), *lists)
 
 
 def all_pairs(
@@ -152,9 +165,11 @@ def all_pairs(
     wanted = task(loss, reduction, scale)
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
-    to = gradient(z, grad, out)
-    raw = _drlim.all_pairs(wanted, z, of_rows, label("ignore_label", ignore_label), graph, bool(normalize), to)
-    return BatchOutcome(*fields(raw), to)
+    to = gradient(z, grad, out, len(z) ** 2)
+    whole = out is not None and to is out
+    ignored = label("ignore_label", ignore_label)
+    raw = _drlim.all_pairs(wanted, z, of_rows, ignored, graph, truth("normalize", normalize), to, whole)
+    return BatchOutcome(*fields(raw), delivered(to, out))
 
 
 def cross(
@@ -176,12 +191,16 @@ def cross(
     """Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
 
     Similar are rows of the same label, or neighbours in a `graph` in which query i is sample `first_query` + i and
-    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it. `grads` says
+    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it: say so where the
+    queries are rows of the keys, otherwise each is paired with itself. `grads` says
     whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
     """
     wanted = task(loss, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own)
-    of_queries, of_keys = grads if isinstance(grads, tuple) else (grads, grads)
+    if isinstance(grads, tuple) and len(grads) != 2:
+        raise TypeError(f"grads is {grads!r}, expected one truth, or two")
+    both = grads if isinstance(grads, tuple) else (grads, grads)
+    of_queries, of_keys = (truth("grads", wanted) for wanted in both)
     to_queries = np.empty_like(call.queries, order="C", subok=False) if of_queries else None
     to_keys = np.empty_like(call.keys, order="C", subok=False) if of_keys else None
     raw = _drlim.cross(wanted, call.queries, call.keys, call.labels, call.graph, call.own, to_queries, to_keys)
@@ -230,20 +249,49 @@ def across(
     if graph is not None:
         if not isinstance(graph, Graph):
             raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
-        of_graph = graph, size("first_query", first_query) or 0, size("first_key", first_key) or 0
-    return Across(queries, keys, of_labels, of_graph, size("own", own))
+        of_graph = graph, size("first_query", first_query), size("first_key", first_key)
+        for name, first, rows in (("query", of_graph[1], queries), ("key", of_graph[2], keys)):
+            if first + len(rows) > graph.samples:
+                raise ValueError(
+                    f"first_{name} is {first}, expected at most {graph.samples - len(rows)}: "
+                    f"graph is of {graph.samples} samples, and there are {len(rows)} rows"
+                )
+    if own is not None and not size("own", own) <= len(keys) - len(queries):
+        raise IndexError(f"own is {own}, expected that each of {len(queries)} queries is among {len(keys)} keys from there")
+    return Across(queries, keys, of_labels, of_graph, None if own is None else size("own", own))
 
 
-def gradient(z: Array, wanted: bool, out: Array | None) -> Array | None:
-    """Where the gradient of `z` goes, if anywhere."""
-    if out is None and not wanted:
-        return None
+def gradient(z: Array, wanted: bool, out: Array | None, pairs: int) -> Array | None:
+    """Where a call on so many pairs of rows of `z` writes the gradient, if anywhere: `delivered` brings it to `out`.
+
+    Signals are heard during a long call, and `out` keeps its content if one of them ends it.
+    """
     if out is None:
-        return np.empty(z.shape, z.dtype)
+        return np.empty(z.shape, z.dtype) if truth("grad", wanted) else None
     to = output("out", out, z)
     if not check_apart({"out": to}, {"z": z}):
         raise ValueError("out lies between the elements of z")
-    return to
+    # Another array is little beside the work on several pairs of each row.
+    long = pairs >= 4 * len(z) and pairs * z.shape[1] >= LONG
+    return np.empty(z.shape, z.dtype) if long else to
+
+
+def delivered(to: Array | None, out: Array | None) -> Array | None:
+    """The gradient, in `out` where that is given."""
+    if to is None or out is None or to is out:
+        return to
+    overwrite((out,), (to,))
+    return out
+
+
+LONG = 2**26
+"""Products of elements, which take a hundredth of a second and more."""
+
+
+def overwrite(arrays: tuple[Array, ...], values: tuple[Array, ...]) -> None:
+    """Writes all of the arrays, or none: no signal is handled in between, as no line of Python is run."""
+    write: Any = setitem
+    deque(map(write, arrays, repeat(...), values), maxlen=0)
 
 
 def similar_rows(labels: ArrayLike | None, graph: Graph | None, count: int) -> Array | None:
@@ -256,4 +304,6 @@ def similar_rows(labels: ArrayLike | None, graph: Graph | None, count: int) -> A
         raise TypeError("graph is given with labels, expected one of them")
     if not isinstance(graph, Graph):
         raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
+    if graph.samples != count:
+        raise ValueError(f"graph is of {graph.samples} samples, expected {count}, one for each row of z")
     return None

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _drlim
-from ._arrays import Array, Reduction, flags, label, matrix, reduction_parts, weights as weight_array
+from ._arrays import (
+    Array,
+    Reduction,
+    choice,
+    flags,
+    label,
+    matrix,
+    number,
+    reduction_parts,
+    truth,
+    weights as weight_array,
+)
 from ._drlim import Graph
 from ._losses import TripletLoss, triplet_parts
 from ._outcome import BatchOutcome, TripletRowsOutcome, fields
-from ._pairs import gradient, similar_rows
+from ._pairs import delivered, gradient, similar_rows
 
 Mining = Literal["all", "hardest", "semi-hard"]
+
+MINING = ("all", "hardest", "semi-hard")
+
+
+def most_of_all(dtype: np.dtype[Any]) -> int:
+    """Of how many rows all triplets can be looked at: two matrices of distances in 16 MiB."""
+    return math.isqrt(2**23 // dtype.itemsize)
+
+
+def too_many(name: str, rows: int, dtype: np.dtype[Any]) -> str:
+    """What is said of more."""
+    return (
+        f'{name} has {rows} rows, expected at most {most_of_all(dtype)} of {dtype} with mining="all": '
+        'use mining="hardest" or mining="semi-hard"'
+    )
 
 
 def triplet_rows(
@@ -36,7 +63,7 @@ def triplet_rows(
 
     `reduction` is "sum", "mean" or "mean-nonzero"; the other arguments are those of `rows`.
     """
-    wanted = triplet_parts(loss), reduction_parts(reduction), float(scale)
+    wanted = triplet_parts(loss), reduction_parts(reduction), number("scale", scale)
     anchor = matrix("anchor", anchor)
     positive = matrix("positive", positive, anchor.dtype)
     negative = matrix("negative", negative, anchor.dtype)
@@ -47,12 +74,14 @@ def triplet_rows(
     of_weights = weight_array("weights", weights, count, dtype)
     of_ignored = None if ignored is None else flags("ignored", ignored, count)
 
-    def three(wanted: bool, shape: tuple[int, ...]) -> tuple[Array, Array, Array] | None:
-        return (np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, dtype)) if wanted else None
+    def three(name: str, wanted: bool, shape: tuple[int, ...]) -> tuple[Array, Array, Array] | None:
+        if not truth(name, wanted):
+            return None
+        return np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, dtype)
 
-    to = three(grads, anchor.shape)
-    of_distances, of_slopes = three(distances, (count,)), three(slopes, (count,))
-    of_values = np.empty(count, dtype) if values else None
+    to = three("grads", grads, anchor.shape)
+    of_distances, of_slopes = three("distances", distances, (count,)), three("slopes", slopes, (count,))
+    of_values = np.empty(count, dtype) if truth("values", values) else None
     inputs = anchor, positive, negative
     raw = _drlim.triplet_rows(wanted, inputs, of_weights, of_ignored, to, of_distances, of_values, of_slopes)
     of_a, of_p, of_n = to or (None, None, None)
@@ -80,9 +109,14 @@ def triplets(
     farther, or else the farthest. `reduction` is "sum", "mean" or "mean-nonzero"; the other arguments are those of
     `all_pairs`.
     """
-    wanted = triplet_parts(loss), reduction_parts(reduction), float(scale)
+    wanted = triplet_parts(loss), reduction_parts(reduction), number("scale", scale)
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
-    to = gradient(z, grad, out)
-    raw = _drlim.triplets(wanted, z, of_rows, label("ignore_label", ignore_label), graph, mining, bool(normalize), to)
-    return BatchOutcome(*fields(raw), to)
+    to = gradient(z, grad, out, len(z) ** 2)
+    whole = out is not None and to is out
+    ignored = label("ignore_label", ignore_label)
+    how = choice("mining", mining, MINING)
+    if how == "all" and len(z) > most_of_all(z.dtype):
+        raise ValueError(too_many("z", len(z), z.dtype))
+    raw = _drlim.triplets(wanted, z, of_rows, ignored, graph, how, truth("normalize", normalize), to, whole)
+    return BatchOutcome(*fields(raw), delivered(to, out))

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize as to_unit_length
 
 from drlim import Graph, LinearHinge, PairLoss, Reduction, TripletLoss, TripletMargin
-from drlim._triplets import Mining
+from drlim._arrays import choice, label, labels as label_array, number, reduction_parts, truth
+from drlim._losses import pair_parts, triplet_parts
+from drlim._triplets import MINING, Mining, most_of_all, too_many
 
-from ._functions import Constant, WithNone, all_pairs, cross, indexed, rows, triplet_rows, triplets
+from ._functions import (
+    Constant,
+    WithNone,
+    _constant,
+    _embeddings,
+    all_pairs,
+    cross,
+    indexed,
+    row_distances,
+    rows,
+    triplet_rows,
+    triplets,
+)
+from ._indices import Indices, parts_of, same_rows, triplets_of
 
-Indices = tuple[Tensor, ...]
-"""What miners of pytorch-metric-learning return: anchors and positives, anchors and negatives; or triplets."""
+Labels = NDArray[np.int64]
+Same = tuple[NDArray[np.int64], NDArray[np.int64]] | None
+"""Which rows of the embeddings are which of a reference, if any are."""
 
 
 class ContrastiveLoss(nn.Module):
@@ -20,7 +40,10 @@ class ContrastiveLoss(nn.Module):
 
     By default the same as pytorch-metric-learning's `ContrastiveLoss(pos_margin, neg_margin)`: rows are scaled to unit
     length first, and values averaged over what is not zero, for similar and dissimilar pairs apart. `indices_tuple`
-    picks pairs, as its miners do; with `ref_emb` and `ref_labels`, pairs are of a row of `embeddings` and one of those.
+    picks pairs, as its miners do: three or four tensors, arrays or lists of indices, or masks of bool. With `ref_emb`
+    and `ref_labels`, pairs are of a row of `embeddings` and one of those, but not of a row and itself: where both are
+    the same memory (the batch itself or a part of it, views, what has been detached), and, as there, of row i and row
+    i where `ref_labels` is the same object as `labels`.
     """
 
     def __init__(
@@ -32,9 +55,15 @@ class ContrastiveLoss(nn.Module):
         reduction: Reduction = "balanced-nonzero",
     ) -> None:
         super().__init__()
-        self.loss = LinearHinge(pos_margin, neg_margin)
-        self.normalize = normalize
+        pull, push = number("pos_margin", pos_margin), number("neg_margin", neg_margin)
+        if not 0 <= pull < float("inf"):
+            raise ValueError(f"pos_margin is {pull}, expected finite and not negative")
+        if not 0 < push < float("inf"):
+            raise ValueError(f"neg_margin is {push}, expected finite and positive")
+        self.loss = LinearHinge(pull, push)
+        self.normalize = truth("normalize", normalize)
         self.reduction: Reduction = reduction
+        reduction_parts(reduction)
 
     def forward(
         self,
@@ -44,9 +73,10 @@ class ContrastiveLoss(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Constant = None,
     ) -> Tensor:
+        given = batch_of(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         if indices_tuple is None and ref_emb is None:
             return all_pairs(
-                self.loss, embeddings, labels, normalize=self.normalize, reduction=self.reduction
+                self.loss, embeddings, given.labels, normalize=self.normalize, reduction=self.reduction
             )
         if self.normalize:
             embeddings = to_unit_length(embeddings)
@@ -54,35 +84,93 @@ class ContrastiveLoss(nn.Module):
         if indices_tuple is not None:
             z, pairs, similar = picked(embeddings, indices_tuple, ref_emb)
             return indexed(self.loss, z, pairs, similar, reduction=self.reduction)
-        assert ref_emb is not None
-        return cross(self.loss, embeddings, ref_emb, labels, ref_labels, reduction=self.reduction)
+        assert ref_emb is not None and given.labels is not None and given.ref_labels is not None
+        if given.same is None:
+            return cross(self.loss, embeddings, ref_emb, given.labels, given.ref_labels, reduction=self.reduction)
+        return others_of(self.loss, embeddings, ref_emb, given.labels, given.ref_labels, given.same, self.reduction)
 
     def extra_repr(self) -> str:
         return f"{self.loss}, normalize={self.normalize}, reduction={self.reduction!r}"
 
 
+class Given:
+    """What modules have been called with, checked."""
+
+    def __init__(self, labels: Labels | None, ref_labels: Labels | None, same: Same) -> None:
+        self.labels = labels
+        self.ref_labels = ref_labels
+        self.same = same
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def batch_of(
+    embeddings: Tensor, labels: Constant, indices: Any, ref_emb: Tensor | None, ref_labels: Constant
+) -> Given:
+    """Checks the arguments that losses have in pytorch-metric-learning, by their names there."""
+    _embeddings(embeddings=embeddings)
+    if labels is None and indices is None:
+        raise TypeError("labels is None, expected labels or indices_tuple")
+    of_batch = None if labels is None else label_array("labels", _constant(labels), len(embeddings))
+    if ref_emb is None:
+        if ref_labels is not None and ref_labels is not labels:
+            raise ValueError("ref_labels is given without ref_emb, expected both")
+        return Given(of_batch, of_batch, None)
+    _embeddings(ref_emb=ref_emb)
+    if ref_emb.dtype != embeddings.dtype:
+        raise TypeError(f"ref_emb is of {ref_emb.dtype}, expected {embeddings.dtype} as embeddings")
+    if ref_emb.shape[1] != embeddings.shape[1]:
+        raise ValueError(f"ref_emb has {ref_emb.shape[1]} columns, expected {embeddings.shape[1]} as embeddings")
+    if ref_labels is None and labels is not None and len(ref_emb) == len(embeddings):
+        ref_labels = labels  # as there
+    if ref_labels is None:
+        if indices is None:
+            raise TypeError(f"ref_labels is None, expected labels of the {len(ref_emb)} rows of ref_emb")
+        return Given(of_batch, None, None)
+    of_ref = label_array("ref_labels", _constant(ref_labels), len(ref_emb))
+    if indices is not None:
+        return Given(of_batch, of_ref, None)
+    if ref_labels is labels:
+        each = np.arange(len(ref_emb))
+        return Given(of_batch, of_ref, (each, each))
+    return Given(of_batch, of_ref, same_rows(embeddings, ref_emb))
+
+
+def others_of(
+    loss: PairLoss,
+    embeddings: Tensor,
+    ref_emb: Tensor,
+    labels: Labels,
+    ref_labels: Labels,
+    same: tuple[NDArray[np.int64], NDArray[np.int64]],
+    reduction: Reduction,
+) -> Tensor:
+    """All pairs of a row of the embeddings with one of the reference, but not of one with itself."""
+    (these, those), count = same, len(embeddings)
+    if len(these) == count and (np.diff(those) == 1).all() and (np.diff(these) == 1).all():
+        return cross(loss, embeddings, ref_emb, labels, ref_labels, own=int(those[0]), reduction=reduction)
+    # In an order in which key i is query i: those that are not in the reference get keys that are in no pair.
+    lone = np.setdiff1d(np.arange(count), these)
+    rest = np.setdiff1d(np.arange(len(ref_emb)), those)
+    both = np.concatenate([labels, ref_labels])
+    no_label = np.setdiff1d(np.arange(len(both) + 1), both)[0]
+    queries = np.concatenate([these, lone])
+    keys = torch.cat([ref_emb[those], ref_emb.new_zeros(len(lone), ref_emb.shape[1]), ref_emb[rest]])
+    of_keys = np.concatenate([ref_labels[those], np.full(len(lone), no_label), ref_labels[rest]])
+    return cross(
+        loss, embeddings[queries], keys, labels[queries], of_keys, own=0, ignore_label=int(no_label), reduction=reduction
+    )
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def picked(embeddings: Tensor, indices: Indices, ref_emb: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The rows of both sides, the pairs that a miner picked of them, and which of these are similar."""
-    if len(indices) == 3:
-        anchors, positives, negatives = indices
-        indices = anchors, positives, anchors, negatives
-    if len(indices) != 4:
-        raise ValueError(f"indices_tuple has {len(indices)} parts, expected 3 or 4")
-    a1, p, a2, n = indices
+    parts = parts_of(indices, len(embeddings), len(embeddings if ref_emb is None else ref_emb))
+    a1, p, a2, n = parts if len(parts) == 4 else (parts[0], parts[1], parts[0], parts[2])
     z, first = (embeddings, 0) if ref_emb is None else (torch.cat([embeddings, ref_emb]), len(embeddings))
-    others = len(embeddings) if ref_emb is None else len(ref_emb)
-    for part, count in ((a1, len(embeddings)), (p, others), (a2, len(embeddings)), (n, others)):
-        check_indices(part, count)
     pairs = torch.stack([torch.cat([a1, a2]), torch.cat([p, n]) + first], dim=1)
     similar = torch.zeros(len(pairs), dtype=torch.bool)
     similar[: len(a1)] = True
     return z, pairs, similar
-
-
-def check_indices(part: Tensor, count: int) -> None:
-    """Refuses indices of rows that are not there; -1 would be the last one elsewhere."""
-    if part.numel() and not 0 <= int(part.min()) <= int(part.max()) < count:
-        raise IndexError(f"indices_tuple holds indices from {int(part.min())} to {int(part.max())} of {count} rows")
 
 
 class TripletMarginLoss(nn.Module):
@@ -90,8 +178,12 @@ class TripletMarginLoss(nn.Module):
 
     By default the same as pytorch-metric-learning's `TripletMarginLoss(margin, swap)`: all triplets of rows of unit
     length, averaged over what is not zero. All triplets are of at most 1448 rows in float32, 1024 in float64; `mining`
-    may be "hardest" or "semi-hard" instead, of any number. `indices_tuple` picks triplets, as its miners do; positives and
-    negatives are rows of `ref_emb` then, where that is given (`ref_labels` is taken for the sake of its signature).
+    may be "hardest" or "semi-hard" instead, of any number. `indices_tuple` picks triplets, as its miners do; of pairs,
+    in four parts, each pair of an anchor and a positive is put together with each of the anchor and a negative.
+
+    With `ref_emb` and `ref_labels`, anchors are rows of `embeddings`, positives and negatives those of `ref_emb`; all
+    triplets are looked at where there is no `indices_tuple`, in memory for each of them. A row is not its own positive:
+    see `ContrastiveLoss`.
     """
 
     def __init__(
@@ -105,9 +197,11 @@ class TripletMarginLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = TripletMargin(margin, swap)
+        choice("mining", mining, MINING)
         self.mining: Mining = mining
-        self.normalize = normalize
+        self.normalize = truth("normalize", normalize)
         self.reduction: Reduction = reduction
+        of_triplets(reduction)
 
     def forward(
         self,
@@ -117,31 +211,69 @@ class TripletMarginLoss(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Constant = None,
     ) -> Tensor:
-        if indices_tuple is None:
-            if ref_emb is not None:
-                raise ValueError("ref_emb is given without indices_tuple, expected both")
+        given = batch_of(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        if indices_tuple is None and ref_emb is None:
+            check_rows(embeddings, self.mining)
             return triplets(
                 self.loss,
                 embeddings,
-                labels,
+                given.labels,
                 mining=self.mining,
                 normalize=self.normalize,
                 reduction=self.reduction,
             )
+        if indices_tuple is None:
+            if self.mining != "all":
+                raise ValueError(f'mining is {self.mining!r}, expected "all" with ref_emb, or indices_tuple')
+            indices_tuple = pairs_across(given)
         if self.normalize:
             embeddings = to_unit_length(embeddings)
             ref_emb = None if ref_emb is None else to_unit_length(ref_emb)
-        if len(indices_tuple) != 3:
-            raise ValueError(f"indices_tuple has {len(indices_tuple)} parts, expected 3")
-        anchors, positives, negatives = indices_tuple
         others = embeddings if ref_emb is None else ref_emb
-        for part, rows in ((anchors, embeddings), (positives, others), (negatives, others)):
-            check_indices(part, len(rows))
-        parts = embeddings[anchors], others[positives], others[negatives]
-        return triplet_rows(self.loss, *parts, reduction=self.reduction)
+        parts = parts_of(indices_tuple, len(embeddings), len(others))
+        if len(parts) == 3:
+            anchors, positives, negatives = parts
+            three = embeddings[anchors], others[positives], others[negatives]
+            return triplet_rows(self.loss, *three, reduction=self.reduction)
+        a1, p, a2, n = parts
+        first, second = triplets_of(a1, p, a2, n)
+        # Distances of pairs, of which there are far fewer than triplets.
+        near = row_distances(embeddings[a1], others[p])[first]
+        far = row_distances(embeddings[a2], others[n])[second]
+        if self.loss.swap:
+            pairs, places = torch.unique(p[first] * len(others) + n[second], return_inverse=True)
+            of_pairs = row_distances(others[pairs // len(others)], others[pairs % len(others)])
+            far = torch.minimum(far, of_pairs[places])
+        values = torch.relu(near - far + self.loss.margin)
+        count = {"sum": 1, "mean": len(values), "mean-nonzero": int((values != 0).sum())}[of_triplets(self.reduction)]
+        return values.sum() / max(count, 1)
 
     def extra_repr(self) -> str:
         return f"{self.loss}, mining={self.mining!r}, normalize={self.normalize}, reduction={self.reduction!r}"
+
+
+def of_triplets(reduction: Reduction) -> str:
+    """The name of a reduction that triplets have."""
+    name = reduction_parts(reduction)[0]
+    return choice("reduction", name, ("sum", "mean", "mean-nonzero"))
+
+
+def check_rows(embeddings: Tensor, mining: Mining) -> None:
+    """Refuses more rows than those of which all triplets can be looked at."""
+    dtype = embeddings.detach().numpy().dtype
+    if mining == "all" and len(embeddings) > most_of_all(dtype):
+        raise ValueError(too_many("embeddings", len(embeddings), dtype))
+
+
+def pairs_across(given: Given) -> Indices:
+    """All pairs of a row of the embeddings and one of the reference: similar ones, dissimilar ones."""
+    assert given.labels is not None and given.ref_labels is not None
+    alike = given.labels[:, None] == given.ref_labels
+    apart = ~alike
+    if given.same is not None:
+        alike[given.same] = False
+        apart[given.same] = False
+    return [*np.nonzero(alike), *np.nonzero(apart)]
 
 
 class BatchLoss(nn.Module):
@@ -156,12 +288,15 @@ class BatchLoss(nn.Module):
         ignore_label: int | None = None,
     ) -> None:
         super().__init__()
+        pair_parts(loss)
         self.loss = loss
+        reduction_parts(reduction)
         self.reduction: Reduction = reduction
-        self.normalize = normalize
-        self.ignore_label = ignore_label
+        self.normalize = truth("normalize", normalize)
+        self.ignore_label = label("ignore_label", ignore_label)
 
     def forward(self, embeddings: Tensor, labels: Constant = None, *, graph: Graph | None = None) -> Tensor:
+        _embeddings(embeddings=embeddings)
         return all_pairs(
             self.loss,
             embeddings,
@@ -183,11 +318,16 @@ class BatchTripletLoss(nn.Module):
         self, loss: TripletLoss, *, mining: Mining = "hardest", reduction: Reduction = "mean"
     ) -> None:
         super().__init__()
+        triplet_parts(loss)
         self.loss = loss
+        choice("mining", mining, MINING)
         self.mining: Mining = mining
+        of_triplets(reduction)
         self.reduction: Reduction = reduction
 
     def forward(self, embeddings: Tensor, labels: Constant = None, *, graph: Graph | None = None) -> Tensor:
+        _embeddings(embeddings=embeddings)
+        check_rows(embeddings, self.mining)
         return triplets(
             self.loss, embeddings, labels, graph=graph, mining=self.mining, reduction=self.reduction
         )
@@ -201,6 +341,9 @@ class RowsLoss(nn.Module):
 
     def __init__(self, loss: PairLoss, *, reduction: WithNone = "mean") -> None:
         super().__init__()
+        pair_parts(loss)
+        if reduction != "none":
+            reduction_parts(reduction)
         self.loss = loss
         self.reduction: WithNone = reduction
 
@@ -218,6 +361,9 @@ class TripletRowsLoss(nn.Module):
 
     def __init__(self, loss: TripletLoss, *, reduction: WithNone = "mean") -> None:
         super().__init__()
+        triplet_parts(loss)
+        if reduction != "none":
+            of_triplets(reduction)
         self.loss = loss
         self.reduction: WithNone = reduction
 

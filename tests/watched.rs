@@ -1,0 +1,88 @@
+//! Calls that are watched end where the answer to a question says so, and leave everything else as it was. The face
+//! in Python makes them, of Ctrl-C.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use drlim::batch::{AllPairsScratch, all_pairs};
+use drlim::loss::{Contrastive, Objective, Outcome};
+use drlim::threads::Threads;
+use drlim::{Cx, Isa, Mat, Result, Similar};
+
+thread_local! {
+    /// How many questions are answered with no.
+    static LEFT: Cell<u32> = const { Cell::new(0) };
+}
+
+fn after_some() -> bool {
+    LEFT.set(LEFT.get().saturating_sub(1));
+    LEFT.get() == 0
+}
+
+fn call(cx: &Cx, rows: usize) -> Result<Outcome> {
+    let z: Vec<f32> = (0..rows * 32).map(|k| (k * 7919 % 1000) as f32 / 100.0).collect();
+    let labels: Vec<i64> = (0..rows as i64).map(|row| row % 5).collect();
+    let loss = Contrastive::new(100.0)?;
+    let (z, similar) = (Mat::new(&z, rows, 32)?, Similar::Labels(&labels));
+    all_pairs(cx, &Objective::mean(&loss), z, similar, None, &mut AllPairsScratch::new())
+}
+
+/// Rows of which all pairs take hours.
+const MANY: usize = 1 << 21;
+
+#[test]
+fn a_call_ends_where_the_answer_says_so() {
+    for threads in [1, 2, 0] {
+        let threads = Threads::new(threads).unwrap();
+        let expected = threads.run(Isa::default(), |cx| call(cx, 300)).unwrap();
+        for questions in [1, 3] {
+            LEFT.set(questions);
+            let ended = threads.run_watched(Isa::default(), after_some, |cx| call(cx, MANY));
+            assert!(ended.is_none());
+        }
+        LEFT.set(u32::MAX);
+        let found = threads.run_watched(Isa::default(), after_some, |cx| call(cx, 300));
+        assert_eq!(found.unwrap().unwrap().value, expected.value);
+        // What has been ended is forgotten.
+        assert_eq!(threads.run(Isa::default(), |cx| call(cx, 300)).unwrap().value, expected.value);
+    }
+}
+
+#[test]
+fn a_question_may_lead_to_another_call() {
+    fn asks_and_calls() -> bool {
+        let threads = Threads::new(1).unwrap();
+        let inner = threads.run_watched(Isa::default(), || false, |cx| call(cx, 300));
+        assert!(inner.expect("nothing ends it").is_ok());
+        LEFT.set(0);
+        assert!(threads.run_watched(Isa::default(), after_some, |cx| call(cx, MANY)).is_none());
+        true
+    }
+    for threads in [1, 2, 0] {
+        let threads = Threads::new(threads).unwrap();
+        assert!(threads.run_watched(Isa::default(), asks_and_calls, |cx| call(cx, MANY)).is_none());
+    }
+}
+
+#[test]
+fn one_call_ends_and_another_goes_on() {
+    let threads = Threads::new(2).unwrap();
+    let expected = threads.run(Isa::default(), |cx| call(cx, 6000)).unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| threads.run(Isa::default(), |cx| call(cx, 6000)));
+        LEFT.set(2);
+        assert!(threads.run_watched(Isa::default(), after_some, |cx| call(cx, MANY)).is_none());
+        assert_eq!(other.join().unwrap().unwrap().value, expected.value);
+    });
+}
+
+#[test]
+fn panics_stay_what_they_are() {
+    for threads in [1, 2, 0] {
+        let threads = Threads::new(threads).unwrap();
+        let wrong = || threads.run_watched(Isa::default(), || false, |_| panic!("of the call"));
+        let payload = catch_unwind(AssertUnwindSafe(wrong)).map(|_: Option<()>| ()).unwrap_err();
+        assert_eq!(*payload.downcast::<&str>().unwrap(), "of the call");
+        assert!(threads.run(Isa::default(), |cx| call(cx, 300)).is_ok());
+    }
+}
