@@ -78,7 +78,7 @@ def rows_hvp(
         None if ignored is None else flags("ignored", ignored, count),
     )
     to = np.empty(a.shape, dtype), np.empty(a.shape, dtype)
-    changes = room(derivatives, count, dtype)
+    changes = room("derivatives", derivatives, count, dtype)
     rays = (a, direction("along_a", along_a, a)), (b, direction("along_b", along_b, b))
     _drlim.rows_hvp(wanted, *rays, pairing, to, changes)
     return RowsHvp(*to, changes)
@@ -108,7 +108,7 @@ def indexed_hvp(
         weight_array("weights", weights, count, z.dtype),
         None if ignored is None else flags("ignored", ignored, count),
     )
-    to, changes = np.empty(z.shape, z.dtype), room(derivatives, count, z.dtype)
+    to, changes = np.empty(z.shape, z.dtype), room("derivatives", derivatives, count, z.dtype)
     _drlim.indexed_hvp(wanted, (z, direction("along", along, z)), pairs, pairing, to, changes)
     return IndexedHvp(to, changes)
 
@@ -155,9 +155,12 @@ def all_pairs_hvp(
 
 def inverse_lengths(z: Array) -> Array:
     """1/|z| of each row, 0 where it has no direction: N x 1."""
-    squares = dots(z, z)
-    has_direction = ~(squares < np.finfo(z.dtype).tiny)
-    return np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=has_direction)
+    largest = np.abs(z).max(axis=1, initial=0.0, keepdims=True)
+    shares = np.divide(z, largest, out=np.zeros_like(z), where=largest != 0)  # whose squares are in range
+    lengths = largest * np.sqrt(dots(shares, shares))
+    has_direction = ~(lengths < np.finfo(z.dtype).tiny)
+    inverse: Array = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=has_direction)
+    return inverse
 
 
 def dots(a: Array, b: Array) -> Array:
@@ -229,7 +232,7 @@ def triplet_rows_hvp(
     of_weights = weight_array("weights", weights, count, dtype)
     of_ignored = None if ignored is None else flags("ignored", ignored, count)
     to = np.empty(anchor.shape, dtype), np.empty(anchor.shape, dtype), np.empty(anchor.shape, dtype)
-    changes = room(derivatives, count, dtype)
+    changes = room("derivatives", derivatives, count, dtype)
     inputs = anchor, positive, negative
     _drlim.triplet_rows_hvp(wanted, inputs, (moves[0], moves[1], moves[2]), of_weights, of_ignored, to, changes)
     return TripletRowsHvp(*to, changes)
