@@ -62,7 +62,7 @@
 //!
 //! Kernels, layers and optimizers are compiled with this crate, for both element types, and not with yours:
 //! yours is rebuilt without them, and what it calls is as fast as this crate was built. A debug build is
-//! hundreds of times slower than a release build, unless the `Cargo.toml` of your workspace says
+//! some fifty times slower than a release build, unless the `Cargo.toml` of your workspace says
 //!
 //! ```toml
 //! [profile.dev.package.drlim]
