@@ -190,7 +190,35 @@ impl<T: Real> Kernel<T> for LongSearch<'_, T> {
     }
 }
 
-impl<T: Real> LongSearch<'_, T> {
+/// The keys of pairs of two sides.
+#[derive(Clone, Copy)]
+struct Keys<'a, T> {
+    sides: [Points<'a, T>; 2],
+    farthest: bool,
+}
+
+impl<T: Real> Keys<'_, T> {
+    /// The least that the key of a pair may be, of which one row's length is not finite: such a row has no
+    /// product. Where it is the other one, the key itself, since otherwise each list would be full of it.
+    #[inline(always)]
+    fn lowest<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
+        let [x, y] = self.sides;
+        match y.norms[col].is_nan() && !x.norms[row].is_nan() {
+            true => self.key(s, row, col),
+            false => T::ZERO - T::INFINITY,
+        }
+    }
+
+    /// The key of a pair, as it is ranked by.
+    #[inline(always)]
+    fn key<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
+        let [x, y] = self.sides;
+        let d2 = squared_distance(s, x.rows.row(row), y.rows.row(col));
+        if self.farthest { T::ZERO - d2 } else { d2 }
+    }
+}
+
+impl<'a, T: Real> LongSearch<'a, T> {
     /// Finds out which of the pairs are looked at; whether there may be any.
     #[inline(always)]
     fn find_wanted<S: Simd<T>>(
@@ -236,11 +264,13 @@ impl<T: Real> LongSearch<'_, T> {
         let norms = &y.norms[present.clone()];
         let norms = [s.load(norms), s.load(&norms[norms.len().min(S::LANES)..])];
         let valid = [s.first(present.len()), s.first(present.len().saturating_sub(S::LANES))];
+        let (some_wanted, among) = (self.wanted.kind.is_some(), self.among);
         for (r, row) in rows.enumerate() {
             let list = &mut lists[row - self.i.start];
             if list.is_full(self.room_of(row)) {
                 self.narrow(s, row, list);
             }
+            let (keys, room) = (self.keys(), self.room_of(row));
             let (own, bound) = (s.splat(x.norms[row]), s.splat(list.bound));
             let products = &mut products[r * cols..][..cols];
             let mut candidates = 0;
@@ -250,12 +280,12 @@ impl<T: Real> LongSearch<'_, T> {
                 let lowest = s.fma(error, own + norms[v], key) - least;
                 s.store(lowest, &mut products[at.clone()]);
                 let mut enters = !s.lt(bound, lowest) & valid[v];
-                if self.wanted.kind.is_some() {
+                if some_wanted {
                     enters = enters & s.mask(&wanted[r * cols..][at.clone()]);
                 }
                 candidates |= s.bits(enters) << at.start;
             }
-            if self.among && present.contains(&row) {
+            if among && present.contains(&row) {
                 candidates &= !(1 << (row - present.start));
             }
             while candidates != 0 {
@@ -263,9 +293,9 @@ impl<T: Real> LongSearch<'_, T> {
                 candidates &= candidates - 1;
                 let (col, mut lowest) = (present.start + c, products[c]);
                 if lowest.is_nan() {
-                    lowest = self.lowest(s, row, col);
+                    lowest = keys.lowest(s, row, col);
                 }
-                list.push(self.room_of(row), lowest, col as u32);
+                list.push(room, lowest, col as u32);
             }
         }
     }
@@ -275,23 +305,8 @@ impl<T: Real> LongSearch<'_, T> {
         &mut self.room[(row - self.i.start) * places..][..places]
     }
 
-    /// The least that the key of a pair may be, of which one row's length is not finite: such a row has no
-    /// product. Where it is the other one, the key itself, since otherwise each list would be full of it.
-    #[cold]
-    fn lowest<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
-        let [x, y] = self.sides;
-        match y.norms[col].is_nan() && !x.norms[row].is_nan() {
-            true => self.key(s, row, col),
-            false => T::ZERO - T::INFINITY,
-        }
-    }
-
-    /// The key of a pair, as it is ranked by.
-    #[inline(always)]
-    fn key<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
-        let [x, y] = self.sides.map(|side| side.rows);
-        let d2 = squared_distance(s, x.row(row), y.row(col));
-        if self.wanted.farthest { T::ZERO - d2 } else { d2 }
+    fn keys(&self) -> Keys<'a, T> {
+        Keys { sides: self.sides, farthest: self.wanted.farthest }
     }
 
     /// Leaves out what cannot be among the best k; at least half of what is beyond k finds room then.
@@ -354,17 +369,18 @@ impl<T: Real> LongSearch<'_, T> {
         /// Entries ahead of which rows are asked for: these are anywhere in memory.
         const AHEAD: usize = 6;
         let Rows { z, order } = self.sides[1].rows;
-        let worst = (list.measured > 0).then(|| worst::<T>(&self.room_of(row)[..list.measured]));
+        let (keys, room) = (self.keys(), &mut *self.room_of(row));
+        let worst = (list.measured > 0).then(|| worst::<T>(&room[..list.measured]));
         let mut len = list.measured;
         for at in list.measured..list.len {
             if at + AHEAD < list.len {
-                let next = T::unranked(self.room_of(row)[at + AHEAD]).1 as usize;
+                let next = T::unranked(room[at + AHEAD]).1 as usize;
                 prefetch(s, z.row(order[next] as usize));
             }
-            let col = T::unranked(self.room_of(row)[at]).1 as usize;
-            let found = self.key(s, row, col).ranked(order[col]);
+            let col = T::unranked(room[at]).1 as usize;
+            let found = keys.key(s, row, col).ranked(order[col]);
             if worst.is_none_or(|worst| found < worst) {
-                self.room_of(row)[len] = found;
+                room[len] = found;
                 len += 1;
             }
         }
