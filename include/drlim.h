@@ -38,6 +38,23 @@
 // once; a scratch is used by one call at a time, and others are refused. Results have the same bits for any
 // number of threads.
 //
+// Locks. While a call waits for its share on other threads, the waiting thread of the library does other work,
+// and that may be another block of the same call: so inside a callback, a call with more than one thread can
+// find itself inside of the callback a second time, on the same thread. A lock of the caller's that is held
+// over such a call then waits for itself forever, and a scratch of the thread is refused as in use. Inside
+// callbacks, hold no lock over a call; give it a context of 1 thread, with which it does no other work, or no
+// scratch.
+//
+// Linking. Programs that hold another library written in Rust, as a static one (.a) of another compiler or
+// release of Rust, link drlim as the shared library: both static ones hold Rust's standard library, and the
+// linker says "multiple definition of rust_eh_personality" or the like. The shared library exports the
+// functions below and nothing else, so any number of such can be in one program:
+//
+//     cc program.c libother.a -ldrlim
+//
+// Who builds both from source, by one compiler, can make one crate of the type staticlib that depends on both,
+// and link that alone.
+//
 // Values. A quotient by a distance is 0 where that is 0. A NaN reaches every output that depends on it, and
 // no other. Empty batches have value 0.
 
@@ -61,7 +78,8 @@ typedef struct drlim_graph drlim_graph;
 typedef struct drlim_pairs drlim_pairs;
 
 // Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
-// that a training step allocates nothing. For calls of every kind, in float and double, one at a time.
+// that a training step allocates nothing. For calls of every kind, in float and double, one at a time: a
+// second one is refused with DRLIM_STATUS_BUSY, and waits for nothing. See "Locks" above.
 typedef struct drlim_scratch drlim_scratch;
 
 // What every function that can fail returns: DRLIM_STATUS_OK, which is 0, or why it was refused.

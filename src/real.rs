@@ -40,6 +40,13 @@ pub trait Real:
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
 
+    /// A power of two that brings numbers whose squares are too small to where squares are normal, and of
+    /// which a square root is one, too.
+    #[doc(hidden)]
+    const SQUARED_UP: Self;
+    /// The same for numbers whose squares are infinite, or would add up to that.
+    #[doc(hidden)]
+    const SQUARED_DOWN: Self;
     /// 1.5 times 2 to the number of mantissa bits: added and taken away again, it rounds to the
     /// nearest integer, ties to even.
     #[doc(hidden)]
@@ -234,6 +241,8 @@ macro_rules! real {
 // LN_2_HIGH keeps 15 bits for f32 (exponents need 8 of its 24) and 32 for f64 (11 of 53); written
 // as fractions, since those are exact.
 real!(f32, u32, u64, {
+    const SQUARED_UP: Self = f32::from_bits((127 + 100) << 23);
+    const SQUARED_DOWN: Self = f32::from_bits((127 - 80) << 23);
     const ROUNDER: Self = 12582912.0;
     const LN_2_HIGH: Self = 22713.0 / 32768.0;
     const LN_2_LOW: Self = (std::f64::consts::LN_2 - 22713.0 / 32768.0) as f32;
@@ -251,6 +260,8 @@ real!(f32, u32, u64, {
     };
 });
 real!(f64, u64, u128, {
+    const SQUARED_UP: Self = f64::from_bits((1023 + 816) << 52);
+    const SQUARED_DOWN: Self = f64::from_bits((1023 - 654) << 52);
     const ROUNDER: Self = 6755399441055744.0;
     const LN_2_HIGH: Self = 2977044471.0 / 4294967296.0;
     // ln(2) = 2977044471 / 2^32 + 1.9082149292705877e-10 , the remainder to 17 digits.

@@ -6,7 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use drlim::Error;
-use drlim::data::idx::{Dataset, Images, parse_images, parse_labels, read_images, read_labels};
+use drlim::data::idx::{
+    Dataset, Images, parse_images, parse_labels, parse_table, read_images, read_labels, read_table,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::collection::vec;
@@ -16,6 +18,14 @@ fn idx(dimensions: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, dimensions.len() as u8];
     dimensions.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
     bytes.extend(data);
+    bytes
+}
+
+/// Elements of i32.
+fn ints(dimensions: &[u32], data: &[i32]) -> Vec<u8> {
+    let mut bytes = idx(dimensions, &[]);
+    bytes[2] = 0x0c;
+    data.iter().for_each(|value| bytes.extend(value.to_be_bytes()));
     bytes
 }
 
@@ -156,6 +166,132 @@ fn damaged_gzip_is_refused() {
 }
 
 #[test]
+fn a_gzip_file_may_be_padded_with_zeros() {
+    let (bytes, mut two) = (idx(&[3], &[7, 8, 9]), gzip(&idx(&[3], &[7, 8])));
+    two.extend(gzip(&[9]));
+    // Up to a block of a tape, and past a reader's buffer.
+    for zeros in [1, 2, 7, 511, 512, 10_240, 100_000] {
+        for packed in [gzip(&bytes), two.clone()] {
+            let padded = [packed.clone(), vec![0; zeros]].concat();
+            assert_eq!(parse_labels(&padded).unwrap(), [7, 8, 9], "{zeros} zeros");
+            // What gunzip warns of and drops, be it a member, is refused.
+            for more in [vec![1], gzip(&[])] {
+                let padded = [padded.clone(), more].concat();
+                let expected = "unpacked: byte 11: more follows the zeros after a gzip member";
+                assert_refused(parse_labels(&padded), "bytes".as_ref(), expected);
+            }
+        }
+    }
+    // A file that is not packed is not padded, and padding is no data.
+    let padded = [bytes.clone(), vec![0]].concat();
+    assert_refused(parse_labels(&padded), "bytes".as_ref(), "byte 11: more follows");
+    let early = [gzip(&bytes[..9]), vec![0; 512]].concat();
+    assert_refused(parse_labels(&early), "bytes".as_ref(), "unpacked: byte 9: ends after 1 of 3");
+    let two_dimensions = [gzip(&idx(&[1, 2, 2], &[1, 2, 3, 4])), vec![0; 99]].concat();
+    assert_eq!(parse_images(&two_dimensions).unwrap().pixels(), [1, 2, 3, 4]);
+}
+
+/// Three digits as QMNIST labels them, in eight columns.
+const QMNIST: [i32; 24] = [
+    5, 0, 67, 12, 35, 123_456, 0, 0, //
+    0, 4, 2099, 3, 30, 7, 0, 0, //
+    9, 1, 2100, 1, 39, 402_952, 0, 0,
+];
+
+#[test]
+fn labels_may_be_whole_numbers_and_tables_of_them() {
+    for pack in [<[u8]>::to_vec, gzip] {
+        let table = pack(&ints(&[3, 8], &QMNIST));
+        assert_eq!(parse_labels(&table).unwrap(), [5, 0, 9]);
+        let read = parse_table(&table).unwrap();
+        assert_eq!((read.rows(), read.columns(), read.values()), (3, 8, &QMNIST[..]));
+        assert_eq!(read.column(2).unwrap().collect::<Vec<_>>(), [67, 2099, 2100]);
+        assert!(read.column(8).is_err());
+        let one = pack(&ints(&[3], &[-1, 70_000, i32::MIN]));
+        assert_eq!(parse_table(&one).unwrap().values(), [-1, 70_000, i32::MIN]);
+        let bytes = pack(&idx(&[2], &[3, 255]));
+        let read = parse_table(&bytes).unwrap();
+        assert_eq!((read.rows(), read.columns(), read.values()), (2, 1, &[3, 255][..]));
+        assert_eq!(parse_labels(&pack(&ints(&[2], &[255, 0]))).unwrap(), [255, 0]);
+        assert!(parse_labels(&pack(&ints(&[0, 8], &[]))).unwrap().is_empty());
+    }
+    let bytes = Path::new("bytes");
+    for (labels, reason) in [
+        (ints(&[3], &[1, 256, 2]), "byte 12: a label of 256, expected 0 to 255; read_table"),
+        (ints(&[2, 2], &[1, 700, -1, 2]), "byte 20: a label of -1, expected 0 to 255"),
+        (ints(&[2, 0], &[]), "byte 8: rows of [0] elements"),
+        (ints(&[2], &[1]), "byte 12: ends after 4 of 8 bytes of elements"),
+        (ints(&[1], &[1, 2]), "byte 12: more follows"),
+        (ints(&[u32::MAX, u32::MAX], &[]), "byte 4: the product of dimensions"),
+        (ints(&[1, 1, 1], &[1]), "byte 3: 3 dimensions, expected 1 or 2"),
+        (idx(&[1, 1], &[1]), "byte 3: 2 dimensions, expected 1"),
+        (
+            vec![0, 0, 0x0d, 1, 0, 0, 0, 0],
+            "byte 2: elements of type 0x0d, expected 0x08 (u8) or 0x0c",
+        ),
+    ] {
+        assert_refused(parse_labels(&labels), bytes, reason);
+        let is_table = reason.contains("a label of");
+        assert_eq!(parse_table(&labels).is_ok(), is_table, "{reason}");
+    }
+    let images = ints(&[1, 1, 1], &[1]);
+    let expected = "byte 2: elements of type 0x0c, expected 0x08 (u8)";
+    assert_refused(parse_images(&images), bytes, expected);
+    // From a file, by a path of any kind.
+    let folder = Folder::new("table");
+    let path = folder.write("labels", &ints(&[3, 8], &QMNIST));
+    assert_eq!(read_table(&path).unwrap().rows(), 3);
+    assert_eq!(read_labels(path.to_str().unwrap()).unwrap(), [5, 0, 9]);
+    let absent = folder.0.join("absent");
+    assert_refused(read_table(&absent), &absent, "os error");
+}
+
+#[test]
+fn data_sets_with_names_of_their_own_are_read_as_they_are_shipped() {
+    let folder = Folder::new("named");
+    let (n, pixels) = (2, [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
+    for part in ["train", "test"] {
+        let images = gzip(&idx(&[n, 2, 3], &pixels));
+        folder.write(&format!("emnist-letters-{part}-images-idx3-ubyte.gz"), &images);
+        let labels = gzip(&idx(&[n], &[1, 26]));
+        folder.write(&format!("emnist-letters-{part}-labels-idx1-ubyte.gz"), &labels);
+        folder.write(&format!("qmnist-{part}-images-idx3-ubyte.gz"), &images);
+        let labels = gzip(&ints(&[n, 8], &QMNIST[..16]));
+        folder.write(&format!("qmnist-{part}-labels-idx2-int.gz"), &labels);
+    }
+    let letters = Dataset::named(&folder.0, "emnist-letters").unwrap();
+    assert_eq!((letters.train.labels(), letters.test.labels()), (&[1, 26][..], &[1, 26][..]));
+    assert_eq!(letters.test.images().pixels(), pixels, "unasked nothing is turned");
+    let upright = letters.clone().transposed();
+    for part in [&upright.train, &upright.test] {
+        let images = part.images();
+        assert_eq!([images.count(), images.height(), images.width()], [2, 3, 2]);
+        assert_eq!(images.pixels(), [1, 4, 2, 5, 3, 6, 11, 14, 12, 15, 13, 16]);
+        assert_eq!(part.labels(), [1, 26]);
+    }
+    assert_eq!(upright.transposed(), letters);
+    let digits = Dataset::named(folder.0.to_str().unwrap(), "qmnist").unwrap();
+    assert_eq!(digits.train.labels(), [5, 0]);
+
+    assert_refused(Dataset::open(&folder.0), &folder.0, "none of train-images-idx3-ubyte, ");
+    assert_refused(
+        Dataset::named(&folder.0, "emnist-digits"),
+        &folder.0,
+        "none of emnist-digits-train-images-idx3-ubyte, emnist-digits-train-images-idx3-ubyte.gz, ",
+    );
+    fs::remove_file(folder.0.join("qmnist-test-labels-idx2-int.gz")).unwrap();
+    let expected = "qmnist-test-labels.idx1-ubyte.gz, qmnist-test-labels-idx2-int, ";
+    assert_refused(Dataset::named(&folder.0, "qmnist"), &folder.0, expected);
+    let labels = folder.write("qmnist-test-labels-idx2-int", &ints(&[2, 1], &[1, 300]));
+    let expected = "byte 16: a label of 300";
+    assert_refused(Dataset::named(&folder.0, "qmnist"), &labels, expected);
+    let images = idx(&[n, 3, 3], &[0; 18]);
+    folder.write("emnist-letters-test-images-idx3-ubyte", &images);
+    let expected = "images of emnist-letters-test are 3x3, those of emnist-letters-train 2x3";
+    assert_refused(Dataset::named(&folder.0, "emnist-letters"), &folder.0, expected);
+}
+
+#[test]
 fn a_bomb_is_not_unpacked_further_than_announced() {
     // Damage at the end of the zeros would be what is reported by a reader that got there.
     let mut packed = gzip(&idx(&[3], &vec![0; 1 << 24]));
@@ -269,6 +405,8 @@ proptest! {
         magic in prop_oneof![
             Just([0, 0, 8, 1]),
             Just([0, 0, 8, 3]),
+            Just([0, 0, 0x0c, 1]),
+            Just([0, 0, 0x0c, 2]),
             Just([0x1f, 0x8b, 8, 0]),
             any::<[u8; 4]>(),
         ],
@@ -284,7 +422,12 @@ proptest! {
                 let announced = read.count() * read.height() * read.width();
                 prop_assert_eq!(read.pixels().len(), announced);
             }
-            let _ = parse_labels(&bytes);
+            let labels = parse_labels(&bytes);
+            if let Ok(table) = parse_table(&bytes) {
+                prop_assert_eq!(table.values().len(), table.rows() * table.columns());
+            } else {
+                prop_assert!(labels.is_err(), "labels are a table");
+            }
         }
     }
 }

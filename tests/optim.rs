@@ -5,7 +5,7 @@ mod common;
 
 use common::element::bits;
 use common::{Element, Guarded, Random, tiers};
-use drlim::optim::{Adam, AdamW, Optimizer, Sgd, clip_norm, schedule};
+use drlim::optim::{Adam, AdamW, Optimizer, Resume, Sgd, clip_norm, schedule};
 use drlim::{Cx, Error, Par};
 
 /// An optimizer's settings, written down once for the crate and for the formula.
@@ -222,17 +222,12 @@ fn moments_end_above_denormals<T: Element>() {
             let unmoved = after(sgd, 0.25, near(8.0), near(2.0), 0);
             assert_eq!(unmoved, near(8.0), "a move by a denormal, {isa}");
         }
-        // First moments: 2 of it, 1.8, ..., 1.06, then none. (The squares are too small to count.)
+        // First moments: 2 of it, 1.8, ..., 1.06, then none.
         let epsilon = near(1.0).to_f64();
         let adam = Rule::Adam { betas: [0.9, 0.999], epsilon, decay: 0.0, decoupled: false };
         let [fifth, sixth, seventh, ninth] =
             [5, 6, 7, 9].map(|steps| after(adam, 1e-3, T::ONE, near(20.0), steps));
         assert!(fifth != sixth && seventh == ninth, "a denormal first moment, {isa}");
-        // Second moments: 2 of it, 1, then none, which is nothing to divide by.
-        let adam = Rule::Adam { betas: [0.9, 0.5], epsilon: 0.0, decay: 0.0, decoupled: false };
-        let grad = T::from_f64(2.001 * near(1.0).to_f64().sqrt());
-        let [none, one, third] = [0, 1, 3].map(|steps| after(adam, 1e-3, T::ONE, grad, steps));
-        assert!(none != one && one == third, "a denormal second moment, {isa}");
     }
 }
 
@@ -293,16 +288,260 @@ fn adam_divides_by_nothing_that_is_zero_and_corrects_by_real_rates() {
     let mut adam = Adam::new().epsilon(0.0).unwrap();
     adam.step(&cx, 0.1, &mut p, &[0.0, 1.0]).unwrap();
     assert!(p[0] == 1.0 && (p[1] - 0.9).abs() < 1e-6, "{p:?}");
-    // Nor a quotient by the root of a square that is too small to count.
-    let (mut adam, mut p) = (Adam::new().epsilon(0.0).unwrap(), [1.0_f32]);
-    adam.step(&cx, 0.1, &mut p, &[1e-25]).unwrap();
-    assert_eq!(p, [1.0]);
     // The correction of a slow average is that of its real rate.
     let (mut adam, mut p) = (Adam::new().betas(0.9, 0.999999).unwrap(), [1.0_f32]);
     for _ in 0..3 {
         adam.step(&cx, 0.1, &mut p, &[1.0]).unwrap();
     }
     assert!((p[0] - 0.7).abs() < 1e-4, "{p:?}");
+}
+
+/// A number with as many exponents as one likes: `of` is 0 or from 1 to 2.
+#[derive(Clone, Copy)]
+struct Far {
+    of: f64,
+    exponent: i32,
+}
+
+impl Far {
+    fn new(x: f64) -> Self {
+        // A subnormal number is brought to the normal ones first.
+        let (x, by) =
+            if x.abs() < f64::MIN_POSITIVE { (x * f64::powi(2.0, 200), -200) } else { (x, 0) };
+        let exponent = (x.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+        match x {
+            0.0 => Far { of: 0.0, exponent: i32::MIN / 4 },
+            x => Far {
+                of: f64::from_bits(x.to_bits() & !(0x7ff << 52) | 1023 << 52),
+                exponent: exponent + by,
+            },
+        }
+    }
+    fn scaled(x: f64, exponent: i32) -> Self {
+        let Far { of, exponent: own } = Far::new(x);
+        Far { of, exponent: own.saturating_add(exponent) }
+    }
+    fn times(self, by: Far) -> Self {
+        Far::scaled(self.of * by.of, self.exponent.saturating_add(by.exponent))
+    }
+    fn over(self, by: Far) -> Self {
+        Far::scaled(self.of / by.of, self.exponent.saturating_sub(by.exponent))
+    }
+    fn plus(self, other: Far) -> Self {
+        let exponent = self.exponent.max(other.exponent);
+        let part = |x: Far| x.of * f64::powi(2.0, x.exponent.saturating_sub(exponent).max(-300));
+        Far::scaled(part(self) + part(other), exponent)
+    }
+    fn root(self) -> Self {
+        let odd = self.exponent.rem_euclid(2);
+        Far::scaled((self.of * f64::from(1 + odd)).sqrt(), (self.exponent - odd) / 2)
+    }
+    fn to_f64(self) -> f64 {
+        self.of
+            * f64::powi(2.0, self.exponent / 2)
+            * f64::powi(2.0, self.exponent - self.exponent / 2)
+    }
+}
+
+/// Steps of Adam at a rate of 1, by its formula, over any range. No gradient is lost, be it subnormal.
+fn steps_of_adam([b1, b2]: [f64; 2], epsilon: f64, grads: &[f64]) -> Vec<f64> {
+    let zero = Far::new(0.0);
+    let (mut m, mut v) = (zero, zero);
+    let step = |(t, &g): (usize, &f64)| {
+        let g = Far::new(g);
+        m = Far::new(b1).times(m).plus(Far::new(1.0 - b1).times(g));
+        v = Far::new(b2).times(v).plus(Far::new(1.0 - b2).times(g).times(g));
+        let [first, second] = [b1, b2].map(|beta| Far::new(1.0 - beta.powi(t as i32 + 1)));
+        let divisor = v.over(second).root().plus(Far::new(epsilon));
+        if divisor.of == 0.0 { 0.0 } else { m.over(first).over(divisor).to_f64() }
+    };
+    grads.iter().enumerate().map(step).collect()
+}
+
+/// So much at most is a step of Adam, at a rate of 1 and after so many, whatever the gradients were: by the
+/// inequality of Cauchy and Schwarz, Σ b1^k |g| <= sqrt(Σ (b1²/b2)^k) sqrt(Σ b2^k g²).
+fn longest_step([b1, b2]: [f64; 2], t: i32) -> f64 {
+    let share = b1 * b1 / b2;
+    let powers = (1.0 - share.powi(t)) / (1.0 - share);
+    let correction = (1.0 - b2.powi(t)).sqrt() / (1.0 - b1.powi(t));
+    (1.0 - b1) / (1.0 - b2).sqrt() * powers.sqrt() * correction
+}
+
+const BETAS: [[f64; 2]; 4] = [[0.9, 0.999], [0.5, 0.9], [0.0, 0.999999], [0.9, 0.82]];
+
+/// Whether steps from 0 follow the formula, by Adam and AdamW, on each tier, as one of many elements.
+#[track_caller]
+fn follows_over_the_range<T: Element>(betas: [f64; 2], epsilon: f64, grads: &[T], tolerance: f64) {
+    let grads_wide: Vec<f64> = grads.iter().map(|g| g.to_f64()).collect();
+    let expected = steps_of_adam(betas, epsilon, &grads_wide);
+    for (isa, decoupled) in tiers().into_iter().flat_map(|isa| [false, true].map(|d| (isa, d))) {
+        let rule = Rule::Adam { betas, epsilon, decay: 0.0, decoupled };
+        let mut optimizer = rule.optimizer::<T>().unwrap();
+        for (t, (&grad, &expected)) in grads.iter().zip(&expected).enumerate() {
+            // Beside ordinary ones, in full vectors and in the rest.
+            let grad: Vec<T> = (0..37).map(|i| if i % 3 == 0 { grad } else { T::ONE }).collect();
+            let mut p = vec![T::ZERO; 37];
+            optimizer.step(&Cx { isa, par: Par::Serial }, 1.0, &mut p, &grad).unwrap();
+            for i in 0..37 {
+                let expected = if i % 3 == 0 { expected } else { 1.0 };
+                let (got, expected) = (p[i].to_f64(), -expected);
+                assert!(
+                    (got - expected).abs() <= tolerance * expected.abs().max(tolerance),
+                    "{betas:?}, epsilon {epsilon:e}, step {t} of {grads_wide:?}, {isa}: {got:e}, \
+                     expected {expected:e}"
+                );
+            }
+        }
+    }
+}
+
+/// Constant gradients, those that wander over the range, and one followed by none.
+fn steps_over_the_range<T: Element>(
+    exponents: std::ops::RangeInclusive<i32>,
+    epsilons: &[f64],
+    tolerance: f64,
+) {
+    let powers = |exponent: i32| T::from_f64(10.0_f64.powi(exponent));
+    let (least, most) = (*exponents.start(), *exponents.end());
+    let middle = least / 2;
+    for (betas, &epsilon) in BETAS.iter().flat_map(|&b| epsilons.iter().map(move |e| (b, e))) {
+        for exponent in exponents.clone().step_by(3) {
+            follows_over_the_range(betas, epsilon, &[-powers(exponent); 3], tolerance);
+            let mut fading = [T::ZERO; 6];
+            fading[0] = powers(exponent);
+            follows_over_the_range(betas, epsilon, &fading, tolerance);
+        }
+        for wandering in [
+            [least, middle, 0, most, 0, middle, least],
+            [most, most / 2, 0, middle, least, least, most],
+            [0, least, least, middle - 1, middle, middle + 1, most / 2],
+        ] {
+            follows_over_the_range(betas, epsilon, &wandering.map(powers), tolerance);
+        }
+    }
+}
+
+#[test]
+fn adam_follows_its_formula_over_the_whole_range_of_gradients_with_any_epsilon() {
+    let epsilons = [1e-8, 1e-15, 1e-20, 1e-30, 1e-38, 1e-45, 0.0];
+    steps_over_the_range::<f32>(-35..=36, &epsilons, 1e-5);
+    let epsilons = [1e-8, 1e-45, 1e-160, 1e-200, 1e-300, 0.0];
+    steps_over_the_range::<f64>(-300..=300, &epsilons, 1e-13);
+}
+
+fn no_step_is_longer_than_theory_lets_it_be<T: Element>() {
+    let numbers = T::awkward().into_iter().filter(|g| g.is_finite());
+    let numbers: Vec<T> = numbers.chain([1e-20, 1e20, 1e-25].map(T::from_f64)).collect();
+    for (isa, betas) in tiers().into_iter().flat_map(|isa| BETAS.map(|betas| (isa, betas))) {
+        for epsilon in [0.0, 1e-45, 1e-20] {
+            let rule = Rule::Adam { betas, epsilon, decay: 0.0, decoupled: false };
+            let (mut optimizer, cx) =
+                (rule.optimizer::<T>().unwrap(), Cx { isa, par: Par::Serial });
+            // Each number, and then none until there are no moments; twice.
+            let mut t = 0;
+            for step in 0..2 * 1500 {
+                let grad: Vec<T> =
+                    numbers.iter().map(|&g| if step % 1500 == 0 { g } else { T::ZERO }).collect();
+                let mut p = vec![T::ZERO; numbers.len()];
+                optimizer.step(&cx, 1.0, &mut p, &grad).unwrap();
+                t += 1;
+                let most = longest_step(betas, t) * (1.0 + 1e-4);
+                for (p, g) in p.iter().zip(&numbers) {
+                    let p = p.to_f64().abs();
+                    assert!(
+                        p <= most,
+                        "{betas:?}, epsilon {epsilon:e}, {g:e}: {p:e} in step {t}, {isa}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_adam_is_bounded_whatever_the_gradients_were() {
+    no_step_is_longer_than_theory_lets_it_be::<f32>();
+    no_step_is_longer_than_theory_lets_it_be::<f64>();
+}
+
+/// PyTorch 2.15 in `f64`, `torch.optim.Adam(lr=0.1, eps=eps)`, three steps of the same gradient from 0.
+#[test]
+fn adam_with_a_tiny_epsilon_agrees_with_pytorch() {
+    let cx = Cx::default();
+    for epsilon in [1e-15, 1e-18, 1e-20, 1e-30, 1e-45] {
+        let grads = [1e-3, -1e-20, 1e-18, 1e10_f64];
+        let expected = grads.map(|g| -0.3 * g / (g.abs() + epsilon));
+        let (mut narrow, mut wide) = ([0.0_f32; 4], [0.0_f64; 4]);
+        let mut of_f32 = Adam::new().epsilon(epsilon).unwrap();
+        let mut of_f64 = Adam::new().epsilon(epsilon).unwrap();
+        for _ in 0..3 {
+            of_f32.step(&cx, 0.1, &mut narrow, &grads.map(|g| g as f32)).unwrap();
+            of_f64.step(&cx, 0.1, &mut wide, &grads).unwrap();
+        }
+        for i in 0..4 {
+            let [of_f32, of_f64] = [f64::from(narrow[i]), wide[i]].map(|p| (p - expected[i]).abs());
+            assert!(of_f32 <= 1e-6 * expected[i].abs(), "{epsilon:e}: {narrow:?}, {expected:?}");
+            assert!(of_f64 <= 1e-14 * expected[i].abs(), "{epsilon:e}: {wide:?}, {expected:?}");
+        }
+    }
+}
+
+fn second_moments_are_squares_or_roots<T: Element>(grads: &[f64]) {
+    let cx = Cx::default();
+    let grads: Vec<T> = grads.iter().map(|&g| T::from_f64(g)).collect();
+    let mut adam = Adam::new().epsilon(0.0).unwrap();
+    let mut p = vec![T::ZERO; grads.len()];
+    for _ in 0..3 {
+        adam.step(&cx, 0.1, &mut p, &grads).unwrap();
+    }
+    let moments: Vec<Vec<T>> = adam.moments().into_iter().map(|(_, of)| of.to_vec()).collect();
+    for (g, v) in grads.iter().zip(&moments[1]) {
+        let exact = g.to_f64() * g.to_f64() * (1.0 - 0.999_f64.powi(3));
+        if (1e-6..1e6).contains(&g.abs().to_f64()) {
+            assert!((v.to_f64() / exact - 1.0).abs() < 1e-6, "{v:e} of {g:e}");
+        }
+        assert!(v.abs() >= T::MIN_POSITIVE && v.is_finite(), "{v:e} of {g:e}");
+    }
+    // Another that goes on from them takes the same step.
+    let mut resumed = Adam::new().epsilon(0.0).unwrap();
+    resumed.restore(adam.steps(), moments).unwrap();
+    let mut twin = p.clone();
+    adam.step(&cx, 0.1, &mut p, &grads).unwrap();
+    resumed.step(&cx, 0.1, &mut twin, &grads).unwrap();
+    assert_eq!(bits(&p), bits(&twin));
+    assert!(
+        p.iter()
+            .zip(&grads)
+            .all(|(p, g)| (p.abs().to_f64() - 0.4).abs() < 1e-6 && *p * *g < T::ZERO)
+    );
+}
+
+#[test]
+fn a_run_with_gradients_of_any_size_goes_on_from_its_moments() {
+    second_moments_are_squares_or_roots::<f32>(&[1e-36, 1e-20, -1e-3, 1.0, 1e5, -1e20, 1e37, 1e18]);
+    second_moments_are_squares_or_roots::<f64>(&[1e-300, 1e-160, -1e-3, 1.0, 1e5, -1e170, 1e300]);
+}
+
+#[test]
+fn a_moment_of_squares_from_before_is_gone_on_from() {
+    // 1e-36 is held as it is by who takes all squares so; then a gradient of 1e-18 is its root.
+    let (mut adam, mut p) = (Adam::new().epsilon(0.0).unwrap(), [0.0_f32]);
+    adam.restore(1_000_000, vec![vec![1e-18], vec![1e-36]]).unwrap();
+    for _ in 0..3 {
+        adam.step(&Cx::default(), 0.1, &mut p, &[1e-18]).unwrap();
+    }
+    assert!((p[0] + 0.3).abs() < 1e-6, "{p:?}");
+}
+
+#[test]
+fn a_gradient_is_clipped_where_the_quotient_is_below_the_numbers() {
+    for isa in tiers() {
+        let mut grad = [3e299_f64, -4e299, 1e290];
+        clip_norm(&Cx { isa, par: Par::Serial }, &mut grad, 5e-100).unwrap();
+        for (g, expected) in grad.iter().zip([3e-100, -4e-100, 1e-109]) {
+            assert!((g / expected - 1.0).abs() < 1e-14, "{grad:?} on {isa}");
+        }
+    }
 }
 
 /// The norm of the numbers times 2^-exponent, in plain `f64`.

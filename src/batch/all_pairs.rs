@@ -20,6 +20,9 @@ use crate::real::{Real, compiled};
 /// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
 /// again. That is 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes
 /// a row, and a block of 128 x 144 slopes for each thread.
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
     set: Set<T>,

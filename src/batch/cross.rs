@@ -68,6 +68,9 @@ impl<'a, T: Real> CrossOut<'a, T> {
 
 /// Memory that [`cross`] uses on the way, used again by the next call: three times that of both batches,
 /// and what [`AllPairsScratch`](super::AllPairsScratch) says of classes and slopes.
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct CrossScratch<T> {
     sets: [Set<T>; 2],

@@ -55,6 +55,9 @@ impl<'a, T> IndexedOut<'a, T> {
 
 /// Memory that calls use on the way. It grows to what the largest of them needs, an element a pair,
 /// and is then used again.
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct Scratch<T> {
     slopes: Vec<T>,

@@ -45,6 +45,9 @@ pub enum Mining {
 /// for the next call. (Of batches of more than a hundred thousand rows up to 256 bytes a row. Losses that
 /// swap take 12 bytes more for each semi-hard triplet of some anchors. The search for [`Mining::Hardest`]
 /// takes B D elements of its own.)
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct MinedScratch<T> {
     set: Set<T>,

@@ -9,7 +9,8 @@ use super::status::{Refusal, drlim_status, guard};
 use crate::batch::{AllPairsScratch, CrossScratch, MinedScratch};
 
 /// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
-/// that a training step allocates nothing. For calls of every kind, in float and double, one at a time.
+/// that a training step allocates nothing. For calls of every kind, in float and double, one at a time: a
+/// second one is refused with DRLIM_STATUS_BUSY, and waits for nothing. See "Locks" above.
 pub struct drlim_scratch {
     pub(super) f32: Mutex<Scratches<f32>>,
     pub(super) f64: Mutex<Scratches<f64>>,

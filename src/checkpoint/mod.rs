@@ -22,7 +22,8 @@
 //!   moment, through a crash as well, the path leads to a whole file: the old or the new one. The same
 //!   state gives the same bytes.
 //! * **Loading** compares every name, shape and type first, and does not trust the file. On any error
-//!   nothing has changed. Nothing is converted: a network of `f32` does not take one of `f64`.
+//!   nothing has changed. Nothing is converted, and no name is changed, unless [`Load`] is told to: a
+//!   network of `f32` does not take one of `f64`.
 //!
 //! ```
 //! use drlim::checkpoint;
@@ -46,6 +47,7 @@
 
 #![forbid(unsafe_code)]
 
+mod load;
 mod read;
 mod replace;
 mod write;
@@ -62,6 +64,7 @@ use crate::optim::Resume;
 use crate::pairs::SamplerState;
 use crate::real::{Real, compiled};
 use crate::siamese::Siamese;
+pub use load::Load;
 use read::{Expected, Reader};
 use write::{Tensor, Values};
 
@@ -91,8 +94,8 @@ fn file_error(path: &Path, reason: impl ToString) -> Error {
 /// while it saves leaves its temporary file, its name with an ending of `.tmp`, behind.
 ///
 /// Refused where two tensors of the network have the same name, or the file cannot be written.
-pub fn save<T: Real>(net: &Network<T>, path: &Path) -> Result<()> {
-    let bytes = to_bytes(net)?;
+pub fn save<T: Real>(net: &Network<T>, path: impl AsRef<Path>) -> Result<()> {
+    let (path, bytes) = (path.as_ref(), to_bytes(net)?);
     replace::replace(path, &bytes).map_err(|error| file_error(path, error))
 }
 
@@ -100,12 +103,9 @@ pub fn save<T: Real>(net: &Network<T>, path: &Path) -> Result<()> {
 ///
 /// The file must hold every tensor of the network, in its shape and of its element type, and no
 /// other; where it says of which layers it is, these must be the network's. On an error the network
-/// has not changed.
-pub fn load<T: Real>(net: &mut Network<T>, path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(|error| file_error(path, error))?;
-    let params = read_network(net, file).map_err(|reason| file_error(path, reason))?;
-    net.params_mut().copy_from_slice(&params);
-    Ok(())
+/// has not changed. Names with a prefix and other types are for [`Load`].
+pub fn load<T: Real>(net: &mut Network<T>, path: impl AsRef<Path>) -> Result<()> {
+    Load::new().network(net, path)
 }
 
 /// The bytes that [`save`] writes.
@@ -117,10 +117,7 @@ pub fn to_bytes<T: Real>(net: &Network<T>) -> Result<Vec<u8>> {
 /// As [`load`], from bytes that are in memory already, or in the program by `include_bytes!`.
 #[inline(never)]
 pub fn from_bytes<T: Real>(net: &mut Network<T>, bytes: &[u8]) -> Result<()> {
-    let params = read_network(net, bytes)
-        .map_err(|reason| Error::File { path: "the bytes of a checkpoint".to_owned(), reason })?;
-    net.params_mut().copy_from_slice(&params);
-    Ok(())
+    Load::new().network_from_bytes(net, bytes)
 }
 
 compiled!(to_bytes::<T>, from_bytes::<T>);
@@ -169,8 +166,9 @@ compiled!(to_bytes::<T>, from_bytes::<T>);
 pub fn save_training<T: Real, O: Resume<T>>(
     siamese: &Siamese<T, O>,
     sampler: impl Into<Option<SamplerState>>,
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<()> {
+    let path = path.as_ref();
     let (net, optimizer) = (siamese.net(), siamese.optimizer());
     let words = |name: &str, words: &[u64]| Tensor {
         name: name.to_owned(),
@@ -203,8 +201,9 @@ pub fn save_training<T: Real, O: Resume<T>>(
 /// changed.
 pub fn load_training<T: Real, O: Resume<T>>(
     siamese: &mut Siamese<T, O>,
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<Option<SamplerState>> {
+    let path = path.as_ref();
     let file = File::open(path).map_err(|error| file_error(path, error))?;
     let Run { steps, params, moments, sampler } =
         read_run(siamese, file).map_err(|reason| file_error(path, reason))?;
@@ -230,17 +229,6 @@ fn expected<T: Real>(net: &Network<T>) -> Vec<Expected> {
         .collect()
 }
 
-fn read_network<T: Real>(
-    net: &Network<T>,
-    from: impl std::io::Read,
-) -> std::result::Result<Vec<T>, String> {
-    let reader = Reader::new(from)?;
-    reader.check_architecture(&net.architecture())?;
-    let expected = expected(net);
-    let contents = reader.read(&expected)?;
-    Ok(expected.iter().flat_map(|tensor| contents.reals(tensor)).collect())
-}
-
 /// What the file of a run holds.
 struct Run<T> {
     /// Of the run, and of the optimizer.
@@ -255,7 +243,7 @@ fn read_run<T: Real, O: Resume<T>>(
     from: impl std::io::Read,
 ) -> std::result::Result<Run<T>, String> {
     let net = siamese.net();
-    let reader = Reader::new(from)?;
+    let reader = Reader::new(from, Load::new())?;
     reader.check_architecture(&net.architecture())?;
     let params = expected(net);
     let moments: Vec<Expected> = siamese

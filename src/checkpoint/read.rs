@@ -18,7 +18,7 @@ use std::io::Read;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::{ARCHITECTURE, dtype};
+use super::{ARCHITECTURE, Load, dtype};
 use crate::real::Real;
 
 /// The longest header that the format allows.
@@ -51,16 +51,24 @@ impl fmt::Display for Kind<'_> {
     }
 }
 
+/// Names of tensors that an error lists.
+const LISTED: usize = 6;
+
+/// Characters of a name that an error tells.
+const TOLD: usize = 80;
+
 /// A file whose header has been read.
-pub(super) struct Reader<R> {
+pub(super) struct Reader<'a, R> {
     header: Metadata,
+    /// What may be different.
+    load: Load<'a>,
     /// Where the tensors start.
     start: u64,
     rest: R,
 }
 
-impl<R: Read> Reader<R> {
-    pub(super) fn new(mut from: R) -> Result<Self, String> {
+impl<'a, R: Read> Reader<'a, R> {
+    pub(super) fn new(mut from: R, load: Load<'a>) -> Result<Self, String> {
         let len = up_to(&mut from, 8)?;
         let len = <[u8; 8]>::try_from(len.as_slice())
             .map_err(|_| format!("ends after {} bytes, expected 8 and a header", len.len()))?;
@@ -77,7 +85,7 @@ impl<R: Read> Reader<R> {
         }
         let header = serde_json::from_slice(&header)
             .map_err(|error| format!("no safetensors file: the header: {error}"))?;
-        Ok(Reader { header, start: 8 + len, rest: from })
+        Ok(Reader { header, load, start: 8 + len, rest: from })
     }
 
     /// Compares what the file says of the layers, if it does, with those of the network.
@@ -104,30 +112,77 @@ impl<R: Read> Reader<R> {
     }
 
     pub(super) fn has(&self, tensor: &Expected) -> bool {
-        self.header.info(&tensor.name).is_some()
+        self.header.info(&self.in_file(&tensor.name)).is_some()
+    }
+
+    /// The name of a tensor in the file.
+    fn in_file(&self, name: &str) -> String {
+        format!("{}{name}", self.load.prefix)
+    }
+
+    /// What the file holds, for who expected something else; and if that is all there with a prefix, how it
+    /// is loaded.
+    fn holds(&self, expected: &[Expected]) -> String {
+        let names = self.header.offset_keys();
+        let has = |prefix: &str, tensor: &Expected| {
+            self.header.info(&format!("{prefix}{}", tensor.name)).is_some()
+        };
+        let first = expected.first().map_or("", |tensor| &tensor.name);
+        let mut prefixes = names.iter().filter_map(|name| name.strip_suffix(first));
+        if let Some(prefix) = prefixes.find(|prefix| expected.iter().all(|one| has(prefix, one))) {
+            let prefix = told(prefix);
+            return format!("the file's names begin with it: see Load::prefix({prefix:?})");
+        }
+        match names.as_slice() {
+            [] => "the file holds no tensor".to_owned(),
+            names => {
+                let listed: Vec<String> =
+                    names.iter().take(LISTED).map(|name| told(name)).collect();
+                let more = match names.len().saturating_sub(LISTED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("the file holds {}{more}", listed.join(", "))
+            }
+        }
     }
 
     /// Compares the tensors of the file with all that are expected, then reads them.
     pub(super) fn read(mut self, expected: &[Expected]) -> Result<Contents, String> {
         let mut places = HashMap::new();
-        for Expected { name, dtype, shape } in expected {
+        for tensor in expected {
+            let Expected { name, dtype, shape } = tensor;
             let wanted = Kind(*dtype, shape);
-            let Some(info) = self.header.info(name) else {
-                return Err(format!("lacks {name}, expected {wanted}"));
+            let Some(info) = self.header.info(&self.in_file(name)) else {
+                let name = told(&self.in_file(name));
+                return Err(format!("lacks {name}, expected {wanted}; {}", self.holds(expected)));
             };
             let TensorInfo { dtype, shape, data_offsets } = info;
             let found = Kind(*dtype, shape);
-            if found.0 != wanted.0 || found.1 != wanted.1 {
-                return Err(format!("{name} is {found}, expected {wanted}"));
+            let as_it_is = found.0 == wanted.0;
+            let wider = widens(found.0, wanted.0);
+            if found.1 != wanted.1 || !(as_it_is || wider && self.load.widened) {
+                let way =
+                    if found.1 == wanted.1 && wider { "; Load::widened takes it" } else { "" };
+                return Err(format!("{name} is {found}, expected {wanted}{way}"));
             }
-            places.insert(name.clone(), *data_offsets);
+            places.insert(name.clone(), (found.0, *data_offsets));
         }
         for name in self.header.offset_keys() {
-            if let Some(TensorInfo { dtype, shape, .. }) =
-                self.header.info(&name).filter(|_| !places.contains_key(&name))
+            let without = name.strip_prefix(self.load.prefix);
+            if let Some(TensorInfo { dtype, shape, .. }) = self
+                .header
+                .info(&name)
+                .filter(|_| without.is_none_or(|of| !places.contains_key(of)))
             {
-                let kind = Kind(*dtype, shape);
-                return Err(format!("holds {name}, {kind}, expected no such tensor"));
+                let (name, kind) = (told(&name), Kind(*dtype, shape));
+                return Err(match without {
+                    Some(_) => format!("holds {name}, {kind}, expected no such tensor"),
+                    None => format!(
+                        "holds {name}, {kind}, expected names that begin with {:?}",
+                        self.load.prefix
+                    ),
+                });
             }
         }
         let len = self.header.data_len() as u64;
@@ -153,24 +208,66 @@ fn up_to(from: &mut impl Read, len: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// A name, or as much of it as one likes to read.
+fn told(name: &str) -> String {
+    match name.char_indices().nth(TOLD) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Whether every number of a type is one of another, wider type.
+fn widens(narrow: Dtype, wide: Dtype) -> bool {
+    matches!(
+        (narrow, wide),
+        (Dtype::F16 | Dtype::BF16, Dtype::F32 | Dtype::F64) | (Dtype::F32, Dtype::F64)
+    )
+}
+
 /// The tensors of a file that holds what was expected.
 pub(super) struct Contents {
     data: Vec<u8>,
-    places: HashMap<String, (usize, usize)>,
+    /// The type of each, and where it is.
+    places: HashMap<String, (Dtype, (usize, usize))>,
 }
 
 impl Contents {
-    fn bytes(&self, tensor: &Expected) -> &[u8] {
-        let (start, end) = self.places[&tensor.name];
-        &self.data[start..end]
+    fn bytes(&self, tensor: &Expected) -> (Dtype, &[u8]) {
+        let (dtype, (start, end)) = self.places[&tensor.name];
+        (dtype, &self.data[start..end])
     }
 
     pub(super) fn reals<T: Real>(&self, tensor: &Expected) -> impl Iterator<Item = T> {
-        self.bytes(tensor).chunks_exact(size_of::<T>()).map(T::from_le)
+        let (from, bytes) = self.bytes(tensor);
+        let size = match from {
+            Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::F32 => 4,
+            _ => size_of::<T>(),
+        };
+        bytes.chunks_exact(size).map(move |bytes| match (from, bytes) {
+            (Dtype::F16, &[low, high]) => T::from_f64(from_f16(u16::from_le_bytes([low, high]))),
+            (Dtype::BF16, &[low, high]) => {
+                T::from_f64(f32::from_le_bytes([0, 0, low, high]).into())
+            }
+            (_, bytes) if size == size_of::<T>() => T::from_le(bytes),
+            (_, bytes) => T::from_f64(f32::from_le(bytes).into()),
+        })
     }
 
     pub(super) fn words(&self, tensor: &Expected) -> Vec<u64> {
-        let words = self.bytes(tensor).chunks_exact(8);
+        let words = self.bytes(tensor).1.chunks_exact(8);
         words.map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes"))).collect()
     }
+}
+
+/// A number of IEEE's binary16: a sign, five bits of exponent, ten of the fraction.
+fn from_f16(bits: u16) -> f64 {
+    let fraction = f64::from(bits & 0x3ff);
+    let size = match i32::from(bits >> 10 & 0x1f) {
+        0 => fraction * f64::powi(2.0, -24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        exponent => (1024.0 + fraction) * f64::powi(2.0, exponent - 25),
+    };
+    if bits >> 15 == 1 { -size } else { size }
 }

@@ -338,6 +338,18 @@ pub(crate) fn dot<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T {
     row_sum(s, Product, a, b)
 }
 
+/// The squared length of a row times a power of two.
+#[inline(always)]
+pub(crate) fn scaled_square<T: Real, S: Simd<T>>(s: S, a: &[T], power: T) -> T {
+    let power = s.splat(power);
+    let mut sum = s.splat(T::ZERO);
+    for a in a.chunks(S::LANES) {
+        let a = s.load(a) * power;
+        sum = s.fma(a, a, sum);
+    }
+    s.sum(sum)
+}
+
 /// The sum of the terms of two rows of equal length, with four independent sums.
 #[inline(always)]
 fn row_sum<T: Real, S: Simd<T>>(s: S, term: impl Term<T>, a: &[T], b: &[T]) -> T {

@@ -40,10 +40,12 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
     }
 }
 
-/// g = factor g, rounded once: the factor may be below what the element type holds.
+/// g = ends factor ends g, in `f64`: the product of the factors may be below what that holds.
 pub(crate) struct Scale<'a, T> {
     pub grad: &'a mut [T],
     pub factor: f64,
+    /// A power of two.
+    pub ends: f64,
 }
 
 impl<T: Real> Kernel<T> for Scale<'_, T> {
@@ -52,7 +54,7 @@ impl<T: Real> Kernel<T> for Scale<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(self, _: S) {
         for g in self.grad {
-            *g = T::from_f64(self.factor * g.to_f64());
+            *g = T::from_f64(self.ends * g.to_f64() * self.factor * self.ends);
         }
     }
 }

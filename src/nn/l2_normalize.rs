@@ -17,9 +17,9 @@ const BLOCK: usize = 16 << 10;
 /// Between samples of unit length d²/2 is 1 - cos: as a network's last layer it turns losses of
 /// distances into losses of angles.
 ///
-/// Where |x|² is zero or below the smallest normal number, x has no direction: y and dx are 0. A
-/// NaN still gives NaN. Squares are not kept from overflowing: where |x|² is infinite, x is divided
-/// by infinity.
+/// Where |x| is zero or below the smallest normal number, x has no direction: y and dx are 0. A
+/// NaN still gives NaN, and an infinite element NaN for itself and 0 for the others. Squares may leave
+/// the range of the element type: x is scaled then, so that samples of 1e-30 and 1e30 are as good as others.
 ///
 /// # Accuracy
 ///

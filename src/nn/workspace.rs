@@ -14,6 +14,10 @@ use crate::real::{Real, compiled};
 /// time. After it has been made, passes allocate nothing, but for dense layers of 2^21 weights or more
 /// and 512 samples or more on AVX-512, whose weight gradients are packed into buffers of their own.
 ///
+/// For one pass at a time: for several at once there is a workspace each, of the same network. In tasks of
+/// rayon it is not to stand behind a lock that is held over a pass: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
+///
 /// A network runs in *parts*, each layer with the activation that follows it: convolutions and poolings
 /// that come one after another are one part *of images*, every other layer is one by itself, and so
 /// is a convolution whose kernel covers its whole image. For n samples at most it has, counted in

@@ -16,9 +16,23 @@ use crate::real::{Real, compiled};
 /// p = p - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)
 /// ```
 ///
+/// Any epsilon will do, also none: v has no range that gradients could leave. Where it would be too large or
+/// too small for the element type, or nearly, its negative root stands in its place: among
+/// [`moments`](Resume::moments), and so in checkpoints, `second` has an element below 0 there. (Below
+/// 1e-30 that is the root times 2^100; in `f64` below 1e-290, and times 2^816.)
+///
+/// ```
+/// use drlim::optim::{Adam, Optimizer};
+/// // The squares are 1e-60 and 1e60, which no f32 holds; the first step is as long as the rate.
+/// let mut p = [1.0_f32, 1.0];
+/// Adam::new().epsilon(0.0)?.step(&drlim::Cx::default(), 0.25, &mut p, &[1e-30, -1e30])?;
+/// assert!((p[0] - 0.75).abs() < 1e-6 && (p[1] - 1.25).abs() < 1e-6);
+/// # Ok::<(), drlim::Error>(())
+/// ```
+///
 /// # Accuracy
 ///
-/// The first step is off by at most 6 eps of |p| and of the step, where squares of gradients do not overflow.
+/// The first step is off by at most 6 eps of |p| and of the step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adam<T> {
     betas: [f64; 2],
@@ -55,8 +69,8 @@ impl<T: Real> Adam<T> {
         Ok(Adam { betas: [b1, b2], ..self })
     }
 
-    /// What keeps the quotient finite: finite and not negative. A parameter does not move where the
-    /// divisor is zero.
+    /// What is added to the root: finite and not negative. A parameter does not move where the divisor is
+    /// zero: where no gradient has come that counts.
     pub fn epsilon(self, epsilon: f64) -> Result<Self> {
         check_not_negative::<T>("epsilon", epsilon)?;
         Ok(Adam { epsilon, ..self })
@@ -85,9 +99,13 @@ impl<T: Real> Adam<T> {
         let bias = self.betas.map(|beta| 1.0 - beta.powf(self.steps as f64));
         let rate = T::from_f64(rate / bias[0]);
         let root = T::from_f64(1.0 / bias[1].sqrt());
-        let (betas, epsilon) = (self.betas.map(T::from_f64), T::from_f64(self.epsilon));
-        let rest = self.betas.map(|beta| 1.0 - beta);
+        let scales = [T::SQUARED_UP, T::SQUARED_DOWN].map(T::to_f64);
         let least = T::MIN_POSITIVE.to_f64();
+        let normal = |x: f64| T::from_f64(if x < least { 0.0 } else { x });
+        let [up, down] = scales.map(|scale| normal(self.epsilon * scale));
+        let epsilons = [T::from_f64(self.epsilon), up, down];
+        let betas = self.betas.map(normal);
+        let rest = self.betas.map(|beta| 1.0 - beta);
         let floors = [least / rest[0], (least / rest[1]).sqrt()].map(T::from_f64);
         let rest = rest.map(T::from_f64);
         let [decay, shrink] = [self.decay, shrink].map(T::from_f64);
@@ -103,7 +121,7 @@ impl<T: Real> Adam<T> {
                 betas,
                 rest,
                 floors,
-                epsilon,
+                epsilons,
                 decay,
                 shrink,
                 root,

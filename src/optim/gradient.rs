@@ -41,10 +41,12 @@ pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
         return Err(Error::Value { arg: "the gradient's norm", got: norm, expected: "finite" });
     }
     if norm > max {
-        let factor = max / norm;
+        // A quotient below the normal numbers has few digits, or none. Its factors have all.
+        let ends = if max / norm < f64::MIN_POSITIVE { f64::powi(2.0, -600) } else { 1.0 };
+        let factor = max / ends / (norm * ends);
         let blocks = grad.len().div_ceil(BLOCK);
         for_blocks(cx.par, blocks, Chunks(grad, BLOCK), |_, Chunks(grad, _)| {
-            T::dispatch(cx.isa, Scale { grad, factor });
+            T::dispatch(cx.isa, Scale { grad, factor, ends });
         });
     }
     Ok(norm)

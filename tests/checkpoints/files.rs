@@ -119,8 +119,8 @@ fn a_file_that_does_not_say_its_layers_is_loaded_by_names_shapes_and_types() {
 #[test]
 fn a_path_without_a_folder_is_in_the_current_one() {
     let name = format!("drlim-bare-name-{}.safetensors", std::process::id());
-    checkpoint::save(&network::<f32>(1), name.as_ref()).unwrap();
-    let loaded = checkpoint::load(&mut network::<f32>(2), name.as_ref());
+    checkpoint::save(&network::<f32>(1), &name).unwrap();
+    let loaded = checkpoint::load(&mut network::<f32>(2), name.as_str());
     fs::remove_file(name).unwrap();
     assert_eq!(loaded, Ok(()));
 }

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allowed;
 mod files;
 mod pytorch;
 mod refused;

@@ -17,7 +17,7 @@ use crate::{bits, network};
 
 /// The reason why the bytes are refused; the network has not changed.
 #[track_caller]
-fn reason<T: Element>(bytes: &[u8]) -> String {
+pub fn reason<T: Element>(bytes: &[u8]) -> String {
     let mut net = network::<T>(2);
     let error = checkpoint::from_bytes(&mut net, bytes).expect_err("they should be refused");
     assert_eq!(bits(&net), bits(&network::<T>(2)), "{error}");
@@ -29,15 +29,15 @@ fn reason<T: Element>(bytes: &[u8]) -> String {
 
 /// A tensor of a file that can be changed.
 #[derive(Clone)]
-struct Owned {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Vec<u8>,
+pub struct Owned {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub data: Vec<u8>,
 }
 
 /// The tensors of a network's file, changed, as a file that does not say its layers.
-fn changed(change: impl FnOnce(&mut Vec<Owned>)) -> Vec<u8> {
+pub fn changed(change: impl FnOnce(&mut Vec<Owned>)) -> Vec<u8> {
     let bytes = checkpoint::to_bytes(&network::<f32>(1)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let mut tensors: Vec<Owned> = file
@@ -64,7 +64,20 @@ fn named<'a>(tensors: &'a mut [Owned], name: &str) -> &'a mut Owned {
 #[test]
 fn a_missing_tensor_is_named_with_what_it_should_be() {
     let bytes = changed(|tensors| tensors.retain(|tensor| tensor.name != "s2.bias"));
-    assert_eq!(reason::<f32>(&bytes), "lacks s2.bias, expected F32 [3]");
+    let expected = "lacks s2.bias, expected F32 [3]; the file holds ";
+    let told = reason::<f32>(&bytes);
+    let listed = told.strip_prefix(expected).unwrap_or_else(|| panic!("{told}"));
+    let (names, more) = listed.split_once(" and ").unwrap();
+    assert!(names.split(", ").all(|name| name.contains('.')) && more == "3 more", "{told}");
+    // A name as long as a file likes is not told at length.
+    let bytes = changed(|tensors| {
+        tensors.truncate(1);
+        tensors[0].name = "n".repeat(100_000);
+    });
+    assert!((100..400).contains(&reason::<f32>(&bytes).len()));
+    let none = with_header("{}", 0);
+    let expected = "lacks c1.weight, expected F32 [3, 1, 3, 3]; the file holds no tensor";
+    assert_eq!(reason::<f32>(&none), expected);
 }
 
 #[test]
@@ -91,7 +104,18 @@ fn another_type_is_refused_even_where_it_could_be_converted() {
     let wide = checkpoint::to_bytes(&network::<f64>(1)).unwrap();
     assert_eq!(reason::<f32>(&wide), "c1.weight is F64 [3, 1, 3, 3], expected F32 [3, 1, 3, 3]");
     let narrow = checkpoint::to_bytes(&network::<f32>(1)).unwrap();
-    assert_eq!(reason::<f64>(&narrow), "c1.weight is F32 [3, 1, 3, 3], expected F64 [3, 1, 3, 3]");
+    assert_eq!(
+        reason::<f64>(&narrow),
+        "c1.weight is F32 [3, 1, 3, 3], expected F64 [3, 1, 3, 3]; Load::widened takes it"
+    );
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let bytes = changed(|tensors| {
+            let bias = named(tensors, "f6.bias");
+            (bias.dtype, bias.data) = (dtype, vec![0; 4]);
+        });
+        let expected = format!("f6.bias is {dtype} [2], expected F32 [2]; Load::widened takes it");
+        assert_eq!(reason::<f32>(&bytes), expected);
+    }
 }
 
 /// A network whose tensors are those of `network`.
@@ -279,19 +303,20 @@ fn the_run_of_another_optimizer_and_a_mere_network_are_refused() {
 
     let siamese = Siamese::new(network::<f32>(1), Sgd::new(), 2).unwrap();
     checkpoint::save_training(&siamese, None, &path).unwrap();
-    let expected = format!("lacks optimizer/first, expected F32 [{len}]");
-    assert_eq!(refused_run(&path, used.clone()), expected);
+    let expected = format!("lacks optimizer/first, expected F32 [{len}]; the file holds ");
+    let told = refused_run(&path, used.clone());
+    assert!(told.starts_with(&expected) && told.contains("optimizer/velocity"), "{told}");
     let error = checkpoint::load(&mut network::<f32>(2), &path).unwrap_err().to_string();
     assert!(error.contains("holds optimizer/steps, U64 [1], expected no such tensor"), "{error}");
 
     let siamese = Siamese::new(network::<f32>(1), used.clone(), 2).unwrap();
     checkpoint::save_training(&siamese, None, &path).unwrap();
-    let expected = format!("lacks optimizer/velocity, expected F32 [{len}]");
-    assert_eq!(refused_run(&path, Sgd::new()), expected);
+    let expected = format!("lacks optimizer/velocity, expected F32 [{len}]; the file holds ");
+    assert!(refused_run(&path, Sgd::new()).starts_with(&expected));
 
     checkpoint::save(siamese.net(), &path).unwrap();
-    let expected = format!("lacks optimizer/first, expected F32 [{len}]");
-    assert_eq!(refused_run(&path, used), expected);
+    let expected = format!("lacks optimizer/first, expected F32 [{len}]; the file holds ");
+    assert!(refused_run(&path, used).starts_with(&expected));
 }
 
 /// An optimizer that can be saved but not restored.

@@ -1,8 +1,12 @@
 //! Calls from many threads at once, from inside of rayon's scopes and joins, from pools of one thread and
 //! pools within pools, from inside of a loss: all give the same bits.
 
+use std::cell::RefCell;
+use std::sync::Mutex;
+
 use drlim::loss::BlockLoss;
-use drlim::{Cx, Isa, Par};
+use drlim::nn::{Conv2d, Dense, Network, Shape, Tanh, Workspace};
+use drlim::{Cx, Isa, Mat, Par};
 use rayon::prelude::*;
 
 use crate::batch::{Batch, Kept, Losses, Plain, Rows};
@@ -54,6 +58,68 @@ fn every_call_gives_the_same_bits_from_any_thread_and_from_many() {
     }
     // Of blocks that threads share.
     same_bits::<f32>([210, 50], *tiers().last().unwrap());
+}
+
+thread_local! {
+    static OF_THE_THREAD: RefCell<Kept<f32>> = RefCell::new(Kept::new());
+}
+
+/// The ways that the documentation of `Par` names. The other one, a lock over a call, hangs.
+#[test]
+fn within_tasks_scratches_are_of_a_task_or_of_a_thread_or_taken_out_of_a_list() {
+    let (isa, plain) = (*tiers().last().unwrap(), Plain::<f32>::new());
+    let batch = Batch::new([210, 50], Rows::Gapless);
+    let takes_one = |name: &str| {
+        ["indexed", "all_pairs", "cross", "triplets,"].iter().any(|call| name.starts_with(call))
+    };
+    for call in calls::<f32>().into_iter().filter(|call| takes_one(call.name)) {
+        let run = |par, kept: &mut Kept<f32>| {
+            (call.run)(&Cx { isa, par }, &batch, plain.losses(), kept).unwrap().bits()
+        };
+        let expected = run(Par::Serial, &mut Kept::new());
+        let many = || (0..60).into_par_iter();
+        for threads in [1, 3] {
+            pool(threads).install(|| {
+                let by_task = many().map_init(Kept::new, |kept, _| run(Par::Rayon, kept));
+                assert!(by_task.all(|got| got == expected), "{}: of a task", call.name);
+                let by_thread =
+                    many().map(|_| OF_THE_THREAD.with_borrow_mut(|kept| run(Par::Serial, kept)));
+                assert!(by_thread.all(|got| got == expected), "{}: of a thread", call.name);
+                let list = Mutex::new(Vec::new());
+                let by_list = many().map(|_| {
+                    let taken = list.lock().unwrap().pop();
+                    let mut kept = taken.unwrap_or_else(Kept::new);
+                    let got = run(Par::Rayon, &mut kept);
+                    list.lock().unwrap().push(kept);
+                    got
+                });
+                assert!(by_list.all(|got| got == expected), "{}: of a list", call.name);
+            });
+        }
+    }
+}
+
+#[test]
+fn within_tasks_workspaces_are_of_a_task_too() {
+    let net = Network::<f32>::builder(Shape::image(1, 12, 12))
+        .layer("c1", Conv2d::new(4, 5))
+        .layer("tanh1", Tanh::new())
+        .layer("f2", Dense::new(3))
+        .build(1)
+        .unwrap();
+    let x: Vec<f32> = (0..60 * 144).map(|i| (i * i % 83) as f32 / 83.0).collect();
+    let x = Mat::new(&x, 60, 144).unwrap();
+    let pass = |par, workspace: &mut Workspace<f32>| {
+        let cx = Cx { par, ..Cx::default() };
+        net.forward(&cx, x, workspace).unwrap().as_slice().unwrap().to_vec()
+    };
+    let workspace = || Workspace::training(&net, 60).unwrap();
+    let expected = pass(Par::Serial, &mut workspace());
+    pool(3).install(|| {
+        let many = (0..60).into_par_iter();
+        let all = many.map_init(workspace, |workspace, _| pass(Par::Rayon, workspace));
+        assert!(all.all(|got| got == expected));
+    });
 }
 
 /// A loss that hands work to the pool that it is called on, and waits for it.

@@ -74,10 +74,51 @@ fn normalised_samples_and_their_gradients_are_those_of_the_formula() {
     normalisation_in::<f64>();
 }
 
+/// Samples whose squares no number of the type holds, or not all of them.
+fn lengths_beyond_squares<T: Element>(exponents: &[i32]) {
+    let mut random = Random::new(9);
+    for (len, &exponent) in
+        [1, 2, 7, 33, 300].iter().flat_map(|n| exponents.iter().map(move |e| (*n, e)))
+    {
+        let power = f64::powi(2.0, exponent);
+        let plain: Vec<T> = draw(&mut random, len, 0.5);
+        let x: Vec<T> = plain.iter().map(|x| T::from_f64(x.to_f64() * power)).collect();
+        // So that no quotient leaves the range.
+        let dy: Vec<T> = draw(&mut random, len, if exponent < 0 { 2.0 * power } else { 1.0 });
+        let (x, wide_dy) = (common::element::wide(&x), common::element::wide(&dy));
+        let scaled: Vec<f64> = x.iter().map(|x| x / power).collect();
+        let length = scaled.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let along: f64 = scaled.iter().zip(&wide_dy).map(|(x, dy)| x / length * dy).sum();
+        let relative = (len as f64 + 8.0) * T::EPSILON.to_f64();
+        let x: Vec<T> = x.into_iter().map(T::from_f64).collect();
+        for isa in tiers() {
+            let [y, dx] = normalize(&serial(isa), len, &x, &dy);
+            for k in 0..len {
+                let which = format!("{k} of {len} times 2^{exponent} on {isa} in {}", T::NAME);
+                let unit = scaled[k] / length;
+                let error = (y[k].to_f64() - unit).abs();
+                assert!(error <= relative * unit.abs(), "y {which}: {}, not {unit}", y[k]);
+                let expected = (wide_dy[k] - unit * along) / length / power;
+                let most = 2.0 * if exponent < 0 { 2.0 } else { power.recip() } / length;
+                let error = (dx[k].to_f64() - expected).abs();
+                let allowed = (len as f64).sqrt() * relative * most + T::MIN_POSITIVE.to_f64();
+                assert!(error <= allowed, "dx {which}: {}, not {expected}", dx[k]);
+            }
+        }
+    }
+}
+
+#[test]
+fn samples_of_any_length_are_normalised() {
+    lengths_beyond_squares::<f32>(&[-120, -100, -70, -64, -52, -50, 62, 64, 66, 100, 127]);
+    lengths_beyond_squares::<f64>(&[-1000, -600, -512, -490, -480, 510, 512, 514, 800, 1000]);
+}
+
 fn zero_and_nan_in<T: Element>() {
-    // Numbers whose squares are 0, subnormal, the smallest normal number.
-    let root = T::MIN_POSITIVE.sqrt();
-    let numbers = [T::ZERO, T::tiny(), root / T::from_f64(2.0), root];
+    // 0, the largest subnormal number, the smallest normal one, and those whose squares are these.
+    let (root, least) = (T::MIN_POSITIVE.sqrt(), T::MIN_POSITIVE);
+    let below = T::from_bits(least.bits() - 1);
+    let numbers = [T::ZERO, T::tiny(), below, least, root / T::from_f64(2.0), root];
     for len in [1, 2, 7, 16, 33, 70] {
         let mut random = Random::new(len as u64);
         let (x, dy) = (draw::<T>(&mut random, 5 * len, 1.0), draw::<T>(&mut random, 5 * len, 1.0));
@@ -101,7 +142,7 @@ fn zero_and_nan_in<T: Element>() {
                 assert!(others_are_clean(&got), "{which}");
                 let zero =
                     got.each_ref().map(|of| of[middle.clone()].iter().all(|&x| x == T::ZERO));
-                if number * number < T::MIN_POSITIVE {
+                if number < T::MIN_POSITIVE {
                     assert_eq!(zero, [true; 2], "{which}: {got:?}");
                 } else {
                     let unit = got[0][middle.end - 1].to_f64();

@@ -254,30 +254,33 @@ pub fn normalize<T: Element>(plan: &Plan, record: &mut Record) {
         let x: Vec<T> = class.matrix([n, d], HEAD, plan.seed);
         let dy: Vec<T> = Class::Ordinary.matrix([n, d], HEAD, plan.seed);
         let case = Case { class, sizes: Sizes { d, n } };
-        let off = Off::new::<T>(0.0, d);
+        // Squares of f64 leave its range where those of twice its precision do.
+        let up = match class {
+            Class::Denormal | Class::Tiny => {
+                2.0_f64.powi(if size_of::<T>() == 8 { 600 } else { 0 })
+            }
+            _ => 1.0,
+        };
         let (mut y, mut dx) = (Vec::new(), Vec::new());
         for (x, dy) in x.chunks_exact(d).zip(dy.chunks_exact(d)) {
-            let (x, dy) = (wide(x), wide(dy));
-            let square = dot(&x, &x);
-            let none = square.high + off.lost < T::MIN_POSITIVE.to_f64();
-            // Where squares underflow, nothing can be told of a length.
-            let told = none || square.high * T::EPSILON.to_f64() > off.lost;
-            let norm = square.sqrt();
+            let x: Vec<Wide> = wide(x).into_iter().map(|x| x * Wide::new(up)).collect();
+            let (dy, norm) = (wide(dy), dot(&x, &x).sqrt());
+            let none = norm.high < T::MIN_POSITIVE.to_f64() * up;
             let unit: Vec<Wide> =
                 x.iter().map(|&x| if none { Wide::default() } else { x / norm }).collect();
             let along = dot(&unit, &dy);
             let sizes = unit.iter().zip(&dy).map(|(&y, &dy)| (y * dy).abs().high);
             let along_size: f64 = sizes.sum();
             for (&unit, &dy) in unit.iter().zip(&dy) {
-                let size = |size: f64| if told { size } else { f64::INFINITY };
                 let tiny = lost::<T>(0);
-                y.push(Exact { value: unit, size: size(unit.abs().high), lost: tiny });
-                let value = if none { Wide::default() } else { (dy - unit * along) / norm };
-                let terms = dy.abs().high + unit.abs().high * along_size;
-                let terms = if none { 0.0 } else { terms / norm.high };
+                y.push(Exact { value: unit, size: unit.abs().high, lost: tiny });
+                let over = |of: Wide| of / norm * Wide::new(up);
+                let value = if none { Wide::default() } else { over(dy - unit * along) };
+                let terms = Wide::new(dy.abs().high + unit.abs().high * along_size);
+                let size = if none { 0.0 } else { over(terms).high };
                 // y is rounded before it is multiplied.
-                let lost = tiny * (1.0 + if none { 0.0 } else { along_size / norm.high });
-                dx.push(Exact { value, size: size(terms), lost });
+                let lost = if none { 0.0 } else { over(Wide::new(along_size * tiny)).high };
+                dx.push(Exact { value, size, lost: tiny + lost });
             }
         }
         let mut net = network(Shape::flat(d), L2Normalize::new());
