@@ -74,6 +74,7 @@ fn run_checked<T: Real>(Checked { cx, a, b, distances }: Checked<T>) {
     let distances = RowBlocks(distances, height);
     for_blocks(cx.par, n.div_ceil(height), distances, |block, distances: RowBlocks<T>| {
         let rows = block * height..((block + 1) * height).min(n);
-        T::dispatch(cx.isa, MatrixBlock { sides, rows, squared: false, distances: distances.0 });
+        let (isa, distances) = (cx.isa, distances.0);
+        T::dispatch(isa, MatrixBlock { isa, sides, rows, distances });
     });
 }

@@ -55,6 +55,14 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
+    /// The distances at which the loss changes its mind, such as its margins, up to two; none where there is
+    /// none or nobody cares. Distances that come from products are off by some roundings: pairs that may
+    /// be on either side of a kink are measured by differences, so that those which are exactly there count
+    /// as such.
+    fn kinks(&self) -> [Option<T>; 2] {
+        [None; 2]
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -89,6 +97,11 @@ pub trait BlockLoss<T: Real>: Sync {
     fn pull_block(&self) -> Option<T> {
         None
     }
+
+    /// As [`PairLoss::kinks`].
+    fn kinks_block(&self) -> [Option<T>; 2] {
+        [None; 2]
+    }
 }
 
 impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
@@ -104,6 +117,10 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
 
     fn pull_block(&self) -> Option<T> {
         self.pull()
+    }
+
+    fn kinks_block(&self) -> [Option<T>; 2] {
+        self.kinks()
     }
 }
 
@@ -148,10 +165,13 @@ fn eval_lanes<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s.store(value, values);
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula`, a reach and a pull, such that its
-/// block function is compiled in this crate. The loss of no element type stands for the family.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula`, a reach, a pull and perhaps a slack, such
+/// that its block function is compiled in this crate. The loss of no element type stands for the family.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
+        $crate::loss::pair::compiled_here!($loss, $reach, $pull, |_| None);
+    };
+    ($loss:ident, $reach:expr, $pull:expr, $slack:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
             fn eval<S: $crate::simd::Simd<T>>(
@@ -171,6 +191,11 @@ macro_rules! compiled_here {
             fn pull(&self) -> Option<T> {
                 let pull: fn(&Self) -> Option<T> = $pull;
                 pull(self)
+            }
+
+            fn kinks(&self) -> [Option<T>; 2] {
+                let slack: fn(&Self) -> Option<T> = $slack;
+                [$crate::loss::PairLoss::reach(self), slack(self)]
             }
 
             fn block(&self, isa: $crate::Isa, d2: &mut [T], similar: &[bool], values: &mut [T]) {
