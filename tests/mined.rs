@@ -19,11 +19,13 @@ fn serial(isa: Isa) -> Cx {
     Cx { isa, par: Par::Serial }
 }
 
-/// Points around the origin, or around a far one.
+/// Points around the origin, or around a far one; in steps that keep squared distances exact, so that which
+/// of two is the larger does not hang on a rounding.
 fn points<T: Element>([n, d]: [usize; 2], offset: f64, seed: u64) -> Vec<T> {
     let mut random = Random::new(seed);
     let size = (2.0 / d.max(1) as f64).sqrt();
-    (0..n * d).map(|_| T::from_f64(offset + random.between::<f64>(-size, size))).collect()
+    let mut number = || offset + (random.between::<f64>(-size, size) * 256.0).round() / 256.0;
+    (0..n * d).map(|_| T::from_f64(number())).collect()
 }
 
 fn labels(n: usize, classes: usize) -> Vec<i64> {
@@ -112,7 +114,12 @@ impl Added {
             let value = formula.value(d2);
             added.sum += value;
             added.active += u64::from(value != 0.0);
-            added.size += d2.iter().fold(0.0_f64, |x, &y| x.max(y)).sqrt() + formula.margin();
+            let largest = d2.iter().fold(0.0_f64, |x, &y| x.max(y));
+            let size = match formula {
+                TripletFormula::Squared { .. } => largest.max(largest.sqrt()),
+                _ => largest.sqrt(),
+            };
+            added.size += size + formula.margin();
             let slopes = formula.slopes(d2, T::MIN_POSITIVE.to_f64());
             for ([i, j], slope) in sides.into_iter().zip(slopes) {
                 for k in 0..d {
@@ -129,9 +136,21 @@ impl Added {
     }
 }
 
+/// As [`check_of`], by all ways of mining.
+fn check<T: Element>(
+    formula: TripletFormula,
+    z: &[T],
+    shape: [usize; 2],
+    similar: Similar,
+    reduction: Reduction,
+) {
+    check_of(&MININGS, formula, z, shape, similar, reduction);
+}
+
 /// Compares with the formula: the number of triplets to the digit, the value and each element of the
 /// gradient within some roundings of the terms they are sums of.
-fn check<T: Element>(
+fn check_of<T: Element>(
+    minings: &[Mining],
     formula: TripletFormula,
     z: &[T],
     shape: [usize; 2],
@@ -143,7 +162,7 @@ fn check<T: Element>(
     let loss = formula.loss::<T>();
     let objective =
         TripletObjective::sum(&*loss).reduced(reduction).unwrap().scaled(T::from_f64(-1.5));
-    for mining in MININGS {
+    for &mining in minings {
         let all = expected(&rows, similar, mining);
         let added = Added::new::<T>(formula.rounded::<T>(), &rows, &all);
         let divisor = match reduction {
@@ -203,6 +222,92 @@ fn agrees<T: Element>() {
 fn triplets_of_a_batch_are_those_of_the_formula() {
     agrees::<f32>();
     agrees::<f64>();
+}
+
+/// Batches of numbers whose squared distances are exact, and so are often equal.
+fn exact<T: Element>([n, d]: [usize; 2], seed: u64) -> Vec<(&'static str, Vec<T>)> {
+    let mut random = Random::new(seed);
+    let mut batch = |value: &dyn Fn(usize, f64) -> f64| {
+        (0..n * d).map(|at| T::from_f64(value(at / d, random.unit()))).collect::<Vec<T>>()
+    };
+    let level = |low: f64, x: f64| (low + (1.0 - 2.0 * low) * x).floor();
+    let mut batches = vec![
+        ("signs", batch(&|_, x| if x < 0.5 { -1.0 } else { 1.0 })),
+        ("bits", batch(&|_, x| f64::from(x < 0.5))),
+        ("levels", batch(&|_, x| level(-3.0, x))),
+        ("quarters far from 0", batch(&|_, x| 1000.0 + level(-3.0, x) / 4.0)),
+        ("signs and an outlier", {
+            batch(&|i, x| if i == 4 { 200.0 } else { 2.0 * f64::from(x < 0.5) - 1.0 })
+        }),
+    ];
+    if d < 10 {
+        batches.push(("bytes", batch(&|_, x| level(-127.0, x))));
+    }
+    // Many rows that are equal.
+    let mut repeated = batches[2].1.clone();
+    (0..n).for_each(|i| repeated.copy_within(i % 3 * d..(i % 3 + 1) * d, i * d));
+    batches.push(("three rows", repeated));
+    batches
+}
+
+fn ties<T: Element>() {
+    for shape @ [n, d] in
+        [[5, 2], [7, 4], [50, 32], [64, 8], [100, 32], [128, 5], [200, 16], [256, 32], [60, 140]]
+    {
+        let labels = labels(n, 8.min(n - 2));
+        let ring: Vec<_> = (0..n as u32).map(|i| (i, (i + 3) % n as u32)).collect();
+        let graph = Graph::from_pairs(n, &ring).unwrap();
+        let some: &[Mining] = if n > 64 { &MININGS[1..] } else { &MININGS };
+        for (what, z) in exact::<T>(shape, n as u64) {
+            for similar in [Similar::Labels(&labels), Similar::Graph(&graph)] {
+                // With a margin of 4, triplets of squared distances are often exactly at it.
+                for formula in [TripletFormula::all(0.2)[0], TripletFormula::all(4.0)[2]] {
+                    println!("{what}, {n}x{d}");
+                    check_of(some, formula, &z, shape, similar, Reduction::MeanNonZero);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_distances_are_told_from_larger_ones() {
+    ties::<f32>();
+    ties::<f64>();
+}
+
+fn order<T: Element>() {
+    // Equally far negatives cost the same, whichever is taken.
+    let shape @ [n, d] = [90, 32];
+    let z = &exact::<T>(shape, 3)[0].1;
+    let labels = labels(n, 9);
+    let loss = TripletMargin::new(T::from_f64(0.2)).unwrap();
+    let objective = TripletObjective::sum(&loss);
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut values = Vec::new();
+    for turn in 0..4 {
+        order.rotate_left(17 * turn);
+        order[..60].reverse();
+        let rows: Vec<T> = order.iter().flat_map(|&i| z[i * d..][..d].to_vec()).collect();
+        let labels: Vec<i64> = order.iter().map(|&i| labels[i]).collect();
+        for isa in tiers() {
+            let similar = Similar::Labels(&labels);
+            let mining = Mining::SemiHard;
+            let (outcome, _) = run(&serial(isa), &objective, (&rows, shape), similar, mining);
+            values.push((outcome.pairs, outcome.active, outcome.value));
+        }
+    }
+    let (pairs, active, value) = values[0];
+    for &(others, other_active, other) in &values {
+        assert_eq!((others, other_active), (pairs, active), "{}", T::NAME);
+        assert!((other - value).abs() <= 1e-5 * value, "{}: {values:?}", T::NAME);
+    }
+}
+
+#[test]
+fn what_semi_hard_triplets_cost_does_not_depend_on_the_order_of_rows() {
+    order::<f32>();
+    order::<f64>();
 }
 
 fn close<T: Element>() {

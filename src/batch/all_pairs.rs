@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::rounds::{Pass, by_kind_pays, offsets, run_blocks};
+use super::rounds::{Pass, by_kind_pays, kinks, offsets, run_blocks};
 use super::sets::{ClassSet, Gradient, Set, block_rows, mean, places_of, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -49,16 +49,18 @@ impl<T: Real> AllPairsScratch<T> {
 ///
 /// Nothing of size B x B exists at any time. Distances come from products of rows where these keep a
 /// distance to within 1e-4 of itself (in `f64` 2e-13), and from differences where they do not: close
-/// pairs keep their relative precision, and equal rows are at distance 0. The gradient comes from
-/// products of rows and slopes, whose rounding is relative to the rows' distances r from the batch's
-/// mean: a pair at distance d gets its part to within some eps r/d. Pairs closer than about r/1000 are
-/// added by their differences instead, and lose nothing.
+/// pairs keep their relative precision, and equal rows are at distance 0. Pairs that a product cannot tell
+/// from a [kink](crate::loss::PairLoss::kinks) of the loss, such as its margin, are measured by differences
+/// too, so that one which is exactly there is not counted as active. The gradient comes from products of
+/// rows and slopes, whose rounding is relative to the rows' distances r from a point near the batch's mean:
+/// a pair at distance d gets its part to within some eps r/d. Pairs closer than about r/1000 are added by
+/// their differences instead, and lose nothing.
 ///
 /// # Accuracy
 ///
 /// Value: what errors of 2e-4 (in `f64` 4e-13) of each d² make of it; found are less than a hundredth of that.
 /// Gradient: element k of row i is off by at most (B/2 + 8) eps of the sum over j of
-/// |slope_ij| (|z_ik - m_k| + |z_jk - m_k|), m the batch's mean, beside what such errors of d² make of the
+/// |slope_ij| (|z_ik - m_k| + |z_jk - m_k|), m that point, beside what such errors of d² make of the
 /// slopes.
 ///
 /// # Skipping
@@ -232,6 +234,7 @@ impl<T: Real> Call<'_, '_, T> {
             loss: self.objective.loss,
             sides: [side; 2],
             kinds,
+            kinks: &kinks(self.objective.loss),
             factors: pass.factors,
             similar_only: pass.similar_only,
             offsets: &offsets::<T>(self.cx, d),

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::rounds::{Pass, by_kind_pays, offsets, run_blocks};
+use super::rounds::{Pass, by_kind_pays, kinks, offsets, run_blocks};
 use super::sets::{ClassSet, Gradient, Set, block_rows, mean, number_classes, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -359,6 +359,7 @@ impl<T: Real> Call<'_, '_, T> {
             loss: self.objective.loss,
             sides: [i.side(self.z[0]), j.side(self.z[1])],
             kinds,
+            kinks: &kinks(self.objective.loss),
             factors: pass.factors,
             similar_only: pass.similar_only,
             offsets: &offsets::<T>(self.cx, d),

@@ -66,6 +66,7 @@ fn run<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) {
     let distances = RowBlocks(distances, height);
     for_blocks(cx.par, n.div_ceil(height), distances, |block, distances: RowBlocks<T>| {
         let rows = block * height..((block + 1) * height).min(n);
-        T::dispatch(cx.isa, MatrixBlock { sides, rows, squared: false, distances: distances.0 });
+        let (isa, distances) = (cx.isa, distances.0);
+        T::dispatch(isa, MatrixBlock { isa, sides, rows, distances });
     });
 }

@@ -15,9 +15,8 @@ use crate::kernel::all_pairs::BlockOut;
 use crate::kernel::anchors::{AnchorSums, Anchors, Positives};
 use crate::kernel::columns::BlockOffsets;
 use crate::kernel::lists::NONE;
-use crate::kernel::matrix::MatrixBlock;
 use crate::kernel::mined::{MinedTriplets, ScatterTriplets};
-use crate::kernel::strip::{AddExtras, OtherRows, OwnRows, Strip, TakeClose};
+use crate::kernel::strip::{AddExtras, OtherRows, OwnRows, Strip, StripDistances, TakeClose};
 use crate::kernel::tile::MOST_ROWS;
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::mat::{Mat, MatMut};
@@ -36,8 +35,8 @@ pub enum Mining {
     Hardest,
     /// Every anchor and positive with the nearest negative that is farther than the positive (Schroff,
     /// Kalenichenko, Philbin 2015, FaceNet), or else with the farthest; of equally distant ones that of the
-    /// lowest index. Distances are compared as precisely as [`all_pairs`](super::all_pairs()) measures
-    /// them: of two that differ by less than 1e-4 (in `f64` 2e-13) either may be taken.
+    /// lowest index. Distances are measured by differences and compared to the last digit: rows of integers,
+    /// levels or signs, whose squared distances are exact, are told apart exactly, in any order of rows.
     SemiHard,
 }
 
@@ -67,8 +66,8 @@ impl<T: Real> MinedScratch<T> {
 
 /// Loss and gradient of triplets of the rows of `z`, B x D.
 ///
-/// The outcome counts triplets as pairs. Precision of distances and gradients is that of
-/// [`all_pairs`](super::all_pairs()), that of the hardest triplets that of differences.
+/// The outcome counts triplets as pairs. Distances are those of differences of rows; the precision of
+/// gradients is that of [`all_pairs`](super::all_pairs()), that of the hardest triplets that of differences.
 ///
 /// `grad` is B x D and overwritten, where it is given.
 ///
@@ -207,16 +206,14 @@ impl<T: Real> Call<'_, '_, T> {
         let MinedScratch { set, gradient, d2, slopes, .. } = scratch;
         let (cx, z, [n, d]) = (self.cx, self.z, self.z.shape());
         set.order_of(&self.similar);
-        let mean = mean(cx, [(&*set, z)]);
+        set.find_places();
         // Rows of a block that products read, and of a strip.
         let at_once = strip_rows::<T>(n, bytes) / BLOCK * BLOCK;
         let block = block_rows(n).min(at_once).max(BLOCK);
         let height = if all { n } else { (at_once / block).max(1) * block };
         let stride = strip_stride(n);
-        match grad {
-            Some(_) => set.prepare_products(cx, z, &mean, block),
-            None => set.prepare_distances(cx, z, &mean),
-        }
+        let mean = grad.is_some().then(|| mean(cx, [(&*set, z)]));
+        set.prepare_differences(cx, z, mean.as_deref(), block);
         d2.resize(height.min(n) * stride);
         slopes.resize(if grad.is_some() { height.min(n) * stride } else { 0 });
         if grad.is_some() {
@@ -274,10 +271,8 @@ impl<T: Real> Strips<'_, '_, '_, T> {
         let some =
             |task: usize| rows.start + task * BLOCK..rows.end.min(rows.start + (task + 1) * BLOCK);
         for_blocks(cx.par, tasks, Chunks(d2, BLOCK * stride), |task, d2: Chunks<T>| {
-            let rows = some(task);
-            let distances = MatMut::strided(d2.0, rows.len(), n, stride).expect("rows of a strip");
-            let sides = [side.points; 2];
-            T::dispatch(cx.isa, MatrixBlock { sides, rows, squared: true, distances });
+            let (points, rows, d2) = (side.points, some(task), d2.0);
+            T::dispatch(cx.isa, StripDistances { points, rows, stride, d2 });
         });
         let anchors = |task: usize, slopes: Option<Chunks<T>>| {
             T::dispatch(
@@ -286,6 +281,7 @@ impl<T: Real> Strips<'_, '_, '_, T> {
                     isa: cx.isa,
                     loss: objective.loss,
                     rows: side.points.rows,
+                    places: &self.set.places,
                     positives: self.positives,
                     factor: self.factor,
                     all: self.all,

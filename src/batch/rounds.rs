@@ -13,7 +13,7 @@ use crate::kernel::all_pairs_planar::PlanarBlockPair;
 use crate::kernel::columns::BlockOffsets;
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tile::MOST_ROWS;
-use crate::loss::Sums;
+use crate::loss::{BlockLoss, Sums};
 use crate::par::in_turn;
 use crate::real::Real;
 use crate::stop::look;
@@ -48,6 +48,12 @@ impl<T: Real> Pass<T> {
 /// had sooner than one for which all pairs are measured first. Measuring takes three quarters of the time.
 pub(crate) fn by_kind_pays(counted: &Sums) -> bool {
     counted.similar.pairs < counted.dissimilar.pairs
+}
+
+/// Where a loss changes its mind, as squared distances: two pairs on either side of one differ in kind.
+pub(crate) fn kinks<T: Real>(loss: &dyn BlockLoss<T>) -> Vec<T> {
+    // At distance 0 nothing comes from products.
+    loss.kinks_block().into_iter().flatten().map(|d| d * d).filter(|&d2| d2 > T::ZERO).collect()
 }
 
 /// What a side gets: gradients in blocks, and sums of slopes.

@@ -35,7 +35,9 @@ pub(crate) struct Set<T> {
     block: usize,
 }
 
-/// The mean of all rows of some sets that are finite and in some pair.
+/// A point near the mean of all rows of some sets that are finite and in some pair: each of its numbers is
+/// that of one of some rows. So rows of integers, of levels or of signs stay such when it is taken away, and
+/// their products are exact; and what is taken from rows that lie close together is taken without rounding.
 pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N]) -> Vec<T> {
     let d = sets[0].1.cols();
     // What is added up is beyond one of the rows: sums of rows far from the origin lose what they differ by.
@@ -52,7 +54,17 @@ pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N
     }
     let share = T::from_f64(1.0 / count.max(1) as f64);
     mean.iter_mut().zip(point).for_each(|(x, &point)| *x = point + *x * share);
-    mean
+    const SOME: usize = 64;
+    let mut center = point.to_vec();
+    let known = sets.iter().map(|(set, _)| set.known()).sum::<usize>();
+    for row in all().step_by(known.div_ceil(SOME).max(1)).filter(finite) {
+        for ((center, &mean), &x) in center.iter_mut().zip(&mean).zip(row) {
+            if (x - mean).abs() < (*center - mean).abs() {
+                *center = x;
+            }
+        }
+    }
+    center
 }
 
 /// What a set's gradient is made of.
@@ -146,14 +158,24 @@ impl<T: Real> Set<T> {
         self.prepare(cx, z, Some(mean), false);
     }
 
-    /// For distances and gradients by products: fills also rows without the mean, in blocks of so many, a
-    /// multiple of 32.
-    pub(crate) fn prepare_products(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], block: usize) {
+    /// For distances by differences: fills panels with rows as they are. For gradients by products, where a
+    /// mean is given, norms and rows without the mean too, in blocks of so many, a multiple of 32.
+    pub(crate) fn prepare_differences(
+        &mut self,
+        cx: &Cx,
+        z: Mat<T>,
+        mean: Option<&[T]>,
+        block: usize,
+    ) {
         self.block = block;
-        self.prepare(cx, z, Some(mean), true);
+        self.fill(cx, z, mean, mean.is_some(), true);
     }
 
     fn prepare(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool) {
+        self.fill(cx, z, mean, centers, false);
+    }
+
+    fn fill(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool, untouched: bool) {
         let Set { order, classes, panels, centered, norms, .. } = self;
         let ([n, d], cols) = (z.shape(), tile_cols::<T>(cx.isa));
         let (rows, height) = (Rows { z, order }, self.block);
@@ -179,6 +201,7 @@ impl<T: Real> Set<T> {
                     places: block * height..((block + 1) * height).min(n),
                     classes,
                     mean,
+                    untouched,
                     panels: panels.0,
                     centered: centered.0,
                     norms: norms.0,

@@ -22,7 +22,7 @@ use super::columns::{BlockOffsets, Slopes, add_difference};
 use super::kinds::{Content, Kinds, Marks};
 use super::shown::eval_pairs;
 use super::tally::{tally, weigh_slopes};
-use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, squared_distances, strip_rows};
+use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Subtraction, squared_distances, strip_rows};
 use crate::isa::Isa;
 use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::real::Real;
@@ -57,6 +57,8 @@ pub(crate) struct Batch<'a, T> {
     /// Twice the same where pairs are of one set.
     pub sides: [Side<'a, T>; 2],
     pub kinds: Kinds<'a, T>,
+    /// Squared distances at which the loss changes its mind.
+    pub kinks: &'a [T],
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
     /// Whether slopes of dissimilar pairs are multiplied by 0, and nobody asks for their values: where all
@@ -162,6 +164,7 @@ impl<T: Real> BlockPair<'_, T> {
         };
         let mut sums = Sums::default();
         let mut strip = [T::ZERO; STRIP_PAIRS];
+        let mut subtraction = Subtraction::new(self.batch.isa);
         let depth = self.batch.sides[0].points.rows.z.cols();
         let height = strip_rows::<S, T>(depth);
         for col in self.j.clone().step_by(cols) {
@@ -169,7 +172,7 @@ impl<T: Real> BlockPair<'_, T> {
             let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
             for row in (self.i.start..end).step_by(height) {
                 let rows = row..(row + height).min(end);
-                let (strip, slope_sums) = (&mut strip, &mut slope_sums);
+                let (strip, slope_sums) = ((&mut strip, &mut subtraction), &mut slope_sums);
                 sums = sums + self.strip(s, rows, col, strip, &mut pairs, slope_sums);
             }
         }
@@ -197,7 +200,7 @@ impl<T: Real> BlockPair<'_, T> {
         s: S,
         rows: Range<usize>,
         col: usize,
-        strip: &mut [T; STRIP_PAIRS],
+        (strip, subtraction): (&mut [T; STRIP_PAIRS], &mut Subtraction<T>),
         pairs: &mut GroupPairs<T>,
         slope_sums: &mut SlopeSums<T>,
     ) -> Sums {
@@ -219,7 +222,9 @@ impl<T: Real> BlockPair<'_, T> {
             let [x, y] = &self.batch.sides;
             let (sides, first) = ([&x.points, &y.points], measured.start - rows.start);
             let to = &mut strip[first * cols..];
-            near = squared_distances(s, sides, measured, col, to) << (first / height);
+            let kinks = self.batch.kinks;
+            near = squared_distances(s, sides, measured, col, kinks, to, subtraction);
+            near <<= first / height;
         }
         let mut sums = Sums::default();
         for (g, (group, content)) in groups.zip(contents).enumerate() {

@@ -6,10 +6,12 @@ use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
 use super::classes::{NO_CLASS, Rows};
+use super::lists::NONE;
 use super::rows::squared_distance;
 use super::tally::{tally, weigh_slopes};
+use super::tile::is_wide;
 use crate::graph::Graph;
-use crate::isa::Isa;
+use crate::isa::{Isa, MOST_LANES};
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -129,6 +131,8 @@ pub(crate) struct Anchors<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockTripletLoss<T>,
     pub rows: Rows<'a, T>,
+    /// The place of each row.
+    pub places: &'a [u32],
     pub positives: Positives<'a>,
     /// All triplets; otherwise the semi-hard ones: each positive with the nearest negative that is farther,
     /// or else the farthest.
@@ -299,53 +303,61 @@ impl<T: Real> Anchors<'_, T> {
     /// first one.
     #[inline(always)]
     fn choose<S: Simd<T>>(&self, s: S, anchor: usize, others: &Others, buffers: &mut Buffers<T>) {
-        let Buffers { of_anchor, chosen, .. } = buffers;
-        others.gather(self.row(anchor), of_anchor);
-        chosen.clear();
-        let farthest = of_anchor.iter().fold(T::ZERO, |a, &b| if b > a { b } else { a });
-        let infinity = s.splat(T::INFINITY);
-        for &positive in &others.positives {
-            let ap = self.row(anchor)[positive as usize];
-            let (low, mut nearest) = (s.splat(ap), infinity);
-            for d2 in of_anchor.chunks(S::LANES) {
-                let v = s.select(s.first(d2.len()), s.load(d2), infinity);
-                let nearer = s.lt(low, v) & s.lt(v, nearest);
-                nearest = s.select(nearer, v, nearest);
-            }
-            let mut lanes = [T::INFINITY; 16];
-            s.store(nearest, &mut lanes);
-            let nearest = lanes.into_iter().fold(T::INFINITY, |a, b| if b < a { b } else { a });
-            let wanted = if nearest < T::INFINITY { nearest } else { farthest };
-            let found = match ap.is_nan() {
-                true => None,
-                false => self.first_at(s, wanted, others, of_anchor),
-            };
-            let order = |&place: &usize| self.rows.order[place];
-            if let Some(negative) = found.or_else(|| others.negatives().min_by_key(order)) {
-                chosen.push([positive, negative as u32]);
-            }
+        buffers.chosen.clear();
+        if others.positives.is_empty() || others.negatives.is_empty() {
+            return;
+        }
+        // What is no negative is farther than nothing, and as far as nothing.
+        let (row, of_anchor) = (self.row(anchor), &mut buffers.of_anchor);
+        of_anchor.clear();
+        of_anchor.resize(self.stride, T::ZERO - T::INFINITY);
+        for run in &others.negatives {
+            of_anchor[run.clone()].copy_from_slice(&row[run.clone()]);
+        }
+        // Several positives at a time hide each other's latency.
+        if is_wide::<T, S>() {
+            self.choose_some::<S, 8>(s, anchor, others, buffers);
+        } else {
+            self.choose_some::<S, 4>(s, anchor, others, buffers);
         }
     }
 
-    /// The negative of the lowest index at a squared distance.
     #[inline(always)]
-    fn first_at<S: Simd<T>>(&self, s: S, d2: T, others: &Others, of_anchor: &[T]) -> Option<usize> {
-        let wanted = s.splat(d2);
-        let mut first: Option<usize> = None;
-        let mut from = 0;
-        for run in &others.negatives {
-            let (places, some) = (run.clone(), &of_anchor[from..from + run.len()]);
-            from += run.len();
-            for (place, some) in places.step_by(S::LANES).zip(some.chunks(S::LANES)) {
-                let found = s.eq(s.load(some), wanted) & s.first(some.len());
-                if s.count(found) == 0 {
-                    continue;
-                }
-                let places = (place..).zip(some).filter(|&(_, &x)| x == d2).map(|(place, _)| place);
-                first = places.chain(first).min_by_key(|&place| self.rows.order[place]);
+    fn choose_some<S: Simd<T>, const Q: usize>(
+        &self,
+        s: S,
+        anchor: usize,
+        others: &Others,
+        buffers: &mut Buffers<T>,
+    ) {
+        let Buffers { of_anchor, chosen, .. } = buffers;
+        let row = self.row(anchor);
+        let mut farthest = None;
+        for (chunk, positives) in others.positives.chunks(Q).enumerate() {
+            if chunk % 16 == 0 {
+                look();
+            }
+            let mut from = [T::INFINITY; Q];
+            for (from, &positive) in from.iter_mut().zip(positives) {
+                *from = row[positive as usize];
+            }
+            let nearest = nearest_beyond::<T, S, Q>(s, from, of_anchor);
+            for ((&positive, from), nearest) in positives.iter().zip(from).zip(nearest) {
+                let wanted = match nearest < T::INFINITY {
+                    true => nearest,
+                    false => *farthest.get_or_insert_with(|| farthest_of::<T, S>(s, of_anchor)),
+                };
+                let found = match from.is_nan() {
+                    true => NONE,
+                    false => first_at(wanted, of_anchor, self.rows.order),
+                };
+                let negative = match found {
+                    NONE => others.negatives().min_by_key(|&place| self.rows.order[place]),
+                    row => Some(self.places[row as usize] as usize),
+                };
+                chosen.extend(negative.map(|negative| [positive, negative as u32]));
             }
         }
-        first
     }
 
     /// The triplets that have been chosen.
@@ -383,6 +395,50 @@ impl<T: Real> Anchors<'_, T> {
         }
         buffers.chosen = chosen;
     }
+}
+
+/// The least of some numbers above each of a few others; infinite where there is none.
+#[inline(always)]
+fn nearest_beyond<T: Real, S: Simd<T>, const Q: usize>(s: S, from: [T; Q], of: &[T]) -> [T; Q] {
+    let mut nearest = [s.splat(T::INFINITY); Q];
+    let from = from.map(|from| s.splat(from));
+    for of in of.chunks_exact(S::LANES) {
+        let v = s.load(of);
+        for q in 0..Q {
+            let nearer = s.lt(from[q], v) & s.lt(v, nearest[q]);
+            nearest[q] = s.select(nearer, v, nearest[q]);
+        }
+    }
+    nearest.map(|nearest| {
+        let mut lanes = [T::INFINITY; MOST_LANES];
+        s.store(nearest, &mut lanes);
+        lanes.into_iter().fold(T::INFINITY, |a, b| if b < a { b } else { a })
+    })
+}
+
+/// The largest of some numbers, or 0.
+#[inline(always)]
+fn farthest_of<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
+    let mut farthest = s.splat(T::ZERO);
+    for of in of.chunks_exact(S::LANES) {
+        let v = s.load(of);
+        farthest = s.select(s.lt(farthest, v), v, farthest);
+    }
+    let mut lanes = [T::ZERO; MOST_LANES];
+    s.store(farthest, &mut lanes);
+    lanes.into_iter().fold(T::ZERO, |a, b| if b > a { b } else { a })
+}
+
+/// The lowest row number of those at a squared distance, or [`NONE`]. Without a branch: where distances are
+/// equal, many are. (A loop, which the compiler turns into lanes of the tier; of a fold it does not.)
+#[inline(always)]
+fn first_at<T: Real>(d2: T, of: &[T], order: &[u32]) -> u32 {
+    let mut first = NONE;
+    for (&x, &row) in of.iter().zip(order) {
+        let row = if x == d2 { row } else { NONE };
+        first = if row < first { row } else { first };
+    }
+    first
 }
 
 #[inline(always)]

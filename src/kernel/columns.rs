@@ -37,6 +37,8 @@ pub(crate) struct CenterRows<'a, T> {
     pub classes: &'a [u32],
     /// None where rows are taken as they are, also those that are not finite.
     pub mean: Option<&'a [T]>,
+    /// Whether rows go into panels as they are, all the same.
+    pub untouched: bool,
     /// Filled up with zeros after the last row.
     pub panels: &'a mut [T],
     /// A block in panels of columns, or empty where no products with it are wanted.
@@ -58,6 +60,21 @@ impl<T: Real> Kernel<T> for CenterRows<'_, T> {
         let rows = self.scratch;
         for first in (0..height).step_by(AT_ONCE) {
             let count = AT_ONCE.min(height - first);
+            let (panel, c) = (first / width, first % width);
+            let panel = &mut self.panels[panel * width * depth..][..width * depth];
+            let mut fill_panel = |rows: &[T]| {
+                for (k, to) in panel.chunks_exact_mut(width).enumerate() {
+                    for (to, r) in to[c..c + count].iter_mut().zip(0..) {
+                        *to = rows[r * depth + k];
+                    }
+                }
+            };
+            if self.untouched {
+                for (r, row) in rows.chunks_exact_mut(depth).take(count).enumerate() {
+                    row.copy_from_slice(self.rows.row(self.places.start + first + r));
+                }
+                fill_panel(rows);
+            }
             let norms = &mut self.norms[first..first + count];
             for (r, (row, norm)) in rows.chunks_exact_mut(depth).zip(norms).enumerate() {
                 let place = self.places.start + first + r;
@@ -76,12 +93,8 @@ impl<T: Real> Kernel<T> for CenterRows<'_, T> {
                     *norm = T::from_f64(f64::NAN);
                 }
             }
-            let (panel, c) = (first / width, first % width);
-            let panel = &mut self.panels[panel * width * depth..][..width * depth];
-            for (k, to) in panel.chunks_exact_mut(width).enumerate() {
-                for (to, r) in to[c..c + count].iter_mut().zip(0..) {
-                    *to = rows[r * depth + k];
-                }
+            if !self.untouched {
+                fill_panel(rows);
             }
             if !self.centered.is_empty() {
                 for (r, row) in rows.chunks_exact(depth).take(count).enumerate() {

@@ -46,6 +46,12 @@ impl<'a, T: Real> Lists<'a, T> {
         self.keys[(list + 1) * self.k - 1]
     }
 
+    /// The row that stands last in a list: of the same key, what is above it does not enter.
+    #[inline(always)]
+    pub(super) fn last(&self, list: usize) -> u32 {
+        self.indices[(list + 1) * self.k - 1]
+    }
+
     /// Puts a row into a list where it belongs, if it does; the last of the list drops out.
     pub(super) fn offer(&mut self, list: usize, key: T, index: u32) {
         let list = list * self.k..(list + 1) * self.k;

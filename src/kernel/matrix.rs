@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::tile::{Points, STRIP_PAIRS, squared_distances, strip_rows};
+use super::tile::{Points, STRIP_PAIRS, Subtraction, squared_distances, strip_rows};
+use crate::isa::Isa;
 use crate::mat::MatMut;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -12,10 +13,9 @@ use crate::stop::look;
 
 /// |x_i - y_j| for some rows of one side, which start at a panel, and all of the other.
 pub(crate) struct MatrixBlock<'a, T> {
+    pub isa: Isa,
     pub sides: [Points<'a, T>; 2],
     pub rows: Range<usize>,
-    /// Whether squares of distances are wanted.
-    pub squared: bool,
     /// To be overwritten.
     pub distances: MatMut<'a, T>,
 }
@@ -36,19 +36,16 @@ impl<T: Real> MatrixBlock<'_, T> {
         let height = strip_rows::<S, T>(self.sides[0].rows.z.cols());
         let mut d2 = [T::ZERO; STRIP_PAIRS];
         let count = self.distances.cols();
+        let mut subtraction = Subtraction::new(self.isa);
         for col in (0..count).step_by(cols) {
             look();
             let present = cols.min(count - col);
             for row in self.rows.clone().step_by(height) {
                 let rows = row..(row + height).min(self.rows.end);
                 let sides = [&self.sides[0], &self.sides[1]];
-                squared_distances(s, sides, rows.clone(), col, &mut d2);
+                squared_distances(s, sides, rows.clone(), col, &[], &mut d2, &mut subtraction);
                 for (d2, row) in d2.chunks_exact(cols).zip(rows) {
                     let to = &mut self.distances.row_mut(row - self.rows.start)[col..col + present];
-                    if self.squared {
-                        to.copy_from_slice(&d2[..present]);
-                        continue;
-                    }
                     for (to, d2) in to.chunks_mut(S::LANES).zip(d2.chunks_exact(S::LANES)) {
                         s.store(s.sqrt(s.load(d2)), to);
                     }

@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::array::from_fn;
 use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
+use super::classes::Rows;
+use super::direct::{self, squared_distance};
 use super::kinds::{Content, Kinds};
 use super::lists::Lists;
-use super::rows::squared_distance;
 use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, strip_rows};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -44,8 +46,9 @@ struct Group<T> {
     keys: [T; BLOCK_PAIRS],
     similar: [bool; BLOCK_PAIRS],
     ignored: [bool; BLOCK_PAIRS],
-    /// The last keys of the lists of columns.
+    /// The last keys of the lists of columns, and the rows that they are of.
     worst: [T; MOST_ROWS],
+    last: [u32; MOST_ROWS],
 }
 
 impl<T: Real> Kernel<T> for SearchBlock<'_, T> {
@@ -65,7 +68,8 @@ impl<T: Real> SearchBlock<'_, T> {
             keys: [T::ZERO; BLOCK_PAIRS],
             similar: [false; BLOCK_PAIRS],
             ignored: [false; BLOCK_PAIRS],
-            worst: [T::ZERO; MOST_ROWS],
+            worst: [T::ZERO - T::INFINITY; MOST_ROWS],
+            last: [0; MOST_ROWS],
         };
         let mut strip = [T::ZERO; STRIP_PAIRS];
         let (height, groups) =
@@ -84,7 +88,7 @@ impl<T: Real> SearchBlock<'_, T> {
                     }
                     if !measured {
                         let sides = [&self.sides[0], &self.sides[1]];
-                        by_products::<T, S, false>(s, sides, rows.clone(), col, &mut strip);
+                        by_products::<T, S>(s, sides, rows.clone(), col, &mut strip);
                         measured = true;
                     }
                     let from = &strip[(row - rows.start) * cols..][..some.len() * cols];
@@ -154,8 +158,7 @@ impl<T: Real> SearchBlock<'_, T> {
                 candidates += s.count(enters & valid[v]);
                 s.store(lowest, key);
             }
-            if candidates > 0 {
-                self.offer_row(s, r, row, present.clone(), group);
+            if candidates > 0 && self.offer_row(s, r, row, present.clone(), candidates, group) {
                 self.find_worst(&present, group);
                 worst = [s.load(&group.worst), s.load(&group.worst[S::LANES..])];
             }
@@ -167,13 +170,15 @@ impl<T: Real> SearchBlock<'_, T> {
     fn find_worst(&self, cols: &Range<usize>, group: &mut Group<T>) {
         let lists = if self.among { &self.lists[0] } else { &self.lists[1] };
         if let Some(lists) = lists {
-            for (worst, col) in group.worst.iter_mut().zip(cols.clone()) {
+            let places = group.worst.iter_mut().zip(&mut group.last);
+            for ((worst, last), col) in places.zip(cols.clone()) {
                 *worst = lists.worst(col - self.j.start);
+                *last = lists.last(col - self.j.start);
             }
         }
     }
 
-    /// Measures the candidates of a row.
+    /// Measures the candidates of a row; returns whether any may have entered a list.
     #[inline(always)]
     fn offer_row<S: Simd<T>>(
         &mut self,
@@ -181,11 +186,33 @@ impl<T: Real> SearchBlock<'_, T> {
         r: usize,
         row: usize,
         cols: Range<usize>,
+        candidates: u32,
         group: &Group<T>,
-    ) {
+    ) -> bool {
+        // All at once, where many are: of rows that lie close together, or on one another, all are.
+        const MANY: u32 = 8;
         let [x, y] = self.sides.map(|side| side.rows);
         let at = r * 2 * S::LANES;
+        let mut many = [T::ZERO; MOST_COLS];
+        let all = candidates >= MANY;
+        let mut enter = [true; MOST_COLS];
+        if all {
+            match S::LANES {
+                16.. => measure_row::<T, S, 16>(s, [&x, &y], row, cols.clone(), &mut many),
+                _ => measure_row::<T, S, 8>(s, [&x, &y], row, cols.clone(), &mut many),
+            }
+            if self.wanted.farthest {
+                for key in &mut many {
+                    *key = T::ZERO - *key;
+                }
+            }
+            self.find_entering(row, cols.clone(), &many, group, &mut enter);
+        }
+        let mut any = false;
         for (c, col) in cols.enumerate() {
+            if !enter[c] {
+                continue;
+            }
             let wanted = match &self.wanted.kind {
                 Some((_, similar)) => group.similar[at + c] == *similar && !group.ignored[at + c],
                 None => true,
@@ -204,14 +231,70 @@ impl<T: Real> SearchBlock<'_, T> {
             if !enters(&self.lists[0], own) && !enters(&self.lists[of_j], other) {
                 continue;
             }
-            let d2 = squared_distance(s, x.row(row), y.row(col));
-            let key = if self.wanted.farthest { T::ZERO - d2 } else { d2 };
+            any = true;
+            let key = match all {
+                true => many[c],
+                false => {
+                    let d2 = squared_distance(s, x.row(row), y.row(col));
+                    if self.wanted.farthest { T::ZERO - d2 } else { d2 }
+                }
+            };
             if let Some(lists) = &mut self.lists[0] {
                 lists.offer(own, key, y.order[col]);
             }
             if let Some(lists) = &mut self.lists[of_j] {
                 lists.offer(other, key, x.order[row]);
             }
+        }
+        any
+    }
+
+    /// Which keys of a row's pairs with some columns are low enough for a list, or equal to its last one
+    /// and of a lower number, or not a number on either side.
+    #[inline(always)]
+    fn find_entering(
+        &self,
+        row: usize,
+        cols: Range<usize>,
+        keys: &[T; MOST_COLS],
+        group: &Group<T>,
+        enter: &mut [bool; MOST_COLS],
+    ) {
+        let [x, y] = self.sides.map(|side| side.rows);
+        // What has no list is beaten by all.
+        let nothing = (T::ZERO - T::INFINITY, 0);
+        let at = row - self.i.start;
+        let (worst, last) =
+            self.lists[0].as_ref().map_or(nothing, |lists| (lists.worst(at), lists.last(at)));
+        let row = x.order[row];
+        let order = &y.order[cols];
+        for (c, &index) in order.iter().enumerate().take(MOST_COLS) {
+            let (key, others_worst, others_last) = (keys[c], group.worst[c], group.last[c]);
+            let by_own = (worst < key) | ((worst == key) & (last <= index));
+            let by_other = (others_worst < key) | ((others_worst == key) & (others_last <= row));
+            enter[c] = !(by_own & by_other);
+        }
+    }
+}
+
+/// The most columns of a panel.
+const MOST_COLS: usize = STRIP_PAIRS / MOST_ROWS;
+
+/// |x - y|² of a row with some columns, `R` at a time.
+#[inline(always)]
+fn measure_row<T: Real, S: Simd<T>, const R: usize>(
+    s: S,
+    [x, y]: [&Rows<T>; 2],
+    row: usize,
+    cols: Range<usize>,
+    d2: &mut [T; MOST_COLS],
+) {
+    let last = cols.end - 1;
+    for (col, d2) in cols.step_by(R).zip(d2.chunks_exact_mut(R)) {
+        let others = from_fn::<_, R, _>(|c| y.row((col + c).min(last)));
+        let sums = direct::squared_distances(s, &[x.row(row)], &others);
+        for (d2, sum) in d2.chunks_exact_mut(S::LANES).zip(sums) {
+            s.store(sum, d2);
         }
     }
 }

@@ -177,7 +177,7 @@ impl<T: Real> Kernel<T> for LongSearch<'_, T> {
                 }
                 if !measured {
                     let sides = [&sides[0], &sides[1]];
-                    by_products::<T, S, false>(s, sides, self.i.clone(), col, &mut strip);
+                    by_products::<T, S>(s, sides, self.i.clone(), col, &mut strip);
                     measured = true;
                 }
                 let products = &mut strip[g * BLOCK_PAIRS..][..rows.len() * cols];

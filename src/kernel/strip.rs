@@ -14,9 +14,36 @@ use std::ops::Range;
 
 use super::all_pairs::{BlockOut, CLOSE, Side};
 use super::columns::{BlockOffsets, Slopes, add_difference};
+use super::tile::{Points, by_differences};
 use crate::isa::Isa;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+
+/// The squared distances of some rows, which start at a panel, from all rows of the batch, by differences: of
+/// two that are equal none is a rounding the larger, and one and the same pair has the same wherever it
+/// stands. Panels hold rows as they are.
+pub(crate) struct StripDistances<'a, T> {
+    pub points: Points<'a, T>,
+    pub rows: Range<usize>,
+    /// Room for whole panels of columns.
+    pub stride: usize,
+    /// To be overwritten; past the last row of the batch with anything.
+    pub d2: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for StripDistances<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) {
+        let StripDistances { points, rows, stride, d2 } = self;
+        let count = points.rows.order.len();
+        for col in (0..count).step_by(2 * S::LANES) {
+            let to = (&mut d2[col..], stride);
+            by_differences::<T, S>(s, [&points; 2], rows.clone(), col, to);
+        }
+    }
+}
 
 /// Takes the slopes of some rows that products cannot have out of them, and negates the others. `d2` has
 /// the squared distances, and afterwards the slopes that were taken out. Returns whether there are any.

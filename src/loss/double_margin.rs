@@ -59,4 +59,4 @@ impl<T: Real> DoubleMargin<T> {
     }
 }
 
-compiled_here!(DoubleMargin, |loss| Some(loss.push), |_| None);
+compiled_here!(DoubleMargin, |loss| Some(loss.push), |_| None, |loss| Some(loss.pull));

@@ -57,4 +57,4 @@ impl<T: Real> LinearHinge<T> {
     }
 }
 
-compiled_here!(LinearHinge, |loss| Some(loss.push), |_| None);
+compiled_here!(LinearHinge, |loss| Some(loss.push), |_| None, |loss| Some(loss.pull));

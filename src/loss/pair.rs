@@ -102,6 +102,14 @@ pub trait PairLoss<T: Real>: Sync {
         false
     }
 
+    /// The distances at which the loss changes its mind, such as its margins, up to two; none where there is
+    /// none or nobody cares. Distances that come from products are off by some roundings: pairs that may
+    /// be on either side of a kink are measured by differences, so that those which are exactly there count
+    /// as such.
+    fn kinks(&self) -> [Option<T>; 2] {
+        [None; 2]
+    }
+
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
     /// that is compiled inside the crate, so that they are fast in a caller's debug build too.
     #[doc(hidden)]
@@ -174,6 +182,11 @@ pub trait BlockLoss<T: Real>: Sync {
     fn pull_block(&self) -> Option<T> {
         None
     }
+
+    /// As [`PairLoss::kinks`].
+    fn kinks_block(&self) -> [Option<T>; 2] {
+        [None; 2]
+    }
 }
 
 impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
@@ -198,6 +211,10 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
 
     fn takes_any_block(&self) -> bool {
         self.takes_any()
+    }
+
+    fn kinks_block(&self) -> [Option<T>; 2] {
+        self.kinks()
     }
 }
 
@@ -289,10 +306,13 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
     }
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach and a pull, such that its
-/// block functions are compiled in this crate.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach, a pull and perhaps a slack, such
+/// that its block functions are compiled in this crate.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
+        $crate::loss::pair::compiled_here!($loss, $reach, $pull, |_| None);
+    };
+    ($loss:ident, $reach:expr, $pull:expr, $slack:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
             fn eval<S: $crate::simd::Simd<T>>(
@@ -326,6 +346,11 @@ macro_rules! compiled_here {
 
             fn takes_any(&self) -> bool {
                 true
+            }
+
+            fn kinks(&self) -> [Option<T>; 2] {
+                let slack: fn(&Self) -> Option<T> = $slack;
+                [$crate::loss::PairLoss::reach(self), slack(self)]
             }
 
             #[inline(never)]

@@ -13,6 +13,7 @@ mod agreement;
 mod batch;
 mod distances;
 mod large;
+mod margins;
 mod precision;
 mod pull;
 mod quiet;
