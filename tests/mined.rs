@@ -107,12 +107,15 @@ impl Added {
     ) -> Self {
         let d = rows.first().map_or(0, Vec::len);
         let mut added = Added { grad: vec![0.0; rows.len() * d], ..Added::default() };
-        let mut terms = added.grad.clone();
+        let (mut terms, mut lost) = (added.grad.clone(), 0.0);
         for &[a, p, q] in triplets {
             let sides = [[a, p], [a, q], [p, q]];
             let d2 = sides.map(|[i, j]| squared_distance(&rows[i], &rows[j]));
             let value = formula.value(d2);
-            added.sum += value;
+            // Long sums of like terms are rounded alike: what each step loses is kept.
+            let sum = added.sum + value;
+            lost += (added.sum - sum) + value;
+            added.sum = sum;
             added.active += u64::from(value != 0.0);
             let largest = d2.iter().fold(0.0_f64, |x, &y| x.max(y));
             let size = match formula {
@@ -131,6 +134,7 @@ impl Added {
                 }
             }
         }
+        added.sum += lost;
         added.largest = terms.into_iter().fold(0.0, f64::max);
         added
     }

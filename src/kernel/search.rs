@@ -46,9 +46,8 @@ struct Group<T> {
     keys: [T; BLOCK_PAIRS],
     similar: [bool; BLOCK_PAIRS],
     ignored: [bool; BLOCK_PAIRS],
-    /// The last keys of the lists of columns, and the rows that they are of.
+    /// The last keys of the lists of columns.
     worst: [T; MOST_ROWS],
-    last: [u32; MOST_ROWS],
 }
 
 impl<T: Real> Kernel<T> for SearchBlock<'_, T> {
@@ -69,7 +68,6 @@ impl<T: Real> SearchBlock<'_, T> {
             similar: [false; BLOCK_PAIRS],
             ignored: [false; BLOCK_PAIRS],
             worst: [T::ZERO - T::INFINITY; MOST_ROWS],
-            last: [0; MOST_ROWS],
         };
         let mut strip = [T::ZERO; STRIP_PAIRS];
         let (height, groups) =
@@ -170,10 +168,8 @@ impl<T: Real> SearchBlock<'_, T> {
     fn find_worst(&self, cols: &Range<usize>, group: &mut Group<T>) {
         let lists = if self.among { &self.lists[0] } else { &self.lists[1] };
         if let Some(lists) = lists {
-            let places = group.worst.iter_mut().zip(&mut group.last);
-            for ((worst, last), col) in places.zip(cols.clone()) {
+            for (worst, col) in group.worst.iter_mut().zip(cols.clone()) {
                 *worst = lists.worst(col - self.j.start);
-                *last = lists.last(col - self.j.start);
             }
         }
     }
@@ -190,7 +186,7 @@ impl<T: Real> SearchBlock<'_, T> {
         group: &Group<T>,
     ) -> bool {
         // All at once, where many are: of rows that lie close together, or on one another, all are.
-        const MANY: u32 = 8;
+        const MANY: u32 = 6;
         let [x, y] = self.sides.map(|side| side.rows);
         let at = r * 2 * S::LANES;
         let mut many = [T::ZERO; MOST_COLS];
@@ -267,9 +263,15 @@ impl<T: Real> SearchBlock<'_, T> {
         let (worst, last) =
             self.lists[0].as_ref().map_or(nothing, |lists| (lists.worst(at), lists.last(at)));
         let row = x.order[row];
+        let mut lasts = [0; MOST_COLS];
+        if let Some(lists) = &self.lists[usize::from(!self.among)] {
+            for (last, col) in lasts.iter_mut().zip(cols.clone()) {
+                *last = lists.last(col - self.j.start);
+            }
+        }
         let order = &y.order[cols];
         for (c, &index) in order.iter().enumerate().take(MOST_COLS) {
-            let (key, others_worst, others_last) = (keys[c], group.worst[c], group.last[c]);
+            let (key, others_worst, others_last) = (keys[c], group.worst[c], lasts[c]);
             let by_own = (worst < key) | ((worst == key) & (last <= index));
             let by_other = (others_worst < key) | ((others_worst == key) & (others_last <= row));
             enter[c] = !(by_own & by_other);
