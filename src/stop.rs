@@ -79,10 +79,19 @@ pub(crate) fn watched<R>(question: Question, call: impl FnOnce() -> R) -> Option
     let _before = Before::set(Some(bit.0), Some(question));
     // What the call has written to is not looked at.
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => Some(result),
+        // The answer may have come when there was no block left to end: the call is ended all the same, as whoever
+        // asked has been told.
+        Ok(result) => (TO_END.load(Ordering::Relaxed) & bit.0 == 0).then_some(result),
         Err(payload) if payload.is::<Ended>() => None,
         Err(payload) => resume_unwind(payload),
     }
+}
+
+/// Runs a call that nobody watches. The thread may be one of a pool which has come to it in the middle of a
+/// call that is watched.
+pub(crate) fn unwatched<R>(call: impl FnOnce() -> R) -> R {
+    let _before = Before::set(None, None);
+    call()
 }
 
 /// What a pass over blocks takes along to the threads that share them.

@@ -66,7 +66,7 @@ impl Threads {
             Which::Global if is_ours() => call(&Cx { isa, par: Par::Rayon }),
             #[cfg(feature = "rayon")]
             Which::Own { process, pool } if *process == std::process::id() => {
-                pool.install(|| call(&Cx { isa, par: Par::Rayon }))
+                pool.install(|| stop::unwatched(|| call(&Cx { isa, par: Par::Rayon })))
             }
             _ => call(&Cx { isa, par: Par::Serial }),
         }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use drlim::batch::{AllPairsScratch, all_pairs};
 use drlim::loss::{Contrastive, Objective, Outcome};
@@ -27,8 +28,8 @@ fn call(cx: &Cx, rows: usize) -> Result<Outcome> {
     all_pairs(cx, &Objective::mean(&loss), z, similar, None, &mut AllPairsScratch::new())
 }
 
-/// Rows of which all pairs take hours.
-const MANY: usize = 1 << 21;
+/// Rows of which all pairs take minutes.
+const MANY: usize = 1 << 18;
 
 #[test]
 fn a_call_ends_where_the_answer_says_so() {
@@ -74,6 +75,26 @@ fn one_call_ends_and_another_goes_on() {
         assert!(threads.run_watched(Isa::default(), after_some, |cx| call(cx, MANY)).is_none());
         assert_eq!(other.join().unwrap().unwrap().value, expected.value);
     });
+}
+
+#[test]
+fn an_answer_that_comes_with_the_last_block_is_not_forgotten() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    fn yes() -> bool {
+        ASKED.store(true, Ordering::SeqCst);
+        true
+    }
+    // A call without blocks that ends once it has been asked for.
+    for threads in [2, 3] {
+        let threads = Threads::new(threads).unwrap();
+        ASKED.store(false, Ordering::SeqCst);
+        let ended = threads.run_watched(Isa::default(), yes, |_| {
+            while !ASKED.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        assert!(ended.is_none());
+    }
 }
 
 #[test]

@@ -11,13 +11,12 @@ use crate::arrays::{
     write, write_list,
 };
 use crate::errors::raised;
-use crate::objective::{LossParts, Parts, ReductionParts, Wanted, parts};
+use crate::objective::{Parts, Wanted, parts};
+use crate::pairs::Task;
 use crate::scratch::with_scratch;
 use crate::similar::{Given, Graph};
 use crate::state::{run, times};
 use crate::unit::with_unit_rows;
-
-type Task = (LossParts, ReductionParts, f64);
 
 /// One thing for the anchor, the positive and the negative, or for the three pairs of these.
 pub type Three<'py> = (Any<'py>, Any<'py>, Any<'py>);

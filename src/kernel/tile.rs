@@ -93,8 +93,8 @@ pub(super) const STRIP_PAIRS: usize = MOST_ROWS * 32;
 /// Pairs within a product's error of one of `kinks`, squared distances at which a loss changes its mind, are
 /// measured by subtraction too: they are exactly there, or not, as their rows say.
 ///
-/// `rows` start at a group within a panel; `out` has a row for each of them. Columns past the last row of `y` hold anything. What a pair gets depends on that pair alone,
-/// and not on which of its rows comes first.
+/// `rows` start at a group within a panel; `out` has a row for each of them. Columns past the last row of `y`
+/// hold anything. What a pair gets depends on that pair alone, and not on which of its rows comes first.
 #[inline(always)]
 pub(super) fn squared_distances<T: Real, S: Simd<T>>(
     s: S,

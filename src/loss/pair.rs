@@ -102,12 +102,12 @@ pub trait PairLoss<T: Real>: Sync {
         false
     }
 
-    /// The distances at which the loss changes its mind, such as its margins, up to two; none where there is
-    /// none or nobody cares. Distances that come from products are off by some roundings: pairs that may
-    /// be on either side of a kink are measured by differences, so that those which are exactly there count
-    /// as such.
+    /// The distances at which the loss changes its formula, such as its margins, up to two: its
+    /// [`reach`](PairLoss::reach), unless it says otherwise. Distances that come from products are off by some
+    /// roundings; pairs that may be on either side of a kink are measured by differences, so that those which
+    /// are exactly there count as such.
     fn kinks(&self) -> [Option<T>; 2] {
-        [None; 2]
+        [self.reach(), None]
     }
 
     /// The body of [`BlockLoss::eval_block`]. The crate's own losses override it by a function
@@ -185,7 +185,7 @@ pub trait BlockLoss<T: Real>: Sync {
 
     /// As [`PairLoss::kinks`].
     fn kinks_block(&self) -> [Option<T>; 2] {
-        [None; 2]
+        [self.reach_block(), None]
     }
 }
 
@@ -306,8 +306,8 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
     }
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach, a pull and perhaps a slack, such
-/// that its block functions are compiled in this crate.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach, a pull and perhaps a
+/// slack, such that its block functions are compiled in this crate.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $pull:expr) => {
         $crate::loss::pair::compiled_here!($loss, $reach, $pull, |_| None);

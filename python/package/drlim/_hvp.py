@@ -276,7 +276,9 @@ def cosine_hvp(a: Array, b: Array, upstream: Array, va: Array, vb: Array) -> Row
     of_a, of_b = inverse_lengths(a), inverse_lengths(b)
     u, w = a * of_a, b * of_b
     cos = dots(u, w)
-    angled = (of_a != 0) & (of_b != 0)
+    # As in the gradient: a row has a direction where its squared length is a normal number.
+    tiny = np.finfo(a.dtype).tiny
+    angled = ~((dots(a, a) < tiny) | (dots(b, b) < tiny))
 
     def by(u: Array, w: Array, of_u: Array, of_w: Array, vu: Array, vw: Array) -> Array:
         moved, dw = less_along(vu, u), less_along(vw, w) * of_w

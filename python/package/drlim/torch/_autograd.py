@@ -84,7 +84,8 @@ class _Value(torch.autograd.Function):
             ctx.save_for_backward(*inputs)
             ctx.kept = None
             return torch.from_numpy(value)
-        # Not saved: the gradient of a number is at hand, so its inputs may change before it is asked for.
+        # Not saved: the gradient of a number is at hand, so its inputs may change before it is asked for. They live as
+        # long as the value does, for a second pass.
         ctx.kept = _Kept(inputs) if any(needs) else None
         ctx.grads = [grads]
         return inputs[0].new_tensor(value)

@@ -236,6 +236,7 @@ class TripletMarginLoss(nn.Module):
             three = embeddings[anchors], others[positives], others[negatives]
             return triplet_rows(self.loss, *three, reduction=self.reduction)
         a1, p, a2, n = parts
+        check_triplets(a1, a2)
         first, second = triplets_of(a1, p, a2, n)
         # Distances of pairs, of which there are far fewer than triplets.
         near = row_distances(embeddings[a1], others[p])[first]
@@ -263,6 +264,21 @@ def check_rows(embeddings: Tensor, mining: Mining) -> None:
     dtype = embeddings.detach().numpy().dtype
     if mining == "all" and len(embeddings) > most_of_all(dtype):
         raise ValueError(too_many("embeddings", len(embeddings), dtype))
+
+
+MOST_TRIPLETS = 1 << 26
+"""Triplets of pairs that are written out, in some 60 bytes for each."""
+
+
+def check_triplets(a1: Tensor, a2: Tensor) -> None:
+    """Refuses pairs of which there are more triplets than can be written out."""
+    rows = 1 + max(int(part.max()) if len(part) else 0 for part in (a1, a2))
+    count = int(torch.bincount(a2, minlength=rows)[a1].sum())
+    if count > MOST_TRIPLETS:
+        raise ValueError(
+            f"embeddings have {count} triplets, expected at most {MOST_TRIPLETS} with ref_emb or pairs in four parts: "
+            "pick triplets by indices_tuple"
+        )
 
 
 def pairs_across(given: Given) -> Indices:
