@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::BLOCK_PAIRS;
-use super::direct::squared_distance;
+use super::rows::squared_distance;
 use super::tally::tally;
 use crate::isa::Isa;
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
