@@ -91,8 +91,9 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
         let [b1, b2] = self.betas.map(|x| s.splat(x));
         let [c1, c2] = self.rest.map(|x| s.splat(x));
         let [floor1, floor2] = self.floors.map(|x| s.splat(x));
-        let ranges = Ranges::new(s);
         let zero = s.splat(T::ZERO);
+        let nothing = b1 - b1;
+        let ranges = Ranges::new(s, [nothing, s.splat(T::SQUARED_DOWN) + nothing]);
         let moments = self.first.chunks_mut(S::LANES).zip(self.second.chunks_mut(S::LANES));
         let state = self.params.chunks_mut(S::LANES).zip(moments);
         for ((params, (first, second)), grad) in state.zip(self.grad.chunks(S::LANES)) {
@@ -104,9 +105,11 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
             let held = s.load(second);
             let squares = c2 * g2 * g2;
             let v = s.fma(b2, held, squares);
-            // Where there is nothing but zeros there is nothing to scale.
-            let small = s.lt(v, ranges.least) & s.lt(zero, v + s.abs(g));
-            let beyond = small | s.lt(ranges.most, v) | s.lt(held, zero);
+            let mut beyond = s.lt(v, ranges.least) | s.lt(ranges.most, v) | s.lt(held, zero);
+            if s.count(beyond) > 0 {
+                // Where there never was a gradient there is nothing to scale.
+                beyond = beyond & !(s.eq(g, zero) & s.eq(held, zero));
+            }
             let moments = if s.count(beyond) == 0 {
                 Moments { root: s.sqrt(v), held: v, m, epsilon: epsilons[0] }
             } else {
@@ -136,6 +139,8 @@ struct Moments<F> {
 /// The exponents are such that nothing that counts is lost and no product is subnormal: `f32` is normal from
 /// 2^-126 to 2^128 and has 24 bits, `f64` from 2^-1022 to 2^1024 with 53.
 struct Ranges<F> {
+    /// 0, which must not be known when this is compiled, and neither must `down`: else the product with a
+    /// choice becomes a choice between products, of which one is subnormal.
     zero: F,
     one: F,
     /// Of this v on, parts of it below the smallest normal number do not count.
@@ -159,7 +164,7 @@ struct Ranges<F> {
 
 impl<F: Copy> Ranges<F> {
     #[inline(always)]
-    fn new<T: Real, S: Simd<T, F = F>>(s: S) -> Self {
+    fn new<T: Real, S: Simd<T, F = F>>(s: S, [zero, down]: [F; 2]) -> Self {
         let single = size_of::<T>() == 4;
         let least = two_to(s, if single { -100 } else { -966 });
         let most = two_to(s, if single { 120 } else { 960 });
@@ -169,12 +174,12 @@ impl<F: Copy> Ranges<F> {
         let faint_g = two_to(s, if single { 30 } else { 245 });
         let faint_v = two_to(s, if single { 36 } else { 290 });
         Ranges {
-            zero: s.splat(T::ZERO),
+            zero,
             one: s.splat(T::ONE),
             least,
             most,
             up: s.splat(T::SQUARED_UP),
-            down: s.splat(T::SQUARED_DOWN),
+            down,
             over_up: s.splat(T::ONE / T::SQUARED_UP),
             over_down: s.splat(T::ONE / T::SQUARED_DOWN),
             large,
@@ -209,27 +214,28 @@ impl<F: Copy> Ranges<F> {
         let is_large = is_root & !s.lt(root, self.large);
 
         // As it is.
-        let unscaled = s.select(is_large, root, cut(s, root, self.faint_within) * self.over_up);
+        let unscaled =
+            s.select(is_large, root, self.cut(s, root, self.faint_within) * self.over_up);
         let v = s.select(is_root, b2 * unscaled * unscaled + squares, v);
 
         // v up²
-        let scaled = cut(s, root, self.faint);
+        let scaled = self.cut(s, root, self.faint);
         let terms = s.select(is_root, scaled * b2, held * (b2 * up));
         let gradient = g * up;
         let above = terms * s.select(is_root, scaled, up) + c2 * gradient * gradient;
-        let above = cut(s, above, self.faint * self.faint);
+        let above = self.cut(s, above, self.faint * self.faint);
 
         // v down²
-        let terms = s.select(is_root, zero, cut(s, held, self.faint_beside[1]));
+        let terms = s.select(is_root, zero, self.cut(s, held, self.faint_beside[1]));
         let terms = s.select(is_large, root, terms) * down;
-        let gradient = cut(s, g, self.faint_beside[0]) * down;
+        let gradient = self.cut(s, g, self.faint_beside[0]) * down;
         let below = b2 * terms * s.select(is_large, terms, down) + c2 * gradient * gradient;
 
         let is_big = beyond & s.lt(self.most * down * down, below);
         let is_small = beyond & s.lt(v, self.least) & !is_big;
         let cases = [is_big, is_small];
         let root = s.sqrt(choose(s, cases, [below, above, v]));
-        let m = s.select(is_big, cut(s, m, self.faint_beside[2]), m);
+        let m = s.select(is_big, self.cut(s, m, self.faint_beside[2]), m);
         // 0 less the root, since the negative of 0 would be another 0.
         let roots = [zero - root * self.over_down, zero - root];
         Moments {
@@ -238,6 +244,12 @@ impl<F: Copy> Ranges<F> {
             epsilon: choose(s, cases, [epsilons[2], epsilons[1], epsilons[0]]),
             held: choose(s, cases, [roots[0], roots[1], v]),
         }
+    }
+
+    /// 0 where |v| is below the floor.
+    #[inline(always)]
+    fn cut<T: Real, S: Simd<T, F = F>>(&self, s: S, v: F, floor: F) -> F {
+        s.select(s.lt(s.abs(v), floor), self.zero, v)
     }
 }
 

@@ -305,7 +305,7 @@ fn the_run_of_another_optimizer_and_a_mere_network_are_refused() {
     checkpoint::save_training(&siamese, None, &path).unwrap();
     let expected = format!("lacks optimizer/first, expected F32 [{len}]; the file holds ");
     let told = refused_run(&path, used.clone());
-    assert!(told.starts_with(&expected) && told.contains("optimizer/velocity"), "{told}");
+    assert!(told.starts_with(&expected) && told.contains("optimizer/steps"), "{told}");
     let error = checkpoint::load(&mut network::<f32>(2), &path).unwrap_err().to_string();
     assert!(error.contains("holds optimizer/steps, U64 [1], expected no such tensor"), "{error}");
 
