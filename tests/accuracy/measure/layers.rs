@@ -7,7 +7,7 @@ use drlim::{Isa, Mat, MatMut};
 
 use super::bounds::{self, Bound, Sizes};
 use super::distances::HEAD;
-use super::formulas::{Off, Wide, dot, lost, wide};
+use super::formulas::{Wide, dot, lost, wide};
 use super::inputs::Class;
 use super::pairs::f64s;
 use super::record::{Case, Exact, Record};
