@@ -92,7 +92,7 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
         let [c1, c2] = self.rest.map(|x| s.splat(x));
         let [floor1, floor2] = self.floors.map(|x| s.splat(x));
         let zero = s.splat(T::ZERO);
-        let nothing = b1 - b1;
+        let nothing = b1 * zero;
         let ranges = Ranges::new(s, [nothing, s.splat(T::SQUARED_DOWN) + nothing]);
         let moments = self.first.chunks_mut(S::LANES).zip(self.second.chunks_mut(S::LANES));
         let state = self.params.chunks_mut(S::LANES).zip(moments);

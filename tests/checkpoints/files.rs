@@ -89,7 +89,7 @@ f6: Dense 2 -> 2";
 fn the_same_state_gives_the_same_bytes() {
     let folder = Folder::new("same-bytes");
     for n in 0..10 {
-        checkpoint::save(&network::<f32>(7), &folder.join(&n.to_string())).unwrap();
+        checkpoint::save(&network::<f32>(7), folder.join(&n.to_string())).unwrap();
         assert_eq!(
             fs::read(folder.join(&n.to_string())).unwrap(),
             checkpoint::to_bytes(&network::<f32>(7)).unwrap()

@@ -97,7 +97,7 @@ fn write<T: Element>(folder: &Folder) {
         net.params_mut().iter_mut().for_each(|param| *param += random.between(-0.1, 0.1));
         let x: Vec<T> =
             (0..SAMPLES * net.input().len()).map(|_| random.between(-1.0, 1.0)).collect();
-        checkpoint::save(&net, &folder.join(&format!("{name}-{}.safetensors", T::NAME))).unwrap();
+        checkpoint::save(&net, folder.join(&format!("{name}-{}.safetensors", T::NAME))).unwrap();
         let samples = folder.join(&format!("{name}-{}-samples.safetensors", T::NAME));
         write_samples(&samples, &x, &outputs(&net, &x));
     }
@@ -107,7 +107,7 @@ fn write<T: Element>(folder: &Folder) {
 fn read<T: Element>(folder: &Folder, most: f64) {
     for (name, mut net) in networks::<T>(5) {
         let file = |ending: &str| folder.join(&format!("{name}-{}-{ending}.safetensors", T::NAME));
-        checkpoint::load(&mut net, &file("torch")).unwrap();
+        checkpoint::load(&mut net, file("torch")).unwrap();
         let [x, expected] = read_samples::<T>(&file("torch-samples"));
         let z = outputs(&net, &x);
         assert_eq!(z.len(), expected.len());

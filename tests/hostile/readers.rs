@@ -67,7 +67,7 @@ fn what_follows_the_announced_elements_is_not_unpacked() {
     assert!(taken < SMALL, "{taken} bytes for ten images");
     let folder = Folder::new("bomb");
     std::fs::write(folder.join("labels.gz"), &labels).unwrap();
-    let (taken, read) = peak(|| read_labels(&folder.join("labels.gz")));
+    let (taken, read) = peak(|| read_labels(folder.join("labels.gz")));
     assert!(read.is_err() && taken < SMALL, "{taken} bytes for a file");
 }
 
