@@ -53,6 +53,22 @@ fn long_lists(criterion: &mut Criterion) {
             b.iter(|| by_hand(&cx, set, k));
         });
     }
+    // Rows that products cannot tell apart: all equal, a few points of many rows each, tight clusters.
+    for (name, points, noise) in
+        [("equal", 1, 0.0), ("20_points", 20, 0.0), ("2_clusters", 2, 1e-5)]
+    {
+        let value = |at: usize| {
+            let (row, col) = (at / d, at % d);
+            set.row(row % points)[col] + noise * set.row(row)[col]
+        };
+        let z: Vec<f32> = (0..n * d).map(value).collect();
+        let z = Mat::new(&z, n, d).expect("n x d");
+        for k in [40, 1000] {
+            group.bench_function(BenchmarkId::new(format!("others/{name}"), k), |b| {
+                b.iter(|| pairs::nearest_others(&cx, z, k).expect("neighbours"));
+            });
+        }
+    }
     group.finish();
 }
 

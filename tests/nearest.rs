@@ -266,6 +266,29 @@ fn long_lists_are_exact_where_products_of_rows_are_not() {
     long_lists_of_awkward_rows::<f64>();
 }
 
+/// Far more equal rows than a list holds, so that it is full of rows at one distance before all are seen; by
+/// class they come in another order than that of their numbers.
+fn long_lists_of_equal_rows<T: Element>() {
+    let (n, d, k) = (500, 37, 40);
+    let labels: Vec<i64> = (0..n as i64).map(|i| 2 - i % 3).collect();
+    for points in [1, 2, 3, 7] {
+        let mut set = Rows::<T>::new([n, d], |i, c| ((i * i % points * 31 + c * 17) % 13) as f64);
+        for _ in 0..2 {
+            check_others(&set, k, 0.0);
+            check_nearest(&set, &set, k, 0.0);
+            check_hardest(&set, Similar::Labels(&labels), k, 0.0);
+            set.z[0] = T::NAN;
+            set.z[n / 3 * d] = T::from_f64(1e3);
+        }
+    }
+}
+
+#[test]
+fn long_lists_of_equal_rows_hold_the_lowest_numbers() {
+    long_lists_of_equal_rows::<f32>();
+    long_lists_of_equal_rows::<f64>();
+}
+
 /// Rows that products cannot tell apart, or are no help with.
 fn exact_where_products_fail<T: Element>() {
     let (n, k) = (150, 6);

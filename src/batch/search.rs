@@ -58,8 +58,10 @@ impl<T: Real> Found<T> {
 }
 
 /// Rows of a list from which on it is not kept sorted. Measured on one thread with AVX-512: of 20000 x 64 the
-/// 20 nearest others take 0.72 s either way, 50 take 0.88 s where sorted lists take 1.27, 1000 take 3.8 s
-/// where they take 17.7; of 6000 x 784, 20 take 0.54 and 0.49 s, 50 take 0.59 and 0.67.
+/// 20 nearest others take 0.72 s either way, 50 take 0.81 s where sorted lists take 1.27, 1000 take 2.8 s
+/// where they take 17.7; of 6000 x 784, 20 take 0.54 and 0.49 s, 50 take 0.59 and 0.67. Of 8000 x 64 in two
+/// clusters that products do not see into, 40 take 0.52 s where sorted lists take 0.47, and 0.15 where rows
+/// are spread.
 const LONG: usize = 32;
 
 /// Queries from which on it is worth it to copy the references for products.

@@ -115,6 +115,49 @@ pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
 
+/// |a - b|² of a row with each of `R` others, with the bits that [`squared_distance`] has: sums of several
+/// pairs hide each other's latency, and each loaded vector of `a` serves all of them.
+#[inline(always)]
+pub(crate) fn squared_distances<T: Real, S: Simd<T>, const R: usize>(
+    s: S,
+    a: &[T],
+    mut others: [&[T]; R],
+) -> [T; R] {
+    let len = a.len();
+    // Loops: closures of `map` would be calls, out of the tier.
+    for b in &mut others {
+        *b = &b[..len];
+    }
+    let mut sums = [[s.splat(T::ZERO); 4]; R];
+    let whole = len - len % (4 * S::LANES);
+    for start in (0..whole).step_by(4 * S::LANES) {
+        for k in 0..4 {
+            let at = start + k * S::LANES..start + (k + 1) * S::LANES;
+            let x = s.load(&a[at.clone()]);
+            for r in 0..R {
+                let t = x - s.load(&others[r][at.clone()]);
+                sums[r][k] = s.fma(t, t, sums[r][k]);
+            }
+        }
+    }
+    for k in 0..4 {
+        let start = whole + k * S::LANES;
+        if start >= len {
+            break;
+        }
+        let x = s.load(&a[start..]);
+        for r in 0..R {
+            let t = x - s.load(&others[r][start..]);
+            sums[r][k] = s.fma(t, t, sums[r][k]);
+        }
+    }
+    let mut d2 = [T::ZERO; R];
+    for r in 0..R {
+        d2[r] = s.sum((sums[r][0] + sums[r][1]) + (sums[r][2] + sums[r][3]));
+    }
+    d2
+}
+
 /// A kernel whose streamed writes are ordered when it ends, also when a loss panics.
 pub(crate) struct Fenced<K> {
     pub kernel: K,

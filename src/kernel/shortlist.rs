@@ -12,10 +12,10 @@ use std::ops::Range;
 use super::blocks::BLOCK_PAIRS;
 use super::classes::Rows;
 use super::kinds::Content;
-use super::lists::Lists;
-use super::rows::squared_distance;
+use super::lists::{Lists, NONE};
+use super::rows::{squared_distance, squared_distances};
 use super::search::Wanted;
-use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products};
+use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, is_wide};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -31,17 +31,18 @@ pub(crate) fn places(k: usize, candidates: usize) -> usize {
 
 /// How much of a room is taken, and by what.
 #[derive(Clone, Copy)]
-pub(super) struct Shortlist<T> {
+pub(super) struct Shortlist<T: Real> {
     len: usize,
-    /// How many of the first entries are exact keys with the numbers of rows: none, or the best k so far.
-    measured: usize,
     /// What is above does not enter; NaN while everything does.
     pub bound: T,
+    /// Once entries are exact keys with the numbers of rows, and there are k: the last of the best k then.
+    /// What does not come before it does not enter.
+    last: Option<T::Ranked>,
 }
 
 impl<T: Real> Shortlist<T> {
     pub(super) fn new() -> Self {
-        Shortlist { len: 0, measured: 0, bound: T::from_f64(f64::NAN) }
+        Shortlist { len: 0, bound: T::from_f64(f64::NAN), last: None }
     }
 
     /// Adds an entry. There must be room.
@@ -63,10 +64,16 @@ impl<T: Real> Shortlist<T> {
             room[..self.len].select_nth_unstable(k - 1);
             self.len = k;
         }
-        self.measured = self.len;
         if self.len == k {
-            self.bound = T::unranked(worst::<T>(&room[..k])).0;
+            self.last = room[..k].iter().copied().max();
+            self.bound = self.last.map_or(self.bound, |last| T::unranked(last).0);
         }
+    }
+
+    /// Whether no key of at least `least` enters with a number of at least `first`.
+    #[inline(always)]
+    fn is_closed(&self, least: T, first: u32) -> bool {
+        self.last.is_some_and(|last| last <= least.ranked(first))
     }
 
     /// Writes the best k of entries that are all exact, in their order.
@@ -132,17 +139,14 @@ impl<'a, T: Real> LongLists<'a, T> {
     }
 }
 
-/// The last of some entries.
-fn worst<T: Real>(of: &[T::Ranked]) -> T::Ranked {
-    of.iter().copied().max().unwrap_or_default()
-}
-
 /// As [`SearchBlock`](super::search::SearchBlock), for lists of many rows: all pairs of rows `i` of one side,
 /// from the start of a panel, with all rows of the other.
 ///
 /// Products tell each distance but for their rounding. So entries have the least that their key may be, and
 /// what may be above the k-th one is left out; only those that are left in the end are measured. Where they
-/// are too many, since products cannot tell rows apart, entries are measured as they come.
+/// are too many, since products cannot tell rows apart, they are measured, and from then on what comes is
+/// measured before it enters: a panel's rows are in L1 then. A list of k rows at distance 0 takes no later
+/// one, so that equal rows are hardly looked at.
 pub(crate) struct LongSearch<'a, T: Real> {
     pub sides: [Points<'a, T>; 2],
     /// At most [`MOST_ROWS`].
@@ -167,12 +171,17 @@ impl<T: Real> Kernel<T> for LongSearch<'_, T> {
         let mut lists = [Shortlist::new(); MOST_ROWS];
         let mut strip = [T::ZERO; STRIP_PAIRS];
         let mut wanted = [true; BLOCK_PAIRS];
+        let keys = self.keys();
         for col in (0..count).step_by(cols) {
             let present = col..count.min(col + cols);
+            let first = keys.first_number(&present);
             let mut measured = false;
             for (g, row) in self.i.clone().step_by(height).enumerate() {
                 let rows = row..(row + height).min(self.i.end);
-                if !self.find_wanted(s, &rows, &present, &mut wanted) {
+                let mut closed = lists[row - self.i.start..][..rows.len()].iter();
+                if closed.all(|list| list.is_closed(keys.least(), first))
+                    || !self.find_wanted(s, &rows, &present, &mut wanted)
+                {
                     continue;
                 }
                 if !measured {
@@ -198,6 +207,18 @@ struct Keys<'a, T> {
 }
 
 impl<T: Real> Keys<'_, T> {
+    /// What no key is below.
+    #[inline(always)]
+    fn least(&self) -> T {
+        if self.farthest { T::ZERO - T::INFINITY } else { T::ZERO }
+    }
+
+    /// The lowest number of the rows at some places of the other side.
+    #[inline(always)]
+    fn first_number(&self, places: &Range<usize>) -> u32 {
+        self.sides[1].rows.order[places.clone()].iter().copied().min().unwrap_or(NONE)
+    }
+
     /// The least that the key of a pair may be, of which one row's length is not finite: such a row has no
     /// product. Where it is the other one, the key itself, since otherwise each list would be full of it.
     #[inline(always)]
@@ -215,6 +236,66 @@ impl<T: Real> Keys<'_, T> {
         let [x, y] = self.sides;
         let d2 = squared_distance(s, x.rows.row(row), y.rows.row(col));
         if self.farthest { T::ZERO - d2 } else { d2 }
+    }
+
+    /// The keys of a row with `R` others.
+    #[inline(always)]
+    fn of_some<S: Simd<T>, const R: usize>(&self, s: S, row: usize, cols: [usize; R]) -> [T; R] {
+        let [x, y] = self.sides;
+        let mut others = [y.rows.row(cols[0]); R];
+        for r in 1..R {
+            others[r] = y.rows.row(cols[r]);
+        }
+        let mut keys = squared_distances(s, x.rows.row(row), others);
+        if self.farthest {
+            for key in &mut keys {
+                *key = T::ZERO - *key;
+            }
+        }
+        keys
+    }
+
+    /// Measures the candidates of a row in a panel from a column, and puts those into its room that come
+    /// before `last`, of a list of exact keys.
+    ///
+    /// All are measured before any is looked at, since which of them enter is a guess for the processor.
+    #[inline(always)]
+    fn enter_exact<S: Simd<T>, const R: usize>(
+        &self,
+        s: S,
+        row: usize,
+        (start, mut candidates): (usize, u32),
+        (list, room): (&mut Shortlist<T>, &mut [T::Ranked]),
+        last: T::Ranked,
+    ) {
+        let mut cols = [start; MOST_COLS];
+        let count = candidates.count_ones() as usize;
+        for col in &mut cols[..count.min(MOST_COLS)] {
+            *col += candidates.trailing_zeros() as usize;
+            candidates &= candidates.wrapping_sub(1);
+        }
+        let mut keys = [T::ZERO; MOST_COLS];
+        for (cols, keys) in
+            cols.chunks_exact(R).zip(keys.chunks_exact_mut(R)).take(count.div_ceil(R))
+        {
+            let mut some = [start; R];
+            some.copy_from_slice(cols);
+            keys.copy_from_slice(&self.of_some(s, row, some));
+        }
+        let bound = s.splat(list.bound);
+        for v in 0..2 {
+            let at = v * S::LANES;
+            let low = !s.lt(bound, s.load(&keys[at..])) & s.first(count.saturating_sub(at));
+            let mut low = s.bits(low);
+            while low != 0 {
+                let c = at + low.trailing_zeros() as usize;
+                low &= low - 1;
+                let number = self.sides[1].rows.order[cols[c]];
+                if keys[c].ranked(number) < last {
+                    list.push(room, keys[c], number);
+                }
+            }
+        }
     }
 }
 
@@ -265,8 +346,12 @@ impl<'a, T: Real> LongSearch<'a, T> {
         let norms = [s.load(norms), s.load(&norms[norms.len().min(S::LANES)..])];
         let valid = [s.first(present.len()), s.first(present.len().saturating_sub(S::LANES))];
         let (some_wanted, among) = (self.wanted.kind.is_some(), self.among);
+        let first = self.keys().first_number(&present);
         for (r, row) in rows.enumerate() {
             let list = &mut lists[row - self.i.start];
+            if list.is_closed(self.keys().least(), first) {
+                continue;
+            }
             if list.is_full(self.room_of(row)) {
                 self.narrow(s, row, list);
             }
@@ -287,6 +372,14 @@ impl<'a, T: Real> LongSearch<'a, T> {
             }
             if among && present.contains(&row) {
                 candidates &= !(1 << (row - present.start));
+            }
+            if let Some(last) = list.last {
+                let (of, to) = ((present.start, candidates), (list, room));
+                match is_wide::<T, S>() {
+                    true => keys.enter_exact::<S, 4>(s, row, of, to, last),
+                    false => keys.enter_exact::<S, 2>(s, row, of, to, last),
+                }
+                continue;
             }
             while candidates != 0 {
                 let c = candidates.trailing_zeros() as usize;
@@ -313,13 +406,13 @@ impl<'a, T: Real> LongSearch<'a, T> {
     #[inline(always)]
     fn narrow<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
         let k = self.lists.k;
-        if list.measured == 0 && self.narrow_by_products(s, row, list) {
+        if list.last.is_none() {
             let room = self.room_of(row).len();
-            if list.len <= k + (room - k) / 2 {
+            if self.narrow_by_products(s, row, list) && list.len <= k + (room - k) / 2 {
                 return;
             }
+            self.measure(s, row, list);
         }
-        self.measure(s, row, list);
         list.keep_best(self.room_of(row), k);
     }
 
@@ -362,38 +455,47 @@ impl<'a, T: Real> LongSearch<'a, T> {
         true
     }
 
-    /// From what a key may be to what it is, of all that are not measured yet. Those that are not among the
-    /// best k drop out on the way.
+    /// From what keys may be, of places, to what they are, of rows.
     #[inline(always)]
-    fn measure<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
+    fn measure<S: Simd<T>>(&mut self, s: S, row: usize, list: &Shortlist<T>) {
+        match is_wide::<T, S>() {
+            true => self.measure_some::<S, 4>(s, row, list.len),
+            false => self.measure_some::<S, 2>(s, row, list.len),
+        }
+    }
+
+    /// As [`measure`](Self::measure), of the first entries, `R` at a time.
+    #[inline(always)]
+    fn measure_some<S: Simd<T>, const R: usize>(&mut self, s: S, row: usize, len: usize) {
         /// Entries ahead of which rows are asked for: these are anywhere in memory.
-        const AHEAD: usize = 6;
+        const AHEAD: usize = 8;
         let Rows { z, order } = self.sides[1].rows;
-        let (keys, room) = (self.keys(), &mut *self.room_of(row));
-        let worst = (list.measured > 0).then(|| worst::<T>(&room[..list.measured]));
-        let mut len = list.measured;
-        for at in list.measured..list.len {
-            if at + AHEAD < list.len {
-                let next = T::unranked(room[at + AHEAD]).1 as usize;
-                prefetch(s, z.row(order[next] as usize));
+        let (keys, room) = (self.keys(), &mut self.room_of(row)[..len]);
+        for at in (0..len).step_by(R) {
+            for next in room.iter().skip(at + AHEAD).take(R) {
+                prefetch(s, z.row(order[T::unranked(*next).1 as usize] as usize));
             }
-            let col = T::unranked(room[at]).1 as usize;
-            let found = keys.key(s, row, col).ranked(order[col]);
-            if worst.is_none_or(|worst| found < worst) {
-                room[len] = found;
-                len += 1;
+            let some = &mut room[at..(at + R).min(len)];
+            let mut cols = [T::unranked(some[0]).1 as usize; R];
+            for (col, entry) in cols.iter_mut().zip(&*some) {
+                *col = T::unranked(*entry).1 as usize;
+            }
+            let found = keys.of_some(s, row, cols);
+            for ((entry, key), col) in some.iter_mut().zip(found).zip(cols) {
+                *entry = key.ranked(order[col]);
             }
         }
-        list.len = len;
     }
 
     /// The list of a row.
     #[inline(always)]
     fn finish<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
-        if list.measured == 0 && list.len > self.lists.k {
-            self.narrow_by_products(s, row, list);
+        if list.last.is_none() {
+            if list.len > self.lists.k {
+                self.narrow_by_products(s, row, list);
+            }
+            self.measure(s, row, list);
         }
-        self.measure(s, row, list);
         let (places, at) = (self.room.len() / self.i.len(), row - self.i.start);
         let room = &mut self.room[at * places..][..places];
         list.write(room, &mut self.lists, at);
