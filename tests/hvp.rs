@@ -32,8 +32,11 @@ const REDUCTIONS: [Reduction; 6] = [
     Reduction::Factors { similar: 0.375, dissimilar: -2.5 },
 ];
 
+/// A loss with its name and its kinks.
+type Named<T> = (&'static str, Box<dyn BlockLoss<T>>, Vec<f64>);
+
 /// Every loss of pairs, with its kinks: the margins lie among the distances of [`draw`].
-fn losses<T: Element>() -> Vec<(&'static str, Box<dyn BlockLoss<T>>, Vec<f64>)> {
+fn losses<T: Element>() -> Vec<Named<T>> {
     let x = T::from_f64;
     vec![
         ("contrastive", Box::new(Contrastive::new(x(2.0)).unwrap()), vec![2.0]),
@@ -134,11 +137,14 @@ fn serial(isa: Isa) -> Cx {
 /// The least distance of a point of a batch from a kink of a loss that tests of second derivatives keep.
 const OFF: f64 = 2e-3;
 
+/// The product with directions, from rows and these.
+type Products<T> = fn(&Cx, &Objective<T>, &Batch, &[T], &[T]) -> Vec<T>;
+
 /// One layout: its gradient at a point of `n` rows in all, and its product with directions.
 struct Layout<T> {
     name: &'static str,
     gradient: fn(&Cx, &Objective<T>, &Batch, &[T]) -> Vec<T>,
-    hvp: fn(&Cx, &Objective<T>, &Batch, &[T], &[T]) -> Vec<T>,
+    hvp: Products<T>,
 }
 
 /// What is known of the rows.

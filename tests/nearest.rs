@@ -502,3 +502,25 @@ fn lists_larger_than_memory_are_refused() {
     let refused = drlim::pairs::nearest_others(&Cx::default(), many, 2_999_999);
     assert!(matches!(refused, Err(drlim::Error::Overflow { .. })), "{refused:?}");
 }
+
+/// Lists that are kept sorted, and those that are not, are of one measure.
+fn short_lists_begin_long_ones<T: Element>() {
+    let mut rng = drlim::Rng::new(5);
+    let z: Vec<T> = (0..300 * 100).map(|_| T::from_f64(rng.uniform())).collect();
+    let z = Mat::new(&z, 300, 100).unwrap();
+    for isa in tiers() {
+        let cx = Cx { isa, par: Par::Serial };
+        let [short, long] = [31, 33].map(|k| nearest_others(&cx, z, k).unwrap());
+        for row in 0..300 {
+            let ((indices, distances), (of_long, long)) = (short.row(row), long.row(row));
+            assert_eq!(indices, &of_long[..31], "row {row} on {isa}");
+            assert_eq!(distances, &long[..31], "row {row} on {isa}");
+        }
+    }
+}
+
+#[test]
+fn short_lists_are_to_the_bit_what_long_ones_begin_with() {
+    short_lists_begin_long_ones::<f32>();
+    short_lists_begin_long_ones::<f64>();
+}

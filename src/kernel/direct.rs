@@ -51,24 +51,6 @@ pub(super) fn squared_distances<T: Real, S: Simd<T>, const Q: usize, const R: us
     sum_lanes(s, sums, Q * R)
 }
 
-/// |x - y|² of one pair, with the bits that it has in a tile.
-#[inline(always)]
-pub(super) fn squared_distance<T: Real, S: Simd<T>>(s: S, x: &[T], y: &[T]) -> T {
-    let y = &y[..x.len()];
-    let mut sum = s.splat(T::ZERO);
-    for (x, y) in x.chunks(S::LANES).zip(y.chunks(S::LANES)) {
-        let t = s.load(x) - s.load(y);
-        sum = s.fma(t, t, sum);
-    }
-    let (mut lanes, mut first) = (S::LANES, [T::ZERO; MOST_PAIRS]);
-    while lanes > 1 {
-        sum = s.pair_sums([sum; 2]);
-        lanes /= 2;
-    }
-    s.store(sum, &mut first);
-    first[0]
-}
-
 /// Vector `v` of a row. Without a test of bounds, since that of eight rows takes a tenth of the time
 /// of the loop.
 ///

@@ -15,6 +15,7 @@ use super::shortlist::LongLists;
 use crate::mat::Mat;
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
+use crate::stop::look;
 
 /// Bytes of references that all queries are measured against before the next ones: they stay in L2.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -77,6 +78,7 @@ impl<T: Real> Nearest<'_, T> {
         let height = (BLOCK_BYTES / row_bytes.max(1)).clamp(16, 1024).next_multiple_of(REFERENCES);
         let count = self.references.rows();
         for from in (0..count).step_by(height) {
+            look();
             let to = (from + height).min(count);
             for query in (0..self.queries.rows()).step_by(QUERIES) {
                 self.search_block::<S, QUERIES>(s, query, from, to);

@@ -10,10 +10,12 @@ use std::ops::Range;
 
 use super::blocks::BLOCK_PAIRS;
 use super::classes::Rows;
-use super::direct::{self, squared_distance};
 use super::kinds::{Content, Kinds};
 use super::lists::Lists;
-use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, strip_rows};
+use super::rows::{squared_distance, squared_distances};
+use super::tile::{
+    MOST_COLS, MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, is_wide, strip_rows,
+};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
 use crate::stop::look;
@@ -193,9 +195,9 @@ impl<T: Real> SearchBlock<'_, T> {
         let all = candidates >= MANY;
         let mut enter = [true; MOST_COLS];
         if all {
-            match S::LANES {
-                16.. => measure_row::<T, S, 16>(s, [&x, &y], row, cols.clone(), &mut many),
-                _ => measure_row::<T, S, 8>(s, [&x, &y], row, cols.clone(), &mut many),
+            match is_wide::<T, S>() {
+                true => measure_row::<T, S, 4>(s, [&x, &y], row, cols.clone(), &mut many),
+                false => measure_row::<T, S, 2>(s, [&x, &y], row, cols.clone(), &mut many),
             }
             if self.wanted.farthest {
                 for key in &mut many {
@@ -279,9 +281,6 @@ impl<T: Real> SearchBlock<'_, T> {
     }
 }
 
-/// The most columns of a panel.
-const MOST_COLS: usize = STRIP_PAIRS / MOST_ROWS;
-
 /// |x - y|² of a row with some columns, `R` at a time.
 #[inline(always)]
 fn measure_row<T: Real, S: Simd<T>, const R: usize>(
@@ -294,9 +293,6 @@ fn measure_row<T: Real, S: Simd<T>, const R: usize>(
     let last = cols.end - 1;
     for (col, d2) in cols.step_by(R).zip(d2.chunks_exact_mut(R)) {
         let others = from_fn::<_, R, _>(|c| y.row((col + c).min(last)));
-        let sums = direct::squared_distances(s, &[x.row(row)], &others);
-        for (d2, sum) in d2.chunks_exact_mut(S::LANES).zip(sums) {
-            s.store(sum, d2);
-        }
+        d2.copy_from_slice(&squared_distances(s, x.row(row), others));
     }
 }

@@ -15,12 +15,10 @@ use super::kinds::Content;
 use super::lists::{Lists, NONE};
 use super::rows::{squared_distance, squared_distances};
 use super::search::Wanted;
-use super::tile::{MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, is_wide};
+use super::tile::{MOST_COLS, MOST_ROWS, Points, STRIP_PAIRS, Trust, by_products, is_wide};
 use crate::real::Real;
 use crate::simd::{Kernel, Simd};
-
-/// The most columns of a panel: as many entries at a time.
-const MOST_COLS: usize = 32;
+use crate::stop::look;
 
 /// Places of the room for the best `k` of so many.
 pub(crate) fn places(k: usize, candidates: usize) -> usize {
@@ -173,6 +171,7 @@ impl<T: Real> Kernel<T> for LongSearch<'_, T> {
         let mut wanted = [true; BLOCK_PAIRS];
         let keys = self.keys();
         for col in (0..count).step_by(cols) {
+            look();
             let present = col..count.min(col + cols);
             let first = keys.first_number(&present);
             let mut measured = false;

@@ -84,7 +84,10 @@ pub(super) fn strip_rows<S: Simd<T>, T: Real>(depth: usize) -> usize {
 }
 
 /// The most pairs of a strip: of 32 columns of 4 bytes, or 16 of 8.
-pub(super) const STRIP_PAIRS: usize = MOST_ROWS * 32;
+pub(super) const STRIP_PAIRS: usize = MOST_ROWS * MOST_COLS;
+
+/// The most columns of a panel.
+pub(super) const MOST_COLS: usize = 32;
 
 /// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns which groups of
 /// rows, as many as make a block of pairs, hold pairs that had to be measured by subtraction, and so may
