@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     let table = parse_table(bytes);
     if let Ok(labels) = parse_labels(bytes) {
         let classes = table.as_ref().unwrap().column(0).unwrap();
-        assert!(classes.eq(labels.iter().map(|&label| label.into())));
+        assert!(classes.eq(labels.iter().map(|&label| i32::from(label))));
         assert!(!raw || bytes[2] != 8 || bytes[8..] == labels);
     }
     if let Ok(table) = table {
