@@ -510,7 +510,7 @@ fn short_lists_begin_long_ones<T: Element>() {
     let z = Mat::new(&z, 300, 100).unwrap();
     for isa in tiers() {
         let cx = Cx { isa, par: Par::Serial };
-        let [short, long] = [31, 33].map(|k| nearest_others(&cx, z, k).unwrap());
+        let [short, long] = [31, 33].map(|k| pairs::nearest_others(&cx, z, k).unwrap());
         for row in 0..300 {
             let ((indices, distances), (of_long, long)) = (short.row(row), long.row(row));
             assert_eq!(indices, &of_long[..31], "row {row} on {isa}");

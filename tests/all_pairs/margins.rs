@@ -11,15 +11,20 @@ use super::common::formulas::PairFormula;
 use super::common::{Element, Random, tiers};
 use super::serial;
 
+/// A draw between two integers, both included.
+type Level<'a> = dyn FnMut(i64, i64) -> i64 + 'a;
+
+/// An element of a batch, from its row, its column and draws.
+type Value<'a> = &'a mut dyn FnMut(usize, usize, &mut Level) -> i64;
+
 /// Batches of integers, with what they are; and whether a sum of squares of their rows is exact in `f32`,
 /// beside their squared distances.
 fn batches(n: usize, d: usize) -> Vec<(&'static str, Vec<i64>, bool)> {
     let mut random = Random::new((n * 1000 + d) as u64);
     let mut level = |low: i64, high: i64| low + (random.unit() * (high - low + 1) as f64) as i64;
-    let mut batch =
-        |value: &mut dyn FnMut(usize, usize, &mut dyn FnMut(i64, i64) -> i64) -> i64| {
-            (0..n * d).map(|at| value(at / d, at % d, &mut level)).collect::<Vec<_>>()
-        };
+    let mut batch = |value: Value| -> Vec<i64> {
+        (0..n * d).map(|at| value(at / d, at % d, &mut level)).collect()
+    };
     let mut batches = vec![
         ("signs", batch(&mut |_, _, level| 2 * level(0, 1) - 1), true),
         ("bits", batch(&mut |_, _, level| level(0, 1)), true),
