@@ -191,7 +191,7 @@ fn long_lists<T: Element>() {
             }
             // All are equal but for one row in ten.
             if special {
-                let value = |i: usize, _| if i % 10 == 0 { i as f64 } else { 1.0 };
+                let value = |i: usize, _| if i.is_multiple_of(10) { i as f64 } else { 1.0 };
                 references = Rows::new([m, d], value);
                 for k in [40, m / 3, m - 1] {
                     check_nearest(&queries, &references, k, 0.0);
