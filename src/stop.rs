@@ -89,6 +89,7 @@ pub(crate) fn watched<R>(question: Question, call: impl FnOnce() -> R) -> Option
 
 /// Runs a call that nobody watches. The thread may be one of a pool which has come to it in the middle of a
 /// call that is watched.
+#[cfg(feature = "rayon")]
 pub(crate) fn unwatched<R>(call: impl FnOnce() -> R) -> R {
     let _before = Before::set(None, None);
     call()
