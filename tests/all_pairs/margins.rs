@@ -4,8 +4,8 @@
 use drlim::batch::{
     AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, all_pairs, cross, distance_matrix,
 };
-use drlim::loss::{Objective, Outcome};
-use drlim::{Graph, Mat, MatMut, Similar};
+use drlim::loss::{BlockLoss, Objective, Outcome};
+use drlim::{Graph, Isa, Mat, MatMut, Similar};
 
 use super::common::formulas::PairFormula;
 use super::common::{Element, Random, tiers};
@@ -177,4 +177,56 @@ fn counts_are_right<T: Element>() {
 fn pairs_at_the_margin_are_counted_by_their_exact_distance() {
     counts_are_right::<f32>();
     counts_are_right::<f64>();
+}
+
+/// Somebody's hinge on the distance, which says how far it reaches and nothing else.
+struct Hinge<T> {
+    margin: T,
+}
+
+macro_rules! hinge {
+    ($t:ident) => {
+        impl BlockLoss<$t> for Hinge<$t> {
+            fn eval_block(&self, _: Isa, d2: &mut [$t], similar: &[bool], values: &mut [$t]) {
+                for ((d2, &similar), value) in d2.iter_mut().zip(similar).zip(values) {
+                    let gap = self.margin - d2.sqrt();
+                    *value = if similar || gap <= 0.0 { 0.0 } else { gap };
+                    *d2 = if similar || gap <= 0.0 { 0.0 } else { -1.0 / (self.margin - gap) };
+                }
+            }
+            fn reach_block(&self) -> Option<$t> {
+                Some(self.margin)
+            }
+        }
+    };
+}
+hinge!(f32);
+hinge!(f64);
+
+fn a_reach_is_a_margin<T: Element>()
+where
+    Hinge<T>: BlockLoss<T>,
+{
+    let (n, d) = (100, 32);
+    let labels: Vec<i64> = (0..n as i64).map(|i| i % 7).collect();
+    for (what, z, _) in batches(n, d) {
+        let values: Vec<T> = z.iter().map(|&x| T::from_f64(x as f64)).collect();
+        let similar = Similar::Labels(&labels);
+        let pairs = Pairs::new(&z, [n, d], similar);
+        let m = pairs.quantile(0.6);
+        let expected = pairs.0.iter().filter(|&&(d2, alike)| !alike && d2 < m).count() as u64;
+        let loss = Hinge { margin: T::from_f64(m as f64).sqrt() };
+        for isa in tiers() {
+            let (objective, mat) = (Objective::sum(&loss), Mat::new(&values, n, d).unwrap());
+            let scratch = &mut AllPairsScratch::new();
+            let got = all_pairs(&serial(isa), &objective, mat, similar, None, scratch).unwrap();
+            assert_eq!(got.sums.dissimilar.active, expected, "{what}, {} on {isa}", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn pairs_at_the_reach_of_a_callers_loss_are_counted_by_their_exact_distance() {
+    a_reach_is_a_margin::<f32>();
+    a_reach_is_a_margin::<f64>();
 }

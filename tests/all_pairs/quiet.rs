@@ -51,6 +51,10 @@ macro_rules! block_loss {
             fn reach_block(&self) -> Option<$t> {
                 self.loss.reach_block().filter(|_| self.tells_reach)
             }
+            /// Whether it says so or not: pairs at a margin are measured otherwise than those around it.
+            fn kinks_block(&self) -> [Option<$t>; 2] {
+                self.loss.kinks_block()
+            }
             fn pull_block(&self) -> Option<$t> {
                 self.loss.pull_block().filter(|_| self.tells_pull)
             }
