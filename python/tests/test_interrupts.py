@@ -22,6 +22,9 @@ PRELUDE = """
 import mmap, os, signal, sys, threading, time
 import numpy as np, drlim
 
+# Jobs in the background of a shell, and what they start, are told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def floats(rows, cols):
     '''Zeros that take no memory: pages that nobody has written to.'''
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
