@@ -89,10 +89,14 @@ pub(crate) fn watched<R>(question: Question, call: impl FnOnce() -> R) -> Option
 
 /// Runs a call that nobody watches. The thread may be one of a pool which has come to it in the middle of a
 /// call that is watched.
-#[cfg(feature = "rayon")]
 pub(crate) fn unwatched<R>(call: impl FnOnce() -> R) -> R {
     let _before = Before::set(None, None);
     call()
+}
+
+/// Whether this thread has made a call that is watched and not done: what it does now, the question has led to.
+pub(crate) fn is_asking() -> bool {
+    ASKS.get().is_some()
 }
 
 /// What a pass over blocks takes along to the threads that share them.

@@ -61,8 +61,12 @@ impl Threads {
     }
 
     /// Runs a call with the context that it is to take.
+    ///
+    /// Where this thread is in the middle of another call, which has asked it something, it makes this one alone:
+    /// the threads of a pool are busy with that one.
     pub fn run<R: Send>(&self, isa: Isa, call: impl FnOnce(&Cx) -> R + Send) -> R {
         match &self.0 {
+            _ if stop::is_asking() => stop::unwatched(|| call(&Cx { isa, par: Par::Serial })),
             Which::Global if is_ours() => call(&Cx { isa, par: Par::Rayon }),
             #[cfg(feature = "rayon")]
             Which::Own { process, pool } if *process == std::process::id() => {
@@ -84,12 +88,15 @@ impl Threads {
         question: fn() -> bool,
         call: impl FnOnce(&Cx) -> R + Send,
     ) -> Option<R> {
+        let alone = stop::is_asking();
         stop::watched(question, || match &self.0 {
+            _ if alone => call(&Cx { isa, par: Par::Serial }),
+            Which::Global if is_ours() => call(&Cx { isa, par: Par::Rayon }),
             #[cfg(feature = "rayon")]
             Which::Own { process, pool } if *process == std::process::id() => {
                 stop::in_pool(Some(pool), || call(&Cx { isa, par: Par::Rayon }))
             }
-            _ => self.run(isa, call),
+            _ => call(&Cx { isa, par: Par::Serial }),
         })
     }
 }
