@@ -413,7 +413,7 @@ fn products_in_f32_are_those_of_f64() {
             // More rows than a block of pairs holds.
             let rows = if cols == 5 { 530 } else { 40 };
             let b = Batch::new(rows, cols);
-            // So many pairs cannot all be far from a kink; those that are near one weigh little in a sum.
+            // Pairs near a kink weigh little in a sum: 40 rows have too many pairs to keep all of them away.
             let z =
                 if rows == 40 && cols > 2 { off_kinks(40, cols, &[]) } else { draw(3, rows, cols) };
             let (z, v) = (narrow::<f32>(&z), narrow::<f32>(&draw(99, rows, cols)));

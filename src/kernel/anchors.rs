@@ -307,7 +307,7 @@ impl<T: Real> Anchors<'_, T> {
         if others.positives.is_empty() || others.negatives.is_empty() {
             return;
         }
-        // What is no negative is farther than nothing, and as far as nothing.
+        // A row that is no negative gets a distance that is neither above nor equal to any.
         let (row, of_anchor) = (self.row(anchor), &mut buffers.of_anchor);
         of_anchor.clear();
         of_anchor.resize(self.stride, T::ZERO - T::INFINITY);

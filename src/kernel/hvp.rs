@@ -70,7 +70,7 @@ pub(crate) struct MeasureBends<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
     pub pairs: Pairs<'a, T>,
-    /// Of these pairs.
+    /// Similarities, weights and pairs left out, one for each of these pairs.
     pub pairing: Pairing<'a, T>,
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
@@ -403,7 +403,7 @@ impl<T: Real> Kernel<T> for SumOverAll<'_, T> {
                 if let Some(itself) = itself.filter(|itself| others.contains(itself)) {
                     ignored[itself - start] = true;
                 }
-                // What is no pair is not shown to the loss: pairs are brought together.
+                // The loss is shown pairs alone: they are brought together.
                 active.clear();
                 let (own, mut pairs) = (self.own.row(row), 0);
                 for (c, other) in others.clone().enumerate() {

@@ -31,7 +31,7 @@ pub(crate) fn places(k: usize, candidates: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Shortlist<T: Real> {
     len: usize,
-    /// What is above does not enter; NaN while everything does.
+    /// Keys above it do not enter; NaN while all keys do.
     pub bound: T,
     /// Once entries are exact keys with the numbers of rows, and there are k: the last of the best k then.
     /// What does not come before it does not enter.

@@ -92,7 +92,7 @@ pub(super) fn bend_triplets<T: Real>(
     }
 }
 
-/// The same of triplets.
+/// [`BlockTripletLoss::eval_block`], likewise.
 #[inline(always)]
 pub(super) fn eval_triplets<T: Real>(
     loss: &dyn BlockTripletLoss<T>,

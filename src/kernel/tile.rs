@@ -286,7 +286,7 @@ impl<T: Real, S: Simd<T>, const KINKS: usize> Panel<'_, T, S, KINKS> {
                     }
                 }
                 if KINKS > 0 {
-                    // Of the whole panel: which of its pairs it is, a closer look tells.
+                    // A bound for the whole panel; a closer look tells which of its pairs are at the kink.
                     let bound = s.fma(self.trust.error, own + self.largest, self.trust.least);
                     for k in 0..KINKS {
                         for v in 0..2 {

@@ -118,7 +118,7 @@ fn keeps_the_promise_in_losses<T: Element>() {
             let rows: Vec<Vec<f64>> = batch.z().iter().map(wide).collect();
             let finite: Vec<&Vec<f64>> =
                 rows.iter().filter(|row| row.iter().all(|x| x.is_finite())).collect();
-            // What is nearest to the mean, of the numbers that rows have there.
+            // The number that is nearest to the mean, of those that rows have there.
             let mean =
                 |k: usize| finite.iter().map(|row| row[k]).sum::<f64>() / finite.len() as f64;
             let center: Vec<f64> = (0..d)

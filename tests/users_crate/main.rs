@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// What is compiled with each function of a program, in `rustc`'s words.
+/// The options of `rustc` that a debug build and a release build have.
 const DEBUG: &[&str] = &["-Copt-level=0", "-Cdebug-assertions=on"];
 const RELEASE: &[&str] = &["-Copt-level=3"];
 
