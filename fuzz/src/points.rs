@@ -49,12 +49,12 @@ pub fn noise(i: usize, k: usize) -> f64 {
     ((x ^ x >> 32) as u32) as f64 / 2_f64.powi(31) - 1.0
 }
 
-/// Rows of a call that measures them from their mean.
+/// Rows of a call that measures them from a center: in each column the number nearest to the mean.
 pub struct Centered {
     rows: Vec<Vec<f64>>,
-    /// How far each element is from the mean, with what may be lost of that.
-    from_mean: Vec<Vec<f64>>,
-    /// The squared distances from the mean, at the least: a pair that is close by these is close for certain.
+    /// The distance of each element from the center, at the most.
+    from_center: Vec<Vec<f64>>,
+    /// The squared distances from the center, at the least: a pair that is close by these is close for certain.
     norms: Vec<f64>,
 }
 
@@ -71,20 +71,27 @@ impl Centered {
             .filter(|(row, known)| *known && row.iter().all(|x: &f64| x.is_finite()));
         let finite: Vec<&Vec<f64>> = finite.map(|(row, _)| row).collect();
         let count = finite.len().max(1) as f64;
-        let mut from_mean = vec![Vec::with_capacity(d); rows.len()];
+        let mut from_center = vec![Vec::with_capacity(d); rows.len()];
         let mut norms = vec![0.0; rows.len()];
         for k in 0..d {
             let mean = finite.iter().map(|row| row[k] / count).sum::<f64>();
-            let most = finite.iter().fold(0.0_f64, |most, row| most.max((row[k] - mean).abs()));
+            let off = |row: &[f64]| (row[k] - mean).abs();
+            let most = finite.iter().fold(0.0_f64, |most, row| most.max(off(row)));
+            let nearest = finite.iter().fold(f64::INFINITY, |nearest, row| nearest.min(off(row)));
+            // The mean is rounded, so that any number about as near as the nearest may be the center.
             let lost = 4.0 * eps * mean.abs() + eps * count * most;
-            for ((row, from_mean), norm) in rows.iter().zip(&mut from_mean).zip(&mut norms) {
-                let distance = (row[k] - mean).abs();
-                from_mean.push(distance + lost);
-                let least = distance - lost;
-                *norm += if least < 0.0 { 0.0 } else { least * least };
+            let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
+            for row in finite.iter().filter(|row| off(row) <= nearest + 2.0 * lost) {
+                (least, largest) = (least.min(row[k]), largest.max(row[k]));
+            }
+            for ((row, from_center), norm) in rows.iter().zip(&mut from_center).zip(&mut norms) {
+                let x = row[k];
+                from_center.push((x - least).abs().max((x - largest).abs()));
+                let distance = (least - x).max(x - largest).max(0.0) * (1.0 - 2.0 * eps);
+                *norm += distance * distance;
             }
         }
-        Centered { rows, from_mean, norms }
+        Centered { rows, from_center, norms }
     }
 
     /// Whether the gradient of a pair is certain to be added by differences.
@@ -136,7 +143,7 @@ impl<'c> Gradients<'c> {
         if expected.pairs[p].ignored || slope.x == 0.0 && slope.error == 0.0 {
             return;
         }
-        let Centered { rows, from_mean, .. } = self.centered;
+        let Centered { rows, from_center, .. } = self.centered;
         let direct = self.differences || self.centered.is_direct::<T>(i, j);
         let underflow = late * T::MIN_POSITIVE.to_f64();
         for k in 0..self.cols {
@@ -150,7 +157,7 @@ impl<'c> Gradients<'c> {
             }
             let size = match direct {
                 true => x.abs(),
-                false => (slope.x.abs() + slope.error) * (from_mean[i][k] + from_mean[j][k]),
+                false => (slope.x.abs() + slope.error) * (from_center[i][k] + from_center[j][k]),
             };
             let size = if size.is_nan() { x.abs() } else { size };
             self.totals[i * self.cols + k].add_sized(Approx { x, error }, size);

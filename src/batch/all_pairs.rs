@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::rounds::{Pass, by_kind_pays, kinks, offsets, run_blocks};
-use super::sets::{ClassSet, Gradient, Set, block_rows, mean, places_of, small};
+use super::sets::{ALL_ROWS, ClassSet, Gradient, Set, block_rows, center, places_of, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Result, check_len, check_shape};
@@ -180,7 +180,7 @@ impl<T: Real> Call<'_, '_, T> {
             let rows = set.rows(z);
             self.pulled = classes.measure(cx, rows, &set.classes, count, self.pull);
         }
-        let mean = mean(cx, [(&*set, z)]);
+        let mean = center(cx, [(&*set, z)], ALL_ROWS);
         set.prepare_pairs(cx, z, &mean, gradient);
     }
 

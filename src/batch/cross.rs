@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::rounds::{Pass, by_kind_pays, kinks, offsets, run_blocks};
-use super::sets::{ClassSet, Gradient, Set, block_rows, mean, number_classes, small};
+use super::sets::{ALL_ROWS, ClassSet, Gradient, Set, block_rows, center, number_classes, small};
 use crate::aligned::Aligned;
 use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
@@ -288,7 +288,7 @@ impl<T: Real> Call<'_, '_, T> {
                 j.keep_order(keys.rows());
             }
         }
-        let mean = mean(cx, [(&*i, queries), (&*j, keys)]);
+        let mean = center(cx, [(&*i, queries), (&*j, keys)], ALL_ROWS);
         // Products are with the rows of the other side; a row's own part is with itself.
         let products = self.wanted.contains(&true);
         i.prepare_pairs(cx, queries, &mean, products);

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::sets::{Set, block_rows, mean, small};
+use super::sets::{SOME_ROWS, Set, block_rows, center, small};
 use crate::cx::Cx;
 use crate::error::{Result, check_shape};
 use crate::graph::check_samples;
@@ -59,7 +59,7 @@ fn run<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) {
     let n = a.rows();
     let mut sets = [Set::default(), Set::default()];
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.keep_order(z.rows()));
-    let mean = mean(cx, [(&sets[0], a), (&sets[1], b)]);
+    let mean = center(cx, [(&sets[0], a), (&sets[1], b)], SOME_ROWS);
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));
     let sides = [sets[0].side(a).points, sets[1].side(b).points];
     let height = block_rows(n);

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::search::{Found, among};
-use super::sets::{Gradient, Set, block_rows, mean, small};
+use super::sets::{ALL_ROWS, Gradient, Set, block_rows, center, small};
 use super::task_rows;
 use crate::aligned::Aligned;
 use crate::cx::Cx;
@@ -212,7 +212,7 @@ impl<T: Real> Call<'_, '_, T> {
         let block = block_rows(n).min(at_once).max(BLOCK);
         let height = if all { n } else { (at_once / block).max(1) * block };
         let stride = strip_stride(n);
-        let mean = grad.is_some().then(|| mean(cx, [(&*set, z)]));
+        let mean = grad.is_some().then(|| center(cx, [(&*set, z)], ALL_ROWS));
         set.prepare_differences(cx, z, mean.as_deref(), block);
         d2.resize(height.min(n) * stride);
         slopes.resize(if grad.is_some() { height.min(n) * stride } else { 0 });

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::rounds::{lock, rounds, rows_of_a_task};
-use super::sets::{Set, block_rows, mean, small};
+use super::sets::{SOME_ROWS, Set, block_rows, center, small};
 use crate::cx::Cx;
 use crate::error::{Error, Result};
 use crate::graph::Similar;
@@ -185,7 +185,7 @@ fn search_against<T: Real>(call: Against<T>) {
     let mut sets = [Set::default(), Set::default()];
     let both = [queries, references];
     sets.iter_mut().zip(both).for_each(|(set, z)| set.keep_order(z.rows()));
-    let mean = mean(cx, [(&sets[0], queries), (&sets[1], references)]);
+    let mean = center(cx, [(&sets[0], queries), (&sets[1], references)], SOME_ROWS);
     sets.iter_mut().zip(both).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));
     let sides = [sets[0].side(queries).points, sets[1].side(references).points];
     let wanted = Wanted { farthest: false, kind: None };
@@ -254,7 +254,7 @@ fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec
         }
         None => set.keep_order(n),
     }
-    let mean = mean(cx, [(&set, z)]);
+    let mean = center(cx, [(&set, z)], SOME_ROWS);
     set.prepare_distances(cx, z, &mean);
     let classes = Classes { of: [&set.classes; 2], spheres: None, pulled: &[], own: None };
     let kind = kind.map(|(of, similar)| match of {

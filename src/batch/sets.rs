@@ -11,7 +11,7 @@ use crate::aligned::Aligned;
 use crate::cx::{Cx, Par};
 use crate::graph::Similar;
 use crate::kernel::all_pairs::Side;
-use crate::kernel::classes::{MeasureClass, NO_CLASS, Rows, Spheres, SumRows};
+use crate::kernel::classes::{MeasureClass, NO_CLASS, NearestToMean, Rows, Spheres, SumRows};
 use crate::kernel::columns::{AT_ONCE, CenterRows, FinishGradient};
 use crate::kernel::planar::WIDEST;
 use crate::kernel::tile::{MOST_ROWS, Points, tile_cols};
@@ -35,16 +35,29 @@ pub(crate) struct Set<T> {
     block: usize,
 }
 
-/// A point near the mean of all rows of some sets that are finite and in some pair: each of its numbers is
-/// that of one of some rows. So rows of integers, of levels or of signs stay such when it is taken away, and
-/// their products are exact; and what is taken from rows that lie close together is taken without rounding.
-pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N]) -> Vec<T> {
+/// Looks at every row for the numbers of a [`center`]. Each is then at most twice as far from a row as
+/// the mean is: so the rounding of gradients is bounded by the rows' distances from their mean.
+pub(crate) const ALL_ROWS: usize = usize::MAX;
+
+/// Looks at some rows only: enough where no gradient is made of the rows' distances from the center.
+pub(crate) const SOME_ROWS: usize = 64;
+
+/// A point near the mean of the rows of some sets that are finite and in some pair: each of its numbers is
+/// the one nearest to the mean in its column, among so many rows. So rows of integers, of levels or of signs
+/// stay such when it is taken away, and their products are exact; and what is taken from rows that lie close
+/// together is taken without rounding.
+pub(crate) fn center<T: Real, const N: usize>(
+    cx: &Cx,
+    sets: [(&Set<T>, Mat<T>); N],
+    looked_at: usize,
+) -> Vec<T> {
     let d = sets[0].1.cols();
-    // What is added up is beyond one of the rows: sums of rows far from the origin lose what they differ by.
-    let all =
-        || sets.iter().flat_map(|(set, z)| (0..set.known()).map(|place| set.rows(*z).row(place)));
-    let finite = |row: &&[T]| row.iter().all(|x| x.is_finite());
-    let Some(point) = all().find(finite) else { return vec![T::ZERO; d] };
+    // Sums are of z_i - z_0: sums of z_i lose what rows far from the origin differ by.
+    let mut all =
+        sets.iter().flat_map(|(set, z)| (0..set.known()).map(|place| set.rows(*z).row(place)));
+    let Some(point) = all.find(|row| row.iter().all(|x| x.is_finite())) else {
+        return vec![T::ZERO; d];
+    };
     let mut mean = vec![T::ZERO; d];
     let mut count = 0;
     for (set, z) in sets {
@@ -54,17 +67,22 @@ pub(crate) fn mean<T: Real, const N: usize>(cx: &Cx, sets: [(&Set<T>, Mat<T>); N
     }
     let share = T::from_f64(1.0 / count.max(1) as f64);
     mean.iter_mut().zip(point).for_each(|(x, &point)| *x = point + *x * share);
-    const SOME: usize = 64;
-    let mut center = point.to_vec();
     let known = sets.iter().map(|(set, _)| set.known()).sum::<usize>();
-    for row in all().step_by(known.div_ceil(SOME).max(1)).filter(finite) {
-        for ((center, &mean), &x) in center.iter_mut().zip(&mean).zip(row) {
-            if (x - mean).abs() < (*center - mean).abs() {
-                *center = x;
-            }
+    let step = known.div_ceil(looked_at).max(1);
+    let nearest = |nearest: Vec<T>, (set, z): (&Set<T>, Mat<T>)| {
+        nearer(&mean, nearest, &set.nearest_to_mean(cx, z, &mean, point, step))
+    };
+    sets.into_iter().fold(point.to_vec(), nearest)
+}
+
+/// Of each two numbers the one nearer to the mean; the first where both are as near.
+fn nearer<T: Real>(mean: &[T], mut one: Vec<T>, other: &[T]) -> Vec<T> {
+    for ((one, &other), &mean) in one.iter_mut().zip(other).zip(mean) {
+        if (other - mean).abs() < (*one - mean).abs() {
+            *one = other;
         }
     }
-    center
+    one
 }
 
 /// What a set's gradient is made of.
@@ -141,6 +159,22 @@ impl<T: Real> Set<T> {
             (one, count + more)
         };
         sum_blocks(cx.par, n.div_ceil(height), (), sum, add)
+    }
+
+    /// The numbers nearest to a mean in each column, of `point` and of every `step`-th row.
+    fn nearest_to_mean(&self, cx: &Cx, z: Mat<T>, mean: &[T], point: &[T], step: usize) -> Vec<T> {
+        let (rows, n) = (self.rows(z), self.known());
+        let height = task_rows(n, z.cols().saturating_mul(2 * size_of::<T>()));
+        let height = height.next_multiple_of(step);
+        let nearest = |block: usize, ()| {
+            let places = block * height..((block + 1) * height).min(n);
+            let mut nearest = point.to_vec();
+            let kernel = NearestToMean { rows, places, step, mean, nearest: &mut nearest };
+            T::dispatch(cx.isa, kernel);
+            nearest
+        };
+        let both = |one: Vec<T>, other: Vec<T>| nearer(mean, one, &other);
+        sum_blocks(cx.par, n.div_ceil(height), (), nearest, both)
     }
 
     /// For pairs and their gradients: fills panels and norms and, where a gradient is wanted, rows without
