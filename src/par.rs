@@ -101,7 +101,7 @@ where
     let share = blocks > 1 && par.threads() > 1;
     let call = Passed::here();
     let f = |block: usize, part: O| call.run(share, || f(block, part));
-    let work = || subtree(share, 0..blocks, output, &f, &add);
+    let work = || subtree(share, 0..blocks, output, (&f, &add));
     if share { shared(work) } else { work() }
 }
 
@@ -114,13 +114,12 @@ where
     sum_blocks(par, blocks, output, f, |(), ()| ());
 }
 
-fn subtree<O, R, F, A>(share: bool, blocks: Range<usize>, output: O, f: &F, add: &A) -> R
-where
-    O: Split,
-    R: Send,
-    F: Fn(usize, O) -> R + Sync,
-    A: Fn(R, R) -> R + Sync,
-{
+/// What is done to a block and its part of the output, and with what two blocks return.
+type Work<'f, O, R> = (&'f (dyn Fn(usize, O) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
+
+/// Not generic over the functions, so that it is compiled once for each kind of output.
+fn subtree<O: Split, R: Send>(share: bool, blocks: Range<usize>, output: O, work: Work<O, R>) -> R {
+    let (f, add) = work;
     if blocks.len() == 1 {
         return f(blocks.start, output);
     }
@@ -131,8 +130,8 @@ where
     let (mut a, mut b) = (None, None);
     both(
         share,
-        &mut || a = left.take().map(|left| subtree(share, blocks.start..middle, left, f, add)),
-        &mut || b = right.take().map(|right| subtree(share, middle..blocks.end, right, f, add)),
+        &mut || a = left.take().map(|left| subtree(share, blocks.start..middle, left, work)),
+        &mut || b = right.take().map(|right| subtree(share, middle..blocks.end, right, work)),
     );
     add(a.expect("the left half ran"), b.expect("the right half ran"))
 }

@@ -165,15 +165,20 @@ pub(crate) fn in_pool<R: Send>(
     work: impl FnOnce() -> R + Send,
 ) -> R {
     let (mut work, mut result) = (Some(work), None);
-    let mut once = || result = work.take().map(|work| work());
-    match pool {
-        Some(pool) => pool.in_place_scope(|scope| ask_during(scope, &mut once)),
-        None => rayon::in_place_scope(|scope| ask_during(scope, &mut once)),
-    }
+    ask_meanwhile(pool, &mut || result = work.take().map(|work| work()));
     result.expect("the work is done")
 }
 
-/// Hands work to the pool of a scope, and asks until it is done. Not generic: it is compiled once.
+/// [`in_pool`] for work without a result. It is not generic, so that it is compiled once.
+#[cfg(feature = "rayon")]
+fn ask_meanwhile(pool: Option<&rayon::ThreadPool>, work: &mut (dyn FnMut() + Send)) {
+    match pool {
+        Some(pool) => pool.in_place_scope(|scope| ask_during(scope, work)),
+        None => rayon::in_place_scope(|scope| ask_during(scope, work)),
+    }
+}
+
+/// Hands work to the pool of a scope, and asks until it is done.
 #[cfg(feature = "rayon")]
 fn ask_during<'scope>(scope: &rayon::Scope<'scope>, work: &'scope mut (dyn FnMut() + Send)) {
     let (call, asks) = (CALL.get(), ASKS.get());

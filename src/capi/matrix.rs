@@ -2,7 +2,8 @@
 
 use std::ptr::NonNull;
 
-use super::places::{Extent, Place, Places};
+use super::extent::Extent;
+use super::places::{Place, Places};
 use super::status::Refusal;
 use crate::error::Error;
 use crate::mat::{Mat, MatMut};

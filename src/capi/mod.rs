@@ -46,8 +46,8 @@ mod nearest;
 // What they have in common.
 mod callback;
 mod element;
+mod extent;
 mod handle;
-mod overlap;
 mod pairing;
 mod places;
 

@@ -3,25 +3,12 @@
 
 use std::slice;
 
+use super::extent::{Extent, overlap};
 use super::outcome::Written;
-use super::overlap::overlap;
 use super::status::Refusal;
 use crate::error::Error;
 
-/// Rows of bytes in memory, in ascending order. A list is one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub start: usize,
-    pub rows: usize,
-    /// Bytes of a row.
-    pub width: usize,
-    /// Bytes from the start of a row to the start of the next.
-    pub stride: usize,
-}
-
 impl Extent {
-    const EMPTY: Extent = Extent { start: 0, rows: 0, width: 0, stride: 0 };
-
     /// Refused where there are elements and `data` is null or misaligned, or their bytes pass the end of
     /// what can be addressed.
     pub fn new<T>(

@@ -45,7 +45,7 @@ impl drlim_status {
 
 /// Why a call is refused.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub enum Refusal {
     Null { arg: &'static str },
     Misaligned { arg: &'static str, align: usize },
     Overlap { args: [&'static str; 2] },
@@ -142,7 +142,7 @@ pub extern "C" fn drlim_last_error() -> *const c_char {
 }
 
 /// Runs a call. What it refuses becomes a status, and so does a panic.
-pub(super) fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status {
+pub fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => drlim_status::OK,
         Ok(Err(refusal)) => {
@@ -163,37 +163,5 @@ pub(super) fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status 
             remember(format!("a defect of drlim: {text}"));
             drlim_status::PANIC
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::CStr;
-    use std::panic::panic_any;
-
-    use super::*;
-
-    fn message() -> &'static str {
-        // SAFETY: of this thread, which copies it before another call fails.
-        unsafe { CStr::from_ptr(drlim_last_error()) }.to_str().unwrap()
-    }
-
-    /// What happens to be dropped with a panic may panic again.
-    struct Bomb;
-
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            panic!("while another panic is dropped");
-        }
-    }
-
-    #[test]
-    fn no_panic_comes_through() {
-        assert_eq!(guard(|| panic!("row {}", 7)), drlim_status::PANIC);
-        assert_eq!(message(), "a defect of drlim: row 7");
-        assert_eq!(guard(|| panic_any(Bomb)), drlim_status::PANIC);
-        assert_eq!(message(), "a defect of drlim: a panic");
-        assert_eq!(guard(|| Err(Refusal::Null { arg: "a\0b" })), drlim_status::NULL_POINTER);
-        assert_eq!(message(), "ab is null");
     }
 }

@@ -132,9 +132,12 @@ impl<T> Ahead<'_, T> {
 }
 
 macro_rules! of_size {
-    ($tile:ident, $s:ident, $rows:ident: $($m:literal x $n:literal)*) => {
+    // Tiles of fewer than `large` sums are rare: one loop will do for whole vectors and for others.
+    ($tile:ident, $s:ident, $rows:ident, $large:literal: $($m:literal x $n:literal)*) => {
         match ($rows.len(), $tile.columns.len()) {
-            $(($m, $n) if $tile.width % S::LANES == 0 => $tile.add::<S, $m, $n, true>($s, $rows.start),
+            $(($m, $n) if $m * $n >= $large && $tile.width % S::LANES == 0 => {
+                $tile.add::<S, $m, $n, { $m * $n >= $large }>($s, $rows.start)
+            }
             ($m, $n) => $tile.add::<S, $m, $n, false>($s, $rows.start),)*
             (m, n) => unreachable!("a tile of {m} by {n} rows"),
         }
@@ -150,11 +153,11 @@ impl<T: Real> Tile<'_, T> {
         // SAFETY: the caller's promise is the callee's.
         unsafe {
             if is_wide::<T, S>() {
-                of_size!(self, s, rows:
+                of_size!(self, s, rows, 12:
                     1 x 1 1 x 2 1 x 3 1 x 4 1 x 5 1 x 6 2 x 1 2 x 2 2 x 3 2 x 4 2 x 5 2 x 6
                     3 x 1 3 x 2 3 x 3 3 x 4 3 x 5 3 x 6 4 x 1 4 x 2 4 x 3 4 x 4 4 x 5 4 x 6)
             } else {
-                of_size!(self, s, rows:
+                of_size!(self, s, rows, 6:
                     1 x 1 1 x 2 1 x 3 1 x 4 1 x 5 2 x 1 2 x 2 2 x 3 2 x 4 2 x 5)
             }
         }
@@ -176,10 +179,15 @@ impl<T: Real> Tile<'_, T> {
                 b.from.as_slice()[columns.clone()].try_into().unwrap_unchecked();
             for run in runs {
                 let a = a.data.as_ptr().add(first * a.stride + run * a.step);
-                let stride = self.a.stride;
-                let rows: [*const T; M] = std::array::from_fn(|i| a.add(i * stride));
+                let mut rows = [a; M];
+                for i in 1..M {
+                    rows[i] = a.add(i * self.a.stride);
+                }
                 let data = b.data.as_ptr().add(run * step);
-                let columns: [*const T; N] = std::array::from_fn(|j| data.add(from[j] * b.scale));
+                let mut columns = [data; N];
+                for j in 0..N {
+                    columns[j] = data.add(from[j] * b.scale);
+                }
                 let ahead = ahead.next();
                 for t in (0..width).step_by(S::LANES) {
                     s.prefetch(ahead.wrapping_add(t));

@@ -292,14 +292,17 @@ impl<T: Real> Tile<'_, T> {
         s: S,
         start: usize,
     ) {
-        if M > S::TILE_ROWS {
+        // Known when it is compiled: nothing below is, for a tile that the tier does not have.
+        if const { M > S::TILE_ROWS } {
             unreachable!("a tile of {M} rows on a tier of {}", S::TILE_ROWS);
         }
         // SAFETY: as promised by the caller; each pointer is offset within its own slice.
         unsafe {
             let a = self.a.data.as_ptr().add(self.a.start);
-            let mut rows: [*const T; M] =
-                std::array::from_fn(|i| a.add(self.a.rows.table[start + i]));
+            let mut rows = [a; M];
+            for i in 0..M {
+                rows[i] = a.add(self.a.rows.table[start + i]);
+            }
             let mut b = self.b.data.as_ptr().add(self.j);
             let c = self.c.add(start * self.stride + self.j);
             let mut lanes = [S::LANES; V];

@@ -19,6 +19,21 @@ impl Portable {
     }
 }
 
+/// The elements, and zeros behind them. A function by itself, like the next: what follows from a short slice
+/// would be compiled wherever one may come.
+#[inline(never)]
+fn padded<T: Copy + Default, const LANES: usize>(from: &[T]) -> [T; LANES] {
+    let mut padded = [T::default(); LANES];
+    padded[..from.len()].copy_from_slice(from);
+    padded
+}
+
+/// As many lanes as there is room for.
+#[inline(never)]
+fn store_some<T: Copy>(lanes: &[T], to: &mut [T]) {
+    to.copy_from_slice(&lanes[..to.len()]);
+}
+
 macro_rules! portable {
     ($t:ident, $vector:ident, $mask:ident, $wide:ident, $lanes:literal, $bits:ident) => {
         #[derive(Clone, Copy)]
@@ -99,9 +114,7 @@ macro_rules! portable {
                 if let Some(full) = from.first_chunk::<$lanes>() {
                     $vector($wide::new(*full))
                 } else {
-                    let mut padded = [0.0; $lanes];
-                    padded[..from.len()].copy_from_slice(from);
-                    $vector($wide::new(padded))
+                    $vector($wide::new(padded(from)))
                 }
             }
             #[inline(always)]
@@ -110,8 +123,7 @@ macro_rules! portable {
                 if let Some(full) = to.first_chunk_mut::<$lanes>() {
                     *full = lanes;
                 } else {
-                    let n = to.len();
-                    to.copy_from_slice(&lanes[..n]);
+                    store_some(&lanes, to);
                 }
             }
             #[inline(always)]
@@ -124,9 +136,11 @@ macro_rules! portable {
             }
             #[inline(always)]
             fn first(self, n: usize) -> $mask {
-                let lanes =
-                    std::array::from_fn(|i| $t::from_bits($bits::from(i < n).wrapping_neg()));
-                $mask($wide::new(lanes))
+                let mut lane = [0.0; $lanes];
+                for i in 0..$lanes {
+                    lane[i] = i as $t;
+                }
+                $mask($wide::new(lane).simd_lt($wide::splat(n as $t)))
             }
             #[inline(always)]
             fn bits(self, m: $mask) -> u32 {

@@ -48,6 +48,7 @@ macro_rules! for_both_types {
 pub(crate) use for_both_types;
 
 mod callbacks;
+mod extents;
 mod forked;
 mod header;
 mod own_losses;
