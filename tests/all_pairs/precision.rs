@@ -1,8 +1,8 @@
 //! Distances are those of the rows, however close these are and wherever they lie; and so are the
 //! gradients of close pairs.
 
-use drlim::Similar;
 use drlim::loss::Reduction;
+use drlim::{Graph, Similar};
 
 use super::batch::Batch;
 use super::common::{Element, Random, tiers};
@@ -71,4 +71,37 @@ fn distances_that_cancel_in_products_are_exact() {
         let huge = value(1e18, 3e18, isa);
         assert!((huge / 2e36 - 1.0).abs() < 1e-5, "{huge:e}");
     }
+}
+
+/// Gradients are off by roundings of their rows' distances from the mean: rows near it, which are rare, gain
+/// nothing from the others.
+fn rows_near_the_mean_keep_their_precision<T: Element>() {
+    let (n, d) = (300, 33);
+    let near = [1, 2];
+    let mut random = Random::new(5);
+    let batch = Batch::<T>::new([n, d], |at| match at / d {
+        row if near.contains(&row) => random.between(-1e-2, 1e-2),
+        row if row % 2 == 0 => 1.0,
+        _ => -1.0,
+    });
+    let graph = Graph::from_pairs(n, &[(1, 2)]).unwrap();
+    let similar = Similar::Graph(&graph);
+    let expected = batch.expected(Reduction::Sum, similar);
+    for isa in tiers() {
+        let (_, grad) = batch.run(&serial(isa), Reduction::Sum, similar);
+        for row in near {
+            for at in row * d..(row + 1) * d {
+                let error = (grad[at].to_f64() - expected.grad[at].0).abs();
+                let from_mean = near.map(|row| batch.z[row * d + at % d].to_f64().abs());
+                let allowed = 8.0 * T::EPSILON.to_f64() * (from_mean[0] + from_mean[1] + 1e-2);
+                assert!(error <= allowed, "{at} on {isa}: {error:e} off, allowed {allowed:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_rows_near_the_mean_keep_their_precision() {
+    rows_near_the_mean_keep_their_precision::<f32>();
+    rows_near_the_mean_keep_their_precision::<f64>();
 }
