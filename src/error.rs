@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::isa::Tier;
+use crate::simd::tier::Tier;
 
 /// What the fallible calls of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -73,54 +73,46 @@
 //! [`Kernel`](simd::Kernel) or [layer](nn::Layer): these are compiled with your crate's optimisation. One that
 //! has to be fast in debug builds goes into a crate of its own, whose package is given the same line.
 
-mod aligned;
 pub mod batch;
-#[cfg(doctest)]
-mod borrows;
 // The functions of C are not generic: with them, the crate's own unit tests would compile every kernel again.
 #[cfg(all(feature = "capi", not(test)))]
 #[doc(hidden)]
 pub mod capi;
+mod check;
 #[cfg(feature = "safetensors")]
 pub mod checkpoint;
-mod cx;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod error;
-pub mod gradcheck;
-mod graph;
-pub mod init;
-mod isa;
 mod kernel;
-#[doc(hidden)]
-pub mod limits;
 pub mod loss;
-mod mat;
-pub mod metrics;
-#[cfg(feature = "ndarray-0_17")]
-mod ndarray;
+mod memory;
 pub mod nn;
 pub mod optim;
 pub mod pairs;
-mod par;
-#[cfg(feature = "proptest")]
-pub mod properties;
-mod real;
+mod parallel;
 mod rng;
-mod room;
 pub mod siamese;
 pub mod simd;
-mod stop;
-#[doc(hidden)]
-pub mod threads;
+mod similar;
 
-pub use cx::{Cx, Par};
+#[doc(hidden)]
+pub use check::copy_baseline as limits;
+pub use check::gradcheck;
+#[cfg(feature = "proptest")]
+pub use check::properties;
 pub use error::{Error, Result};
-pub use graph::{Graph, Similar};
-pub use isa::{Isa, Tier};
-pub use mat::{Mat, MatMut};
-pub use real::Real;
+pub use memory::mat::{Mat, MatMut};
+pub use nn::init;
+pub use pairs::metrics;
+pub use parallel::cx::{Cx, Par};
+#[doc(hidden)]
+pub use parallel::threads;
 pub use rng::Rng;
+pub use simd::isa::Isa;
+pub use simd::real::Real;
+pub use simd::tier::Tier;
+pub use similar::graph::{Graph, Similar};
 
 /// The examples of the guide, as tests.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::element::{PairFunction, TripletFunction};
 use super::status::Refusal;
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// What a caller's function gets as its first argument.
 #[derive(Clone, Copy)]

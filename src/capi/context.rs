@@ -6,9 +6,10 @@ use super::handle::{free, lend, make};
 use super::outcome::Written;
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
-use crate::cx::Cx;
-use crate::isa::{Isa, Tier};
-use crate::threads::Threads;
+use crate::parallel::cx::Cx;
+use crate::parallel::threads::Threads;
+use crate::simd::isa::Isa;
+use crate::simd::tier::Tier;
 
 /// Which vector instructions calls use. Results of two tiers differ in their last bits.
 #[repr(transparent)]

@@ -9,9 +9,9 @@ use super::callback::{PairCallback, TripletCallback};
 use super::objective::drlim_objective;
 use super::scratch::{Scratches, drlim_scratch};
 use super::triplet_objective::drlim_triplet_objective;
-use crate::isa::Isa;
 use crate::loss::{BlockLoss, BlockTripletLoss};
-use crate::real::Real;
+use crate::simd::isa::Isa;
+use crate::simd::real::Real;
 
 /// A caller's loss of pairs: data, squared distances and slopes, similar, values, pairs.
 pub(super) type PairFunction<T> =

@@ -6,7 +6,7 @@ use super::extent::Extent;
 use super::places::{Place, Places};
 use super::status::Refusal;
 use crate::error::Error;
-use crate::mat::{Mat, MatMut};
+use crate::memory::mat::{Mat, MatMut};
 
 /// A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 ///

@@ -7,7 +7,7 @@ use super::similar::drlim_similar;
 use super::status::{Refusal, drlim_status, guard};
 use crate::error::Error;
 use crate::pairs::{self, Neighbours};
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// Where the k rows found for each query go: N x k, row after row, best first.
 #[repr(C)]

@@ -7,12 +7,12 @@ use super::context::{drlim_context, run};
 use super::element::Element;
 use super::outcome::{drlim_outcome, drlim_reduction};
 use super::status::Refusal;
-use crate::cx::Cx;
 use crate::error::{self, check_not_negative};
 use crate::loss::{
     BlockLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective,
     Outcome, SquaredHinge,
 };
+use crate::parallel::cx::Cx;
 
 /// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
 #[repr(transparent)]

@@ -3,7 +3,7 @@
 use super::places::{List, ListMut, Places};
 use super::status::Refusal;
 use crate::loss::Pairing;
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// The lists of a [`Pairing`], checked.
 pub(super) struct PairingLists<T> {

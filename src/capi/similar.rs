@@ -5,9 +5,9 @@ use super::handle::{free, make, needed};
 use super::matrix::drlim_matrix;
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
-use crate::graph::{self, Similar};
+use crate::memory::reserve::with_room;
 use crate::pairs;
-use crate::room::with_room;
+use crate::similar::graph::{self, Similar};
 
 /// A graph of which rows, or samples, are similar. Made once and used by any number of calls, also at once.
 pub struct drlim_graph(pub(super) graph::Graph);

@@ -8,9 +8,9 @@ use super::element::Element;
 use super::objective::check_size;
 use super::outcome::{drlim_outcome, drlim_reduction};
 use super::status::Refusal;
-use crate::cx::Cx;
 use crate::error;
 use crate::loss::{BlockTripletLoss, Outcome, SquaredTriplet, TripletMargin, TripletObjective};
+use crate::parallel::cx::Cx;
 
 /// A loss of triplets. With the distances ap and an of the anchor from the positive and from the negative,
 /// pn of positive and negative, and the margin m:

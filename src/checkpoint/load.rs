@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::{expected, file_error};
 use crate::error::{Error, Result};
 use crate::nn::Network;
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// What may be different in the file of a network: names with a prefix, narrower types.
 ///

@@ -19,7 +19,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{ARCHITECTURE, Load, dtype};
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// The longest header that the format allows.
 const MOST_HEADER: u64 = 100_000_000;

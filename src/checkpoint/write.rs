@@ -9,7 +9,7 @@ use safetensors::{Dtype, View};
 
 use super::{ARCHITECTURE, dtype};
 use crate::error::{Error, Result};
-use crate::real::{Real, compiled};
+use crate::simd::real::{Real, compiled};
 
 /// A tensor to be written.
 pub(super) struct Tensor<'a, T: Copy> {

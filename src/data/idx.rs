@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::GzDecoder;
 
 use crate::error::{Error, Result};
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// The first bytes of every gzip member.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

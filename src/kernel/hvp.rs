@@ -16,17 +16,17 @@
 
 use std::ops::Range;
 
-use super::blocks::BLOCK_PAIRS;
-use super::indexed::Member;
+use super::blocking::GROUP_PAIRS;
+use super::reduce::weigh_slopes;
+use super::rows::list::Member;
 use super::shown::{bend_pairs, bend_triplets, eval_pairs, eval_triplets};
-use super::tally::weigh_slopes;
-use crate::graph::Graph;
-use crate::isa::Isa;
 use crate::loss::{BlockLoss, BlockTripletLoss, Pairing};
-use crate::mat::{Mat, MatMut};
-use crate::real::Real;
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::stop::look;
+use crate::simd::isa::Isa;
+use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
-use crate::stop::look;
+use crate::similar::graph::Graph;
 
 /// Rows and the directions that they move along, both N x D.
 #[derive(Clone, Copy)]
@@ -87,9 +87,9 @@ impl<T: Real> Kernel<T> for MeasureBends<'_, T> {
     fn run<S: Simd<T>>(mut self, s: S) {
         let mut block = Block::new();
         let pairs = self.pairing.len();
-        for start in (0..pairs).step_by(BLOCK_PAIRS) {
+        for start in (0..pairs).step_by(GROUP_PAIRS) {
             look();
-            let some = start..(start + BLOCK_PAIRS).min(pairs);
+            let some = start..(start + GROUP_PAIRS).min(pairs);
             for (k, p) in some.clone().enumerate() {
                 let [a, b] = match self.pairs {
                     Pairs::Rows([a, b]) => [a.row(p), b.row(p)],
@@ -122,15 +122,15 @@ impl<T: Real> Kernel<T> for MeasureBends<'_, T> {
 /// Pairs on their way through a loss.
 struct Block<T> {
     /// d², and δ·η.
-    d2: [T; BLOCK_PAIRS],
-    products: [T; BLOCK_PAIRS],
-    values: [T; BLOCK_PAIRS],
+    d2: [T; GROUP_PAIRS],
+    products: [T; GROUP_PAIRS],
+    values: [T; GROUP_PAIRS],
 }
 
 impl<T: Real> Block<T> {
     #[inline(always)]
     fn new() -> Self {
-        let zeros = [T::ZERO; BLOCK_PAIRS];
+        let zeros = [T::ZERO; GROUP_PAIRS];
         Block { d2: zeros, products: zeros, values: zeros }
     }
 
@@ -182,7 +182,7 @@ fn stretch<T: Real, S: Simd<T>>(s: S, products: &[T], inverses: &[T], curvatures
 }
 
 /// |a - b|² and (a - b)·(va - vb) of two rows and their directions, in one sweep; the former to the bit as
-/// [`squared_distance`](super::rows::squared_distance) has it.
+/// [`squared_distance`](super::rows::pairs::squared_distance) has it.
 #[inline(always)]
 fn measure<T: Real, S: Simd<T>>(s: S, [a, va]: [&[T]; 2], [b, vb]: [&[T]; 2]) -> [T; 2] {
     let cols = a.len();
@@ -385,15 +385,15 @@ impl<T: Real> Kernel<T> for SumOverAll<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
         let mut block = Block::new();
-        let (mut similar, mut ignored) = ([false; BLOCK_PAIRS], [false; BLOCK_PAIRS]);
-        let zeros = [T::ZERO; BLOCK_PAIRS];
+        let (mut similar, mut ignored) = ([false; GROUP_PAIRS], [false; GROUP_PAIRS]);
+        let zeros = [T::ZERO; GROUP_PAIRS];
         let (mut slopes, mut stretches, mut inverses) = (zeros, zeros, zeros);
-        let mut active = Vec::with_capacity(BLOCK_PAIRS);
+        let mut active = Vec::with_capacity(GROUP_PAIRS);
         (0..self.out.rows()).for_each(|k| self.out.row_mut(k).fill(T::ZERO));
         let count = self.others.z.rows();
-        for start in (0..count).step_by(BLOCK_PAIRS) {
+        for start in (0..count).step_by(GROUP_PAIRS) {
             look();
-            let others = start..(start + BLOCK_PAIRS).min(count);
+            let others = start..(start + GROUP_PAIRS).min(count);
             for k in 0..self.out.rows() {
                 let row = self.first + k;
                 let (similar, ignored) =
@@ -465,13 +465,13 @@ impl<T: Real> Kernel<T> for MeasureTripletBends<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
         let swaps = self.loss.swaps_block();
-        let zeros = [T::ZERO; BLOCK_PAIRS];
+        let zeros = [T::ZERO; GROUP_PAIRS];
         let (mut d2, mut products, mut values) = ([zeros; 3], [zeros; 3], zeros);
         let mut curvatures = [zeros; 6];
         let count = self.rays[0].z.rows();
-        for start in (0..count).step_by(BLOCK_PAIRS) {
+        for start in (0..count).step_by(GROUP_PAIRS) {
             look();
-            let some = start..(start + BLOCK_PAIRS).min(count);
+            let some = start..(start + GROUP_PAIRS).min(count);
             let len = some.len();
             for (pair, [one, other]) in ENDS.into_iter().enumerate() {
                 if pair == 2 && !swaps {
@@ -483,7 +483,7 @@ impl<T: Real> Kernel<T> for MeasureTripletBends<'_, T> {
                 }
             }
             let pairing = Pairing {
-                similar: &[false; BLOCK_PAIRS][..len],
+                similar: &[false; GROUP_PAIRS][..len],
                 weights: self.weights.map(|weights| &weights[some.clone()]),
                 ignored: self.ignored.map(|ignored| &ignored[some.clone()]),
             };

@@ -7,12 +7,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::blocks::BLOCK_PAIRS;
-use crate::isa::Isa;
+use super::blocking::GROUP_PAIRS;
 use crate::loss::{BlockLoss, BlockTripletLoss};
-use crate::real::Real;
+use crate::simd::isa::Isa;
+use crate::simd::real::Real;
 
-/// [`BlockLoss::eval_block`] of at most [`BLOCK_PAIRS`] places, of which those that are `ignored` are no
+/// [`BlockLoss::eval_block`] of at most [`GROUP_PAIRS`] places, of which those that are `ignored` are no
 /// pairs: what they hold afterwards is not to be used.
 #[inline(always)]
 pub(super) fn eval_pairs<T: Real>(
@@ -40,7 +40,7 @@ fn eval_some_pairs<T: Real>(
     ignored: &[bool],
     values: &mut [T],
 ) {
-    let mut shown = ([T::ZERO; BLOCK_PAIRS], [false; BLOCK_PAIRS], [T::ZERO; BLOCK_PAIRS]);
+    let mut shown = ([T::ZERO; GROUP_PAIRS], [false; GROUP_PAIRS], [T::ZERO; GROUP_PAIRS]);
     let count = gather(d2, ignored, &mut shown.0);
     gather(similar, ignored, &mut shown.1);
     if count > 0 {
@@ -64,7 +64,7 @@ pub(super) fn bend_pairs<T: Real>(
         loss.curvature_block(isa, d2, similar);
         return;
     };
-    let mut shown = ([T::ZERO; BLOCK_PAIRS], [false; BLOCK_PAIRS]);
+    let mut shown = ([T::ZERO; GROUP_PAIRS], [false; GROUP_PAIRS]);
     let count = gather(d2, ignored, &mut shown.0);
     gather(similar, ignored, &mut shown.1);
     loss.curvature_block(isa, &mut shown.0[..count], &shown.1[..count]);
@@ -82,7 +82,7 @@ pub(super) fn bend_triplets<T: Real>(
         loss.curvatures_block(isa, curvatures);
         return;
     };
-    let (mut shown, mut count) = ([[T::ZERO; BLOCK_PAIRS]; 6], 0);
+    let (mut shown, mut count) = ([[T::ZERO; GROUP_PAIRS]; 6], 0);
     for (d2, shown) in curvatures.iter().zip(&mut shown).take(3) {
         count = gather(d2, ignored, shown);
     }
@@ -117,7 +117,7 @@ fn eval_some_triplets<T: Real>(
     ignored: &[bool],
     values: &mut [T],
 ) {
-    let (mut three, mut costs) = ([[T::ZERO; BLOCK_PAIRS]; 3], [T::ZERO; BLOCK_PAIRS]);
+    let (mut three, mut costs) = ([[T::ZERO; GROUP_PAIRS]; 3], [T::ZERO; GROUP_PAIRS]);
     let mut count = 0;
     for (d2, shown) in d2.iter().zip(&mut three) {
         count = gather(d2, ignored, shown);
@@ -133,7 +133,7 @@ fn eval_some_triplets<T: Real>(
 }
 
 /// Moves what is not ignored together; how much that is.
-fn gather<E: Copy>(from: &[E], ignored: &[bool], to: &mut [E; BLOCK_PAIRS]) -> usize {
+fn gather<E: Copy>(from: &[E], ignored: &[bool], to: &mut [E; GROUP_PAIRS]) -> usize {
     let mut count = 0;
     for (&from, &ignored) in from.iter().zip(ignored) {
         to[count] = from;
@@ -143,7 +143,7 @@ fn gather<E: Copy>(from: &[E], ignored: &[bool], to: &mut [E; BLOCK_PAIRS]) -> u
 }
 
 /// Moves it back, with zeros between.
-fn scatter<T: Real>(from: &[T; BLOCK_PAIRS], ignored: &[bool], to: &mut [T]) {
+fn scatter<T: Real>(from: &[T; GROUP_PAIRS], ignored: &[bool], to: &mut [T]) {
     let mut next = 0;
     for (to, &ignored) in to.iter_mut().zip(ignored) {
         *to = if ignored { T::ZERO } else { from[next] };

@@ -4,8 +4,8 @@
 
 use super::pair::compiled_here;
 use crate::error::{Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// The contrastive loss (Hadsell, Chopra, LeCun 2006, eq. 4), margin m:
 ///

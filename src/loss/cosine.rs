@@ -4,8 +4,8 @@
 
 use super::pair::compiled_here;
 use crate::error::{Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// The contrastive loss on the cosine distance of rows of unit length, margin m (the
 /// `ContrastiveLoss` of sentence-transformers, whose default is m = 0.5):

@@ -4,8 +4,8 @@
 
 use super::pair::compiled_here;
 use crate::error::{Result, check_not_negative, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// Quadratic hinges, with a margin p for similar and m for dissimilar pairs (proposed to Caffe as
 /// pull request 4476):

@@ -4,9 +4,9 @@
 
 use super::pair::compiled_here;
 use crate::error::{Error, Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
 use crate::simd::math::exp;
+use crate::simd::real::Real;
 
 /// The exponential loss, with the bound Q of distances (the form of Chopra, Hadsell, LeCun 2005, with
 /// the Euclidean distance):

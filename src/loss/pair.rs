@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::isa::Isa;
-use crate::real::Real;
+use crate::simd::isa::Isa;
+use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What a pair costs, for lanes of pairs.
@@ -365,7 +365,7 @@ macro_rules! compiled_here {
             }
         }
 
-        $crate::real::compiled!(
+        $crate::simd::real::compiled!(
             <$loss<T> as $crate::loss::PairLoss<T>>::block,
             <$loss<T> as $crate::loss::PairLoss<T>>::bend_block
         );

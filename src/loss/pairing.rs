@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Kind, Reduction, Sums};
 use crate::error::{Result, check_len};
-use crate::real::Real;
+use crate::simd::real::Real;
 
 /// Of each pair of a batch whether it is similar; on request also its weight, and whether it is
 /// left out.

@@ -4,8 +4,8 @@
 
 use super::pair::compiled_here;
 use crate::error::{Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// The hinge on the squared distance, margin m (the contrastive loss layer of Caffe as it was first
 /// released, and as its option `legacy_version` keeps it):

@@ -4,8 +4,8 @@
 
 use super::triplet::triplets_compiled_here;
 use crate::error::{Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// The triplet loss on squared distances, margin m (Schroff, Kalenichenko, Philbin 2015, "FaceNet"):
 ///

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::pair::load_filled;
-use crate::isa::Isa;
-use crate::real::Real;
+use crate::simd::isa::Isa;
+use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What a triplet of anchor a, positive p and negative n costs, for lanes of triplets.
@@ -247,7 +247,7 @@ macro_rules! triplets_compiled_here {
             }
         }
 
-        $crate::real::compiled!(
+        $crate::simd::real::compiled!(
             <$loss<T> as $crate::loss::TripletLoss<T>>::block,
             <$loss<T> as $crate::loss::TripletLoss<T>>::bend_block
         );

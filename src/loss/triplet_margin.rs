@@ -4,8 +4,8 @@
 
 use super::triplet::triplets_compiled_here;
 use crate::error::{Result, check_positive};
-use crate::real::Real;
 use crate::simd::Simd;
+use crate::simd::real::Real;
 
 /// The triplet margin loss on Euclidean distances, margin m (Balntas et al. 2016, "Learning local
 /// feature descriptors with triplets and shallow convolutional neural networks"; PyTorch's

@@ -42,28 +42,16 @@
 
 #![forbid(unsafe_code)]
 
-mod activation;
-mod blockwise;
-mod conv2d;
-mod dense;
-mod l2_normalize;
+pub mod init;
 mod layer;
-mod max_pool;
+mod layers;
 mod network;
-mod part;
-mod pool;
-mod run;
-mod workspace;
 
-pub use activation::{Relu, ScaledTanh, Sigmoid, Tanh};
-pub use conv2d::Conv2d;
-pub use dense::Dense;
-pub use l2_normalize::L2Normalize;
 pub use layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
-pub use max_pool::MaxPool2d;
-pub use network::{Builder, Network, Parameter};
-pub use pool::{AvgPool2d, Subsample2d};
-pub use workspace::Workspace;
+pub use layers::{
+    AvgPool2d, Conv2d, Dense, L2Normalize, MaxPool2d, Relu, ScaledTanh, Sigmoid, Subsample2d, Tanh,
+};
+pub use network::{Builder, Network, Parameter, Workspace};
 
 /// The most weights of a layer, or elements of a sample: 2^28 where addresses have 64 bits. Larger
 /// ones are refused before anything is planned for them.

@@ -4,11 +4,11 @@
 #![forbid(unsafe_code)]
 
 use super::BLOCK;
-use crate::cx::Cx;
 use crate::error::{Error, Result};
-use crate::kernel::gradient::{Accumulate, Scale, Squares};
-use crate::par::{Chunks, for_blocks, sum_blocks};
-use crate::real::{Real, compiled};
+use crate::kernel::optim::clip::{Accumulate, Scale, Squares};
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::simd::real::{Real, compiled};
 
 /// Scales a gradient to the Euclidean norm `max` where its own is larger, and returns its own.
 ///

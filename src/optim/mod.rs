@@ -3,9 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cx::Cx;
 use crate::error::{Error, Result, check_len};
-use crate::real::Real;
+use crate::parallel::cx::Cx;
+use crate::simd::real::Real;
 
 mod adam;
 mod gradient;

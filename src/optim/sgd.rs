@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::{BLOCK, Optimizer, Resume, check, check_moments, check_not_negative, check_share};
-use crate::cx::Cx;
 use crate::error::Result;
-use crate::kernel::update;
-use crate::par::{Chunks, for_blocks};
-use crate::real::{Real, compiled};
+use crate::kernel::optim::update;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks};
+use crate::simd::real::{Real, compiled};
 
 /// Gradient descent with momentum and weight decay, as PyTorch writes it:
 ///

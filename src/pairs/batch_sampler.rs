@@ -9,8 +9,8 @@ use super::classes::Classes;
 use super::passes::{Passes, SamplerState};
 use super::sampler::check_listed;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Similar, check_samples};
 use crate::rng::Rng;
+use crate::similar::graph::{Graph, Similar, check_samples};
 
 /// Samples of a class that come together where nothing else is asked for. With three partners each,
 /// samples are seldom without a useful one, and of many classes a batch still holds many.

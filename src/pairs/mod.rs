@@ -5,11 +5,12 @@
 
 mod batch_sampler;
 mod classes;
-mod knn;
+pub mod metrics;
+mod neighbours;
 mod passes;
 mod sampler;
 
 pub use batch_sampler::BatchSampler;
-pub use knn::{Hardest, Neighbours, hardest, nearest, nearest_others, neighbour_graph};
+pub use neighbours::{Hardest, Neighbours, hardest, nearest, nearest_others, neighbour_graph};
 pub use passes::SamplerState;
 pub use sampler::Sampler;

@@ -9,8 +9,8 @@
 use super::classes::{Classes, cumulative, segment};
 use super::passes::{Passes, SamplerState};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Similar, check_samples};
 use crate::rng::Rng;
+use crate::similar::graph::{Graph, Similar, check_samples};
 
 /// Passes over the samples in an epoch of labels: as many partners for each sample as neighbours
 /// in Hadsell, Chopra and LeCun (2006).

@@ -10,17 +10,17 @@
 use crate::batch::{
     AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, all_pairs, check_pairs, indexed, rows,
 };
-use crate::cx::Cx;
 use crate::error::{Error, Result, check_len, check_shape};
-use crate::graph::{Similar, Subset, check_samples};
 use crate::loss::{Objective, Outcome, Pairing};
-use crate::mat::{Mat, MatMut};
+use crate::memory::mat::{Mat, MatMut};
+use crate::memory::reserve::{filled, with_room};
 use crate::nn::{Network, Workspace};
 use crate::optim::Optimizer;
 #[cfg(feature = "safetensors")]
 use crate::optim::Resume;
-use crate::real::Real;
-use crate::room::{filled, with_room};
+use crate::parallel::cx::Cx;
+use crate::simd::real::Real;
+use crate::similar::graph::{Similar, Subset, check_samples};
 
 mod fit;
 mod train;

@@ -5,13 +5,13 @@
 use std::ops::ControlFlow;
 
 use super::{End, Fit, History, Progress, Siamese, check_at_most};
-use crate::cx::Cx;
 use crate::error::Result;
 use crate::loss::{Objective, Outcome, Reduction, Sums};
-use crate::mat::Mat;
+use crate::memory::mat::Mat;
 use crate::optim::{Optimizer, accumulate, clip_norm};
 use crate::pairs::{BatchSampler, Sampler};
-use crate::real::Real;
+use crate::parallel::cx::Cx;
+use crate::simd::real::Real;
 
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// Trains on batches of the sampler, whose indices are rows of `data`.

@@ -151,6 +151,7 @@ macro_rules! load_and_store {
 
 impl Simd<f32> for Avx2 {
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
     const TILE_ROWS: usize = 6;
     type F = F32s;
     type M = MaskF32;
@@ -259,6 +260,7 @@ impl Simd<f32> for Avx2 {
 
 impl Simd<f64> for Avx2 {
     const LANES: usize = 4;
+    const REGISTERS: usize = 16;
     const TILE_ROWS: usize = 6;
     type F = F64s;
     type M = MaskF64;

@@ -164,6 +164,7 @@ unsafe fn bits_of(from: &[bool]) -> __mmask16 {
 
 impl Simd<f32> for Avx512 {
     const LANES: usize = 16;
+    const REGISTERS: usize = 32;
     const TILE_ROWS: usize = 8;
     type F = F32s;
     type M = MaskF32;
@@ -274,6 +275,7 @@ impl Simd<f32> for Avx512 {
 
 impl Simd<f64> for Avx512 {
     const LANES: usize = 8;
+    const REGISTERS: usize = 32;
     const TILE_ROWS: usize = 8;
     type F = F64s;
     type M = MaskF64;

@@ -3,8 +3,8 @@
 #![allow(unsafe_code, reason = "calls functions that need the tier's features")]
 
 use super::Kernel;
+use super::isa::Isa;
 use super::portable::Portable;
-use crate::isa::Isa;
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! dispatch {
@@ -12,8 +12,9 @@ macro_rules! dispatch {
         /// Runs a kernel over lanes of this type.
         #[inline]
         pub(crate) fn $t<K: Kernel<$t>>(isa: Isa, kernel: K) -> K::Output {
-            use super::{avx2::Avx2, avx512::Avx512};
-            use crate::isa::Tier;
+            use super::avx2::Avx2;
+            use super::avx512::Avx512;
+            use crate::simd::tier::Tier;
 
             #[target_feature(enable = "avx2,fma,popcnt")]
             fn avx2<K: Kernel<$t>>(kernel: K) -> K::Output {

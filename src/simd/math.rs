@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::Simd;
-use crate::real::Real;
+use super::real::Real;
 
 /// x = n ln(2) + r with integral n and |r| <= ln(2)/2; returns n and expm1(r).
 ///

@@ -14,8 +14,8 @@
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use crate::isa::MOST_LANES;
-use crate::real::Real;
+use isa::MOST_LANES;
+use real::Real;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,8 +23,11 @@ mod avx2;
 mod avx512;
 pub(crate) mod cache;
 pub(crate) mod dispatch;
+pub(crate) mod isa;
 pub mod math;
 mod portable;
+pub(crate) mod real;
+pub(crate) mod tier;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -68,6 +71,9 @@ pub trait Kernel<T: Real> {
 pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     /// How many elements a vector holds.
     const LANES: usize;
+    /// Vector registers that the tier has: 16 or 32. Heights of register tiles follow from it.
+    #[doc(hidden)]
+    const REGISTERS: usize;
     /// Rows of the register tile of the product kernel, which is two vectors wide. On AVX-512
     /// eight rows reach 98 % of the FMA peak at 128 x 32 x 2430; twelve would fit the vector
     /// registers, but not the pointers to their rows the others, and spilling costs half.

@@ -101,6 +101,7 @@ macro_rules! portable {
 
         impl Simd<$t> for Portable {
             const LANES: usize = $lanes;
+            const REGISTERS: usize = 16;
             const TILE_ROWS: usize = 2;
             type F = $vector;
             type M = $mask;
@@ -192,7 +193,7 @@ macro_rules! portable {
                 const BIAS: $t = ($t::MAX_EXP - 1) as $t;
                 const MANTISSA_BITS: u32 = $t::MANTISSA_DIGITS - 1;
                 let biased =
-                    (n.0 + $wide::splat(BIAS + <$t as crate::real::Real>::ROUNDER)).to_array();
+                    (n.0 + $wide::splat(BIAS + <$t as super::real::Real>::ROUNDER)).to_array();
                 $vector($wide::new(biased.map(|x| $t::from_bits(x.to_bits() << MANTISSA_BITS))))
             }
             #[inline(always)]

@@ -3,15 +3,16 @@
 #![forbid(unsafe_code)]
 
 use super::{Side, check_curvature};
-use crate::batch::all_pairs::{AllPairsScratch, all_pairs, count};
-use crate::batch::sets::{Set, small};
-use crate::cx::Cx;
+use crate::batch::blocking::small;
+use crate::batch::pairwise::all_pairs::{AllPairsScratch, all_pairs, count};
+use crate::batch::pairwise::packed_rows::Set;
 use crate::error::{Result, check_len, check_shape};
-use crate::graph::{Similar, check_samples};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
-use crate::mat::{Mat, MatMut};
-use crate::real::{Real, compiled};
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::simd::real::{Real, compiled};
+use crate::similar::graph::{Similar, check_samples};
 
 /// How the gradient of [`all_pairs`](crate::batch::all_pairs()) changes as the rows of `z` move along `v`, both
 /// B x D: the product of the Hessian with these directions, in `h`, which is overwritten.

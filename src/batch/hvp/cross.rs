@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::{Side, check_curvature};
-use crate::batch::cross::{CrossOut, CrossScratch, CrossSimilar, check, cross};
-use crate::batch::sets::small;
-use crate::cx::Cx;
+use crate::batch::blocking::small;
+use crate::batch::pairwise::cross::{CrossOut, CrossScratch, CrossSimilar, check, cross};
 use crate::error::{Result, check_shape};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
-use crate::mat::Mat;
-use crate::real::{Real, compiled};
+use crate::memory::mat::Mat;
+use crate::parallel::cx::Cx;
+use crate::simd::real::{Real, compiled};
 
 /// How the gradients of [`cross`](crate::batch::cross()) change as the queries move along `along[0]` and the keys
 /// along `along[1]`: the product of the Hessian with these directions.

@@ -3,16 +3,16 @@
 #![forbid(unsafe_code)]
 
 use super::{Listed, check_curvature};
-use crate::batch::indexed::{IndexedOut, Scratch, indexed};
-use crate::batch::pair_list::PairList;
-use crate::batch::task_rows;
-use crate::cx::Cx;
+use crate::batch::blocking::task_rows;
+use crate::batch::rows::list::{IndexedOut, Scratch, indexed};
+use crate::batch::rows::pair_list::PairList;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::hvp::{Pairs, Rays, SumByRow};
 use crate::loss::{Objective, Pairing};
-use crate::mat::{Mat, MatMut};
-use crate::par::{RowBlocks, for_blocks};
-use crate::real::{Real, compiled};
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{RowBlocks, for_blocks};
+use crate::simd::real::{Real, compiled};
 
 /// What [`indexed_hvp`] writes. Everything given is overwritten.
 pub struct IndexedHvpOut<'a, T> {

@@ -27,15 +27,15 @@ pub use indexed::{IndexedHvpOut, indexed_hvp};
 pub use rows::{RowsHvpOut, rows_hvp};
 pub use triplet_rows::{TripletsHvpOut, triplet_rows_hvp};
 
-use super::task_rows;
-use crate::cx::Cx;
+use super::blocking::task_rows;
 use crate::error::{Error, Result};
 use crate::kernel::hvp::{Bends, Likeness, MeasureBends, Pairs, Rays, SumOverAll};
 use crate::loss::{BlockLoss, Objective, Pairing};
-use crate::mat::MatMut;
-use crate::par::{Chunks, RowBlocks, for_blocks};
-use crate::real::Real;
-use crate::room::filled;
+use crate::memory::mat::MatMut;
+use crate::memory::reserve::filled;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, RowBlocks, for_blocks};
+use crate::simd::real::Real;
 
 /// Refuses a loss without second derivatives.
 fn check_curvature<T: Real>(call: &'static str, cx: &Cx, loss: &dyn BlockLoss<T>) -> Result<()> {

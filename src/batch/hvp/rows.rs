@@ -3,15 +3,15 @@
 #![forbid(unsafe_code)]
 
 use super::{Listed, check_curvature};
-use crate::batch::rows::{RowsOut, rows};
-use crate::batch::task_rows;
-use crate::cx::Cx;
+use crate::batch::blocking::task_rows;
+use crate::batch::rows::pairs::{RowsOut, rows};
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::hvp::{Pairs, Rays, WriteByRow};
 use crate::loss::{Objective, Pairing};
-use crate::mat::{Mat, MatMut};
-use crate::par::{RowBlocks, for_blocks};
-use crate::real::{Real, compiled};
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{RowBlocks, for_blocks};
+use crate::simd::real::{Real, compiled};
 
 /// What [`rows_hvp`] writes. Everything given is overwritten.
 pub struct RowsHvpOut<'a, T> {

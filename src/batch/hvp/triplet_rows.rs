@@ -4,15 +4,15 @@
 
 use super::rows::write_by_row;
 use super::{BendsOfPairs, bends};
-use crate::batch::task_rows;
-use crate::batch::triplets::{Triplets, TripletsOut, triplet_rows};
-use crate::cx::Cx;
+use crate::batch::blocking::task_rows;
+use crate::batch::rows::triplets::{Triplets, TripletsOut, triplet_rows};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::hvp::{MeasureTripletBends, Rays};
 use crate::loss::TripletObjective;
-use crate::mat::{Mat, MatMut};
-use crate::par::{Chunks, for_blocks};
-use crate::real::{Real, compiled};
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks};
+use crate::simd::real::{Real, compiled};
 
 /// What [`triplet_rows_hvp`] writes. Everything given is overwritten.
 pub struct TripletsHvpOut<'a, T> {

@@ -1,0 +1,353 @@
+//! The triplets of a labelled batch: all of them, the hardest, or the semi-hard.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::blocking::{block_rows, small, task_rows};
+use super::neighbours::{Found, among};
+use super::pairwise::gradient::Gradient;
+use super::pairwise::packed_rows::{ALL_ROWS, Set, center};
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::kernel::blocking::BLOCK_ROWS;
+use crate::kernel::mining::anchors::{AnchorSums, Anchors};
+use crate::kernel::mining::gradient::{
+    AddExtras, OtherRows, OwnRows, Strip, StripDistances, TakeClose,
+};
+use crate::kernel::mining::hardest::{MinedTriplets, ScatterTriplets};
+use crate::kernel::mining::positives::Positives;
+use crate::kernel::neighbours::top_k::NONE;
+use crate::kernel::pairwise::gradient::{BlockOffsets, BlockOut};
+use crate::loss::{Outcome, Sums, TripletObjective};
+use crate::memory::aligned::Aligned;
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::simd::real::{Real, compiled};
+use crate::similar::graph::{Similar, check_samples};
+
+/// Which triplets of a batch are looked at. A positive of an anchor is a similar row, a negative any
+/// other one but itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mining {
+    /// Every anchor with each of its positives and each of its negatives. Their number grows with B³.
+    All,
+    /// Every anchor with its farthest positive and its nearest negative, of equally distant ones that of
+    /// the lowest index (Hermans, Beyer, Leibe 2017, "batch hard"). Anchors that lack one of them are left
+    /// out.
+    Hardest,
+    /// Every anchor and positive with the nearest negative that is farther than the positive (Schroff,
+    /// Kalenichenko, Philbin 2015, FaceNet), or else with the farthest; of equally distant ones that of the
+    /// lowest index. Distances are measured by differences and compared to the last digit: rows of integers,
+    /// levels or signs, whose squared distances are exact, are told apart exactly, in any order of rows.
+    SemiHard,
+}
+
+/// Memory that [`triplets`] uses on the way: 3 B D elements and up to 8 MiB, with [`Mining::All`] 16 MiB, kept
+/// for the next call. (Of batches of more than a hundred thousand rows up to 256 bytes a row. Losses that
+/// swap take 12 bytes more for each semi-hard triplet of some anchors. The search for [`Mining::Hardest`]
+/// takes B D elements of its own.)
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
+#[derive(Clone, Debug, Default)]
+pub struct MinedScratch<T> {
+    set: Set<T>,
+    gradient: Gradient<T>,
+    d2: Aligned<T>,
+    slopes: Aligned<T>,
+    triplets: Vec<[u32; 3]>,
+    of_triplets: Vec<[T; 3]>,
+}
+
+impl<T: Real> MinedScratch<T> {
+    /// Empty.
+    pub fn new() -> Self {
+        MinedScratch::default()
+    }
+}
+
+/// Loss and gradient of triplets of the rows of `z`, B x D.
+///
+/// The outcome counts triplets as pairs. Distances are those of differences of rows; the precision of
+/// gradients is that of [`all_pairs`](super::all_pairs()), that of the hardest triplets that of differences.
+///
+/// `grad` is B x D and overwritten, where it is given.
+///
+/// # Accuracy
+///
+/// As of [`all_pairs`](super::all_pairs()), with (B + 8) eps for the gradient: slopes are added up first.
+///
+/// # Errors
+///
+/// Refused where a shape does not match, B does not fit in a `u32`, or [`Mining::All`] is asked of more rows
+/// than two matrices of B x B elements in 16 MiB are of: 1448 in `f32`, 1024 in `f64`. Nothing has been
+/// written then.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::batch::{MinedScratch, Mining, triplets};
+/// use drlim::loss::{TripletMargin, TripletObjective};
+/// use drlim::{Cx, Mat, MatMut, Similar};
+///
+/// let z = [0.0_f32, 1.0, 3.0, 3.5];
+/// let labels = Similar::Labels(&[7, 7, 7, 8]);
+/// let loss = TripletMargin::new(1.0)?;
+/// let (objective, view) = (TripletObjective::sum(&loss), Mat::new(&z, 4, 1)?);
+/// let mut grad = [0.0; 4];
+/// let to = Some(MatMut::new(&mut grad, 4, 1)?);
+/// let scratch = &mut MinedScratch::new();
+/// let outcome = triplets(&Cx::default(), &objective, view, labels, Mining::Hardest, to, scratch)?;
+/// // (0, 3, 3.5), (1, 3, 3.5) and (3, 0, 3.5): the last row has no positive.
+/// assert_eq!(outcome.pairs, 3);
+/// assert_eq!(outcome.value, 0.5 + 0.5 + 3.5);
+/// # Ok(()) }
+/// ```
+#[inline(never)]
+pub fn triplets<T: Real>(
+    cx: &Cx,
+    objective: &TripletObjective<T>,
+    z: Mat<T>,
+    similar: Similar,
+    mining: Mining,
+    grad: Option<MatMut<T>>,
+    scratch: &mut MinedScratch<T>,
+) -> Result<Outcome> {
+    check_samples(z.rows())?;
+    check_len("triplets", "similar", similar.samples(), z.rows(), "the rows of z")?;
+    if let Some(grad) = &grad {
+        check_shape("triplets", "grad", grad.shape(), z.shape(), "as z")?;
+    }
+    if mining == Mining::All && strip_rows::<T>(z.rows(), ALL_BYTES) < z.rows() {
+        let (arg, got) = ("rows of z", z.rows() as f64);
+        let expected = "at most 1448 in f32, 1024 in f64, to look at all triplets: mine the hardest \
+                        or the semi-hard ones";
+        return Err(Error::Value { arg, got, expected });
+    }
+    if z.rows() == 0 {
+        return Ok(Outcome::new(objective.reduction(), Sums::default())); // of any number of columns
+    }
+    let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
+    let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
+    let call = Call { cx, objective, z, similar };
+    let sums = match mining {
+        Mining::Hardest => call.hardest(grad, scratch)?,
+        Mining::All => call.strips(true, ALL_BYTES, grad, scratch),
+        Mining::SemiHard => call.strips(false, SOME_BYTES, grad, scratch),
+    };
+    Ok(Outcome::new(objective.reduction(), sums))
+}
+compiled!(triplets::<T>);
+
+/// Bytes of a strip of distances and one of slopes that hold a whole batch.
+const ALL_BYTES: usize = 16 << 20;
+
+/// The same of strips that hold some rows.
+const SOME_BYTES: usize = 8 << 20;
+
+/// Rows of a block of gradients, and of a task.
+const BLOCK: usize = 32;
+
+/// From a row of a strip to the next: not a power of two, which would put a column into a few sets of the
+/// cache.
+fn strip_stride(rows: usize) -> usize {
+    rows.next_multiple_of(16) + 16
+}
+
+/// Rows of a strip.
+fn strip_rows<T>(rows: usize, bytes: usize) -> usize {
+    let of_row = rows.saturating_mul(2 * size_of::<T>()).max(1);
+    (bytes / of_row).min(rows)
+}
+
+/// A call whose arguments have been checked.
+struct Call<'c, 'o, T> {
+    cx: &'c Cx,
+    objective: &'c TripletObjective<'o, T>,
+    z: Mat<'c, T>,
+    similar: Similar<'c>,
+}
+
+impl<T: Real> Call<'_, '_, T> {
+    /// One triplet an anchor.
+    fn hardest(&self, grad: Option<MatMut<T>>, scratch: &mut MinedScratch<T>) -> Result<Sums> {
+        let MinedScratch { triplets, of_triplets, .. } = scratch;
+        triplets.clear();
+        let find = |kind| among(self.cx, self.z, 1, Some((self.similar, kind)));
+        let Found { indices: positives, .. } = find(true)?;
+        let Found { indices: negatives, .. } = find(false)?;
+        let both = positives.into_iter().zip(negatives);
+        let both = (0..).zip(both).map(|(a, (p, n))| [a, p, n]);
+        triplets.extend(both.filter(|&[_, p, n]| p != NONE && n != NONE));
+        of_triplets.resize(triplets.len(), [T::ZERO; 3]);
+        let (cx, z) = (self.cx, self.z);
+        let at_once = task_rows(triplets.len(), z.cols().saturating_mul(3 * size_of::<T>()));
+        let blocks = triplets.len().div_ceil(at_once);
+        let slopes = Chunks(of_triplets.as_mut_slice(), at_once);
+        let task = |block: usize, slopes: Chunks<[T; 3]>| {
+            let triplets = &triplets[block * at_once..][..slopes.0.len()];
+            let (isa, loss, slopes) = (cx.isa, self.objective.loss, slopes.0);
+            T::dispatch(isa, MinedTriplets { isa, loss, z, triplets, slopes })
+        };
+        let sums = sum_blocks(cx.par, blocks, slopes, task, |a, b| a + b);
+        if let Some(mut grad) = grad {
+            (0..z.rows()).for_each(|i| grad.row_mut(i).fill(T::ZERO));
+            let (slopes, factor) = (&*of_triplets, self.objective.factor(&sums));
+            T::dispatch(cx.isa, ScatterTriplets { z, triplets, slopes, factor, grad });
+        }
+        Ok(sums)
+    }
+
+    /// Triplets of a strip of anchors at a time, from their distances to all rows.
+    fn strips(
+        &self,
+        all: bool,
+        bytes: usize,
+        grad: Option<MatMut<T>>,
+        scratch: &mut MinedScratch<T>,
+    ) -> Sums {
+        let MinedScratch { set, gradient, d2, slopes, .. } = scratch;
+        let (cx, z, [n, d]) = (self.cx, self.z, self.z.shape());
+        set.order_of(&self.similar);
+        set.find_places();
+        // Rows of a block that products read, and of a strip.
+        let at_once = strip_rows::<T>(n, bytes) / BLOCK * BLOCK;
+        let block = block_rows(n).min(at_once).max(BLOCK);
+        let height = if all { n } else { (at_once / block).max(1) * block };
+        let stride = strip_stride(n);
+        let mean = grad.is_some().then(|| center(cx, [(&*set, z)], ALL_ROWS));
+        set.prepare_differences(cx, z, mean.as_deref(), block);
+        d2.resize(height.min(n) * stride);
+        slopes.resize(if grad.is_some() { height.min(n) * stride } else { 0 });
+        if grad.is_some() {
+            gradient.clear([n, d]);
+        }
+        let offsets = BlockOffsets::new::<T>(cx.isa, BLOCK_ROWS, stride, d);
+        let positives = match self.similar {
+            Similar::Graph(graph) => Positives::Graph(graph),
+            _ => Positives::Classes(&set.classes),
+        };
+        let most = positives.count(all, n);
+        let factor = self.objective.factor_of_pass(most);
+        let strips =
+            Strips { call: self, all, set, positives, factor, stride, block, offsets: &offsets };
+        let mut sums = Sums::default();
+        for start in (0..n).step_by(height.max(1)) {
+            let rows = start..(start + height).min(n);
+            let gradient = grad.is_some().then_some((&mut **slopes, &mut *gradient));
+            sums = sums + strips.strip(rows, d2, gradient);
+        }
+        if let Some(grad) = grad {
+            let scale = self.objective.scale_after_pass(most, &sums);
+            gradient.finish(cx, set, BLOCK, scale, grad);
+        }
+        sums
+    }
+}
+
+/// What all strips read.
+struct Strips<'s, 'c, 'o, T> {
+    call: &'s Call<'c, 'o, T>,
+    all: bool,
+    set: &'s Set<T>,
+    positives: Positives<'s>,
+    factor: T,
+    stride: usize,
+    /// Rows of a block of the set.
+    block: usize,
+    offsets: &'s BlockOffsets,
+}
+
+impl<T: Real> Strips<'_, '_, '_, T> {
+    /// The triplets of some anchors, and their part of all gradients.
+    fn strip(
+        &self,
+        rows: Range<usize>,
+        d2: &mut [T],
+        gradient: Option<(&mut [T], &mut Gradient<T>)>,
+    ) -> Sums {
+        let Call { cx, objective, z, .. } = *self.call;
+        let (n, stride) = (z.rows(), self.stride);
+        let side = self.set.side(z);
+        let d2 = &mut d2[..rows.len() * stride];
+        let tasks = rows.len().div_ceil(BLOCK);
+        let some =
+            |task: usize| rows.start + task * BLOCK..rows.end.min(rows.start + (task + 1) * BLOCK);
+        for_blocks(cx.par, tasks, Chunks(d2, BLOCK * stride), |task, d2: Chunks<T>| {
+            let (points, rows, d2) = (side.points, some(task), d2.0);
+            T::dispatch(cx.isa, StripDistances { points, rows, stride, d2 });
+        });
+        let anchors = |task: usize, slopes: Option<Chunks<T>>| {
+            T::dispatch(
+                cx.isa,
+                Anchors {
+                    isa: cx.isa,
+                    loss: objective.loss,
+                    rows: side.points.rows,
+                    places: &self.set.places,
+                    positives: self.positives,
+                    factor: self.factor,
+                    all: self.all,
+                    anchors: some(task),
+                    first: rows.start,
+                    d2,
+                    stride,
+                    slopes: slopes.map(|slopes| slopes.0),
+                },
+            )
+        };
+        let add = |mut one: AnchorSums<T>, mut other: AnchorSums<T>| {
+            one.sums = one.sums + other.sums;
+            one.extras.append(&mut other.extras);
+            one
+        };
+        let Some((slopes, gradient)) = gradient else {
+            return sum_blocks(cx.par, tasks, None, anchors, add).sums;
+        };
+        let slopes = &mut slopes[..rows.len() * stride];
+        let out = Some(Chunks(&mut *slopes, BLOCK * stride));
+        let AnchorSums { sums, extras } = sum_blocks(cx.par, tasks, out, anchors, add);
+        let both = (Chunks(&mut *d2, BLOCK * stride), Chunks(&mut *slopes, BLOCK * stride));
+        let take = |task: usize, (d2, slopes): (Chunks<T>, Chunks<T>)| {
+            let (norms, rows, d2, slopes) = (side.points.norms, some(task), d2.0, slopes.0);
+            T::dispatch(cx.isa, TakeClose { norms, rows, stride, d2, slopes })
+        };
+        let any_close = sum_blocks(cx.par, tasks, both, take, |a, b| a | b);
+        let strip = Strip {
+            isa: cx.isa,
+            side,
+            rows: &rows,
+            block: self.block,
+            stride,
+            slopes,
+            close: any_close.then_some(&*d2),
+            offsets: self.offsets,
+        };
+        let d = z.cols();
+        let own = gradient.part(&rows, d);
+        for_blocks(cx.par, tasks, own, |task, (grad, slope_sums): (Chunks<T>, Chunks<T>)| {
+            let out = BlockOut { grad: grad.0, slope_sums: slope_sums.0 };
+            T::dispatch(cx.isa, OwnRows { strip, rows: some(task), out });
+        });
+        let others = gradient.part(&(0..n), d);
+        for_blocks(cx.par, n.div_ceil(BLOCK), others, |task, (grad, slope_sums)| {
+            let (grad, slope_sums): (Chunks<T>, Chunks<T>) = (grad, slope_sums);
+            let out = BlockOut { grad: grad.0, slope_sums: slope_sums.0 };
+            let cols = task * BLOCK..n.min((task + 1) * BLOCK);
+            T::dispatch(cx.isa, OtherRows { strip, cols, out });
+        });
+        if !extras.is_empty() {
+            let grad = &mut gradient.sums;
+            T::dispatch(cx.isa, AddExtras { side, extras: &extras, block: BLOCK, grad });
+        }
+        sums
+    }
+}
+
+impl<T: Real> Gradient<T> {
+    /// What belongs to some rows, block by block.
+    fn part(&mut self, rows: &Range<usize>, d: usize) -> (Chunks<'_, T>, Chunks<'_, T>) {
+        let sums = &mut self.sums[rows.start * d..rows.end * d];
+        (Chunks(sums, BLOCK * d), Chunks(&mut self.slopes[rows.clone()], BLOCK))
+    }
+}

@@ -1,0 +1,311 @@
+//! How a search for the nearest or farthest rows is cut into blocks.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use super::blocking::{block_rows, rows_of_a_task, small};
+use super::pairwise::blocks::lock;
+use super::pairwise::packed_rows::{SOME_ROWS, Set, center};
+use super::pairwise::tournament::rounds;
+use crate::error::{Error, Result};
+use crate::kernel::neighbours::by_differences::{Best, Nearest};
+use crate::kernel::neighbours::by_tiles::{SearchBlock, Wanted};
+use crate::kernel::neighbours::shortlist::{LongLists, LongSearch, MOST_QUERIES, places};
+use crate::kernel::neighbours::top_k::{Lists, NONE};
+use crate::kernel::pairwise::similarity::{Classes, Kinds};
+use crate::memory::mat::Mat;
+use crate::memory::reserve::filled;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks, in_turn};
+use crate::simd::real::{Real, compiled};
+use crate::similar::graph::Similar;
+
+/// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
+pub(crate) struct Found<T> {
+    pub indices: Vec<u32>,
+    pub distances: Vec<T>,
+}
+
+impl<T: Real> Found<T> {
+    /// Empty lists.
+    fn new(queries: usize, k: usize) -> Result<Self> {
+        let overflow = Error::Overflow { what: "a list of neighbours" };
+        let len = queries.checked_mul(k).ok_or(overflow.clone())?;
+        let (mut indices, mut distances) = (Vec::new(), Vec::new());
+        indices.try_reserve_exact(len).map_err(|_| overflow.clone())?;
+        distances.try_reserve_exact(len).map_err(|_| overflow)?;
+        indices.resize(len, NONE);
+        distances.resize(len, T::from_f64(f64::NAN));
+        Ok(Found { indices, distances })
+    }
+
+    /// Of each row the first others: rows without elements are all equal, and may be more than there is
+    /// memory to compare.
+    fn among_equal(mut self, k: usize) -> Self {
+        for (i, list) in self.indices.chunks_exact_mut(k).enumerate() {
+            let others = (0..).filter(|&j| j as usize != i);
+            list.iter_mut().zip(others).for_each(|(index, other)| *index = other);
+        }
+        self.distances.fill(T::ZERO);
+        self
+    }
+
+    /// From keys to distances.
+    fn finish(mut self) -> Self {
+        self.distances.iter_mut().for_each(|key| *key = key.abs().sqrt());
+        self
+    }
+}
+
+/// Rows of a list from which on it is not kept sorted. Measured on one thread with AVX-512: of 20000 x 64 the
+/// 20 nearest others take 0.72 s either way, 50 take 0.81 s where sorted lists take 1.27, 1000 take 2.8 s
+/// where they take 17.7; of 6000 x 784, 20 take 0.54 and 0.49 s, 50 take 0.59 and 0.67. Of 8000 x 64 in two
+/// clusters that products do not see into, 40 take 0.52 s where sorted lists take 0.47, and 0.15 where rows
+/// are spread.
+const LONG: usize = 32;
+
+/// Queries from which on it is worth it to copy the references for products.
+const MANY: usize = 48;
+
+/// Queries of a task where they are fewer: so few that several threads have some.
+const AT_ONCE: usize = MOST_QUERIES;
+
+/// Room for long lists: a part for each task that runs at the same time.
+struct Room<T: Real> {
+    room: Vec<T::Ranked>,
+    /// Rows of a task.
+    height: usize,
+    /// Places for each row.
+    places: usize,
+}
+
+impl<T: Real> Room<T> {
+    /// For the best `k` of so many for each of some rows; none where lists are so short that they are kept
+    /// sorted.
+    fn new(cx: &Cx, rows: usize, k: usize, candidates: usize, few: bool) -> Result<Option<Self>> {
+        /// Bytes of a part, as far as a panel's rows take no more: so that it stays in L2.
+        const BYTES: usize = 1 << 20;
+        if k < LONG {
+            return Ok(None);
+        }
+        let places = places(k, candidates);
+        let of_row = places.saturating_mul(size_of::<T::Ranked>());
+        let height = match few {
+            true => AT_ONCE,
+            false => (BYTES / of_row / 32 * 32).clamp(32, block_rows(rows)),
+        };
+        let parts = rows.div_ceil(height).min(cx.par.threads());
+        let overflow = Error::Overflow { what: "a list of neighbours" };
+        let len = places.checked_mul(height * parts).ok_or(overflow)?;
+        let room = filled("a list of neighbours", len, T::Ranked::default())?;
+        Ok(Some(Room { room, height, places }))
+    }
+
+    /// Runs `f` for each task, with a part and with the task's lists.
+    fn for_tasks(
+        &mut self,
+        cx: &Cx,
+        rows: usize,
+        k: usize,
+        found: &mut Found<T>,
+        f: impl Fn(Range<usize>, Lists<T>, &mut [T::Ranked]) + Sync,
+    ) {
+        let (height, places) = (self.height, self.places);
+        let parts = Mutex::new(self.room.chunks_mut(height * places).collect::<Vec<_>>());
+        let of_task = height * k;
+        let output = (Chunks(&mut found.indices, of_task), Chunks(&mut found.distances, of_task));
+        for_blocks(cx.par, rows.div_ceil(height), output, |task, (indices, keys)| {
+            let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
+            let some = task * height..((task + 1) * height).min(rows);
+            let part = lock(&parts).pop().expect("a part for each thread");
+            f(
+                some.clone(),
+                Lists { k, indices: indices.0, keys: keys.0 },
+                &mut part[..some.len() * places],
+            );
+            lock(&parts).push(part);
+        });
+    }
+}
+
+/// The `k` nearest references of each query.
+#[inline(never)]
+pub(crate) fn against<T: Real>(
+    cx: &Cx,
+    queries: Mat<T>,
+    references: Mat<T>,
+    k: usize,
+) -> Result<Found<T>> {
+    let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
+    let cx = &small(cx, n.saturating_mul(m), d);
+    let mut found = Found::new(n, k)?;
+    // Rows without elements take no memory, so those of a copy would be beyond what the caller has.
+    let few = n < MANY || d == 0;
+    let room = Room::new(cx, n, k, m, few)?;
+    search_against(Against { cx, queries, references, k, few, room, found: &mut found });
+    Ok(found.finish())
+}
+compiled!(against::<T>);
+
+/// A search whose arguments have been checked.
+struct Against<'a, T: Real> {
+    cx: &'a Cx,
+    queries: Mat<'a, T>,
+    references: Mat<'a, T>,
+    k: usize,
+    /// Whether queries are so few that the references are not copied for products.
+    few: bool,
+    room: Option<Room<T>>,
+    found: &'a mut Found<T>,
+}
+
+fn search_against<T: Real>(call: Against<T>) {
+    let Against { cx, queries, references, k, few, room, found } = call;
+    let (n, m) = (queries.rows(), references.rows());
+    if few && let Some(mut room) = room {
+        room.for_tasks(cx, n, k, found, |rows, lists, room| {
+            let queries = queries.rows_range(rows.start, rows.end);
+            let best = Best::Long(LongLists::new(lists, room));
+            T::dispatch(cx.isa, Nearest { queries, references, best });
+        });
+        return;
+    }
+    let height = if few { AT_ONCE } else { block_rows(n) };
+    let output = (Chunks(&mut found.indices, height * k), Chunks(&mut found.distances, height * k));
+    let rows = |block: usize| block * height..((block + 1) * height).min(n);
+    if few {
+        for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
+            let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
+            let queries = queries.rows_range(rows(block).start, rows(block).end);
+            let best = Best::Sorted(Lists { k, indices: indices.0, keys: keys.0 });
+            T::dispatch(cx.isa, Nearest { queries, references, best });
+        });
+        return;
+    }
+    let mut sets = [Set::default(), Set::default()];
+    let both = [queries, references];
+    sets.iter_mut().zip(both).for_each(|(set, z)| set.keep_order(z.rows()));
+    let mean = center(cx, [(&sets[0], queries), (&sets[1], references)], SOME_ROWS);
+    sets.iter_mut().zip(both).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));
+    let sides = [sets[0].side(queries).points, sets[1].side(references).points];
+    let wanted = Wanted { farthest: false, kind: None };
+    if let Some(mut room) = room {
+        room.for_tasks(cx, n, k, found, |i, lists, room| {
+            T::dispatch(cx.isa, LongSearch { sides, i, among: false, lists, wanted, room });
+        });
+        return;
+    }
+    for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
+        let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
+        let lists = [Some(Lists { k, indices: indices.0, keys: keys.0 }), None];
+        let (i, j) = (rows(block), 0..m);
+        T::dispatch(cx.isa, SearchBlock { sides, i, j, among: false, lists, wanted });
+    });
+}
+
+/// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
+/// nearest dissimilar ones.
+#[inline(never)]
+pub(crate) fn among<T: Real>(
+    cx: &Cx,
+    z: Mat<T>,
+    k: usize,
+    kind: Option<(Similar, bool)>,
+) -> Result<Found<T>> {
+    let mut found = Found::new(z.rows(), k)?;
+    if z.cols() == 0 && kind.is_none() {
+        return Ok(found.among_equal(k));
+    }
+    let [n, d] = z.shape();
+    let cx = &small(cx, n.saturating_mul(n), d);
+    let room = Room::new(cx, n, k, n, false)?;
+    let order = search_among(Among { cx, z, k, kind, room, found: &mut found });
+    if order.is_empty() {
+        return Ok(found.finish());
+    }
+    // Lists are by place.
+    let mut by_row = Found::new(z.rows(), k)?;
+    for (place, &row) in order.iter().enumerate() {
+        let (to, from) = (row as usize * k, place * k);
+        by_row.indices[to..to + k].copy_from_slice(&found.indices[from..from + k]);
+        by_row.distances[to..to + k].copy_from_slice(&found.distances[from..from + k]);
+    }
+    Ok(by_row.finish())
+}
+compiled!(among::<T>);
+
+/// A search whose arguments have been checked.
+struct Among<'a, T: Real> {
+    cx: &'a Cx,
+    z: Mat<'a, T>,
+    k: usize,
+    kind: Option<(Similar<'a>, bool)>,
+    room: Option<Room<T>>,
+    found: &'a mut Found<T>,
+}
+
+/// Leaves lists by place; returns which row each place holds, where that is another one.
+fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec<u32> {
+    let n = z.rows();
+    let mut set = Set::default();
+    match kind {
+        Some((similar, _)) => {
+            set.order_of(&similar);
+        }
+        None => set.keep_order(n),
+    }
+    let mean = center(cx, [(&set, z)], SOME_ROWS);
+    set.prepare_distances(cx, z, &mean);
+    let classes = Classes { of: [&set.classes; 2], spheres: None, pulled: &[], own: None };
+    let kind = kind.map(|(of, similar)| match of {
+        Similar::Graph(graph) => (Kinds::Graph { graph, first: [0; 2] }, similar),
+        _ => (Kinds::Classes(classes), similar),
+    });
+    let wanted = Wanted { farthest: kind.is_some_and(|(_, similar)| similar), kind };
+    let sides = [set.side(z).points; 2];
+    if let Some(mut room) = room {
+        room.for_tasks(cx, n, k, found, |i, lists, room| {
+            T::dispatch(cx.isa, LongSearch { sides, i, among: true, lists, wanted, room });
+        });
+        return if set.classes.is_empty() { Vec::new() } else { set.order };
+    }
+    let height = rows_of_a_task(n);
+    let tasks = n.div_ceil(height);
+    let pairs: Vec<[usize; 2]> = rounds(true, [tasks; 2]).flatten().map(|(i, j)| [i, j]).collect();
+    let lists = found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
+    let lists: Vec<_> =
+        lists.map(|(indices, keys)| Mutex::new(Lists { k, indices, keys })).collect();
+    in_turn(cx.par, &pairs, |task| {
+        let [i, j] = pairs[task];
+        // Never waited for: blocks take turns.
+        let mut first = lock(&lists[i]);
+        let mut second = (i != j).then(|| lock(&lists[j]));
+        // Blocks of a task, each with each of the other side.
+        let starts = [i * height, j * height];
+        let block = block_rows(n);
+        let blocks = |start: usize| {
+            let end = (start + height).min(n);
+            (start..end).step_by(block).map(move |from| from..(from + block).min(end))
+        };
+        for (i, j) in blocks(starts[1]).flat_map(|j| blocks(starts[0]).map(move |i| (i, j.clone())))
+        {
+            let of = |rows: &Range<usize>, start: usize| rows.start - start..rows.end - start;
+            let (own, other) = (of(&i, starts[0]), of(&j, starts[1]));
+            let lists = match &mut second {
+                Some(second) => [Some(first.some(own)), Some(second.some(other))],
+                None if i == j => [Some(first.some(own)), None],
+                None if i.start > j.start => continue,
+                None => {
+                    let [before, after] = first.split(other.start);
+                    let (own, other) = (before.into_some(own), after.into_some(0..other.len()));
+                    [Some(own), Some(other)]
+                }
+            };
+            let among = i == j;
+            T::dispatch(cx.isa, SearchBlock { sides, i, j, among, lists, wanted });
+        }
+    });
+    if set.classes.is_empty() { Vec::new() } else { set.order }
+}

@@ -1,0 +1,213 @@
+//! The blocks of two sets against each other: who meets whom in which order.
+
+#![forbid(unsafe_code)]
+
+use std::ops::{Add, Range};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::gradient::SideOut;
+use super::tournament::rounds;
+use crate::batch::blocking::rows_of_a_task;
+use crate::kernel::blocking::{BLOCK_ROWS, SLOPE_BLOCK, SLOPE_STRIDE};
+use crate::kernel::pairwise::block::{Batch, BlockPair};
+use crate::kernel::pairwise::block_planar::PlanarBlockPair;
+use crate::kernel::pairwise::gradient::{BlockOffsets, BlockOut};
+use crate::kernel::rows::planar::WIDEST;
+use crate::loss::{BlockLoss, Sums};
+use crate::memory::aligned::Aligned;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::in_turn;
+use crate::parallel::stop::look;
+use crate::simd::real::Real;
+
+/// What a walk over all pairs is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<T> {
+    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    pub factors: [T; 2],
+    /// Whether gradients are added up, rather than values alone.
+    pub gradient: bool,
+    /// Whether dissimilar pairs matter to neither.
+    pub similar_only: bool,
+}
+
+impl<T: Real> Pass<T> {
+    pub(crate) fn values() -> Self {
+        Pass { factors: [T::ONE; 2], gradient: false, similar_only: false }
+    }
+
+    pub(crate) fn gradient(factors: [T; 2]) -> Self {
+        Pass { factors, gradient: true, similar_only: false }
+    }
+
+    /// What it returns is to be ignored.
+    pub(crate) fn of_similar(factors: [T; 2]) -> Self {
+        Pass { factors, gradient: true, similar_only: true }
+    }
+}
+
+/// Whether similar pairs are so few that a gradient by kinds, all pairs and then the similar ones again, is
+/// had sooner than one for which all pairs are measured first. Measuring takes three quarters of the time.
+pub(crate) fn by_kind_pays(counted: &Sums) -> bool {
+    counted.similar.pairs < counted.dissimilar.pairs
+}
+
+/// Where a loss changes its mind, as squared distances: two pairs on either side of one differ in kind.
+pub(crate) fn kinks<T: Real>(loss: &dyn BlockLoss<T>) -> Vec<T> {
+    // At distance 0 nothing comes from products.
+    loss.kinks_block().into_iter().flatten().map(|d| d * d).filter(|&d2| d2 > T::ZERO).collect()
+}
+
+/// Each pair of blocks once. Blocks take turns, in the order of rounds in which each meets one other, so
+/// the order of addition does not depend on threads.
+///
+/// Where pairs are `among` the rows of one set, the first side's output is that of both.
+pub(crate) fn run_blocks<T: Real>(
+    cx: &Cx,
+    batch: &Batch<T>,
+    among: bool,
+    mut out: [SideOut<T>; 2],
+    slopes: &mut Aligned<T>,
+) -> Sums {
+    let d = batch.sides[0].points.rows.z.cols();
+    let counts = batch.sides.map(|side| side.points.rows.order.len());
+    let heights = counts.map(rows_of_a_task);
+    let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
+    let rows = |side: usize, block: usize| {
+        block * heights[side]..((block + 1) * heights[side]).min(counts[side])
+    };
+    let pairs: Vec<(usize, usize)> = rounds(among, blocks).flatten().collect();
+    // Blocks of the second side are other things than those of the first.
+    let second = if among { 0 } else { blocks[0] };
+    let things: Vec<[usize; 2]> = pairs.iter().map(|&(i, j)| [i, second + j]).collect();
+    let products = out.iter().any(Option::is_some) && d > WIDEST;
+    slopes.resize(if products { pairs.len().min(cx.par.threads()) * SLOPE_BLOCK } else { 0 });
+    let slopes = Mutex::new(slopes.chunks_mut(SLOPE_BLOCK).collect::<Vec<_>>());
+    let [of_i, of_j] = &mut out;
+    let parts = [parts(of_i, heights[0], d), parts(of_j, heights[1], d)];
+    let run = |task: usize| {
+        let (i, j) = pairs[task];
+        let of_j = if among { &parts[0] } else { &parts[1] };
+        // Never waited for: blocks take turns.
+        let mut first = parts[0].get(i).map(lock);
+        let mut second = of_j.get(j).filter(|_| !among || i != j).map(lock);
+        let out = [first.as_deref_mut(), second.as_deref_mut()].map(|out| out.map(reborrow));
+        let mut scratch = if products { lock(&slopes).pop() } else { None };
+        // There are as many as threads; but a loss that waits for others may let its thread take another
+        // task meanwhile.
+        let mut more = Aligned::default();
+        if products && scratch.is_none() {
+            more.resize(SLOPE_BLOCK);
+        }
+        let (i, j, among) = (rows(0, i), rows(1, j), among && i == j);
+        let some = scratch.as_deref_mut().unwrap_or(&mut more);
+        let task = BlockPair { batch, i, j, among, out, marks: None, slopes: some };
+        let sums = run_parts(task);
+        lock(&slopes).extend(scratch);
+        sums
+    };
+    in_turn(cx.par, &things, run).into_iter().fold(Sums::default(), Sums::add)
+}
+
+pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A task that panics takes the call with it.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A task's blocks, each with each of the other side.
+pub(crate) fn run_parts<T: Real>(mut task: BlockPair<T>) -> Sums {
+    let blocks = [&task.i, &task.j].map(|rows| (rows.len().div_ceil(BLOCK_ROWS), rows.clone()));
+    if blocks.iter().all(|(count, _)| *count == 1) {
+        return run(task);
+    }
+    let part = |side: usize, block: usize| {
+        let rows = &blocks[side].1;
+        rows.start + block * BLOCK_ROWS..rows.end.min(rows.start + (block + 1) * BLOCK_ROWS)
+    };
+    let d = task.batch.sides[0].points.rows.z.cols();
+    let mut sums = Sums::default();
+    for b in 0..blocks[1].0 {
+        let j = part(1, b);
+        for a in 0..if task.among { b + 1 } else { blocks[0].0 } {
+            look();
+            let (i, among) = (part(0, a), task.among && a == b);
+            let [of_i, of_j] = task.out.each_mut().map(Option::as_mut);
+            let starts = [task.i.start, task.j.start];
+            let out = match (task.among, among) {
+                (true, false) => match of_i {
+                    Some(out) => {
+                        let [before, after] = split(out, j.start - starts[0], d);
+                        [
+                            Some(rows_of(before, &i, starts[0], d)),
+                            Some(rows_of(after, &j, j.start, d)),
+                        ]
+                    }
+                    None => [None, None],
+                },
+                (true, true) => [of_i.map(|out| rows_of(reborrow(out), &i, starts[0], d)), None],
+                (false, _) => [
+                    of_i.map(|out| rows_of(reborrow(out), &i, starts[0], d)),
+                    of_j.map(|out| rows_of(reborrow(out), &j, starts[1], d)),
+                ],
+            };
+            let (batch, slopes, j) = (task.batch, &mut *task.slopes, j.clone());
+            sums = sums + run(BlockPair { batch, i, j, among, out, marks: None, slopes });
+        }
+    }
+    sums
+}
+
+pub(crate) fn reborrow<'a, T>(out: &'a mut BlockOut<'_, T>) -> BlockOut<'a, T> {
+    BlockOut { grad: out.grad, slope_sums: out.slope_sums }
+}
+
+/// What belongs to the first `at` rows, and the rest.
+pub(crate) fn split<'a, T>(
+    out: &'a mut BlockOut<'_, T>,
+    at: usize,
+    d: usize,
+) -> [BlockOut<'a, T>; 2] {
+    let (grads, slope_sums) = (out.grad.split_at_mut(at * d), out.slope_sums.split_at_mut(at));
+    [
+        BlockOut { grad: grads.0, slope_sums: slope_sums.0 },
+        BlockOut { grad: grads.1, slope_sums: slope_sums.1 },
+    ]
+}
+
+/// What belongs to some rows, of rows from `start`.
+pub(crate) fn rows_of<'a, T>(
+    out: BlockOut<'a, T>,
+    rows: &Range<usize>,
+    start: usize,
+    d: usize,
+) -> BlockOut<'a, T> {
+    let (from, to) = (rows.start - start, rows.end - start);
+    BlockOut { grad: &mut out.grad[from * d..to * d], slope_sums: &mut out.slope_sums[from..to] }
+}
+
+/// What each block of a side gets.
+pub(crate) fn parts<'a, T>(
+    out: &'a mut SideOut<'_, T>,
+    height: usize,
+    d: usize,
+) -> Vec<Mutex<BlockOut<'a, T>>> {
+    let Some((grad, slope_sums)) = out else { return Vec::new() };
+    let grads = grad.chunks_mut(height * d).zip(slope_sums.chunks_mut(height));
+    grads.map(|(grad, slope_sums)| Mutex::new(BlockOut { grad, slope_sums })).collect()
+}
+
+/// Where the operands of a batch's products lie.
+pub(crate) fn offsets<T>(cx: &Cx, d: usize) -> BlockOffsets {
+    BlockOffsets::new::<T>(cx.isa, BLOCK_ROWS, SLOPE_STRIDE, d)
+}
+
+/// Picks the kernel of two blocks.
+pub(crate) fn run<T: Real>(pair: BlockPair<T>) -> Sums {
+    let Batch { isa, sides, .. } = pair.batch;
+    match sides[0].points.rows.z.cols() {
+        1 => T::dispatch(*isa, PlanarBlockPair::<T, 1>(pair)),
+        2 => T::dispatch(*isa, PlanarBlockPair::<T, 2>(pair)),
+        WIDEST => T::dispatch(*isa, PlanarBlockPair::<T, WIDEST>(pair)),
+        _ => T::dispatch(*isa, pair),
+    }
+}

@@ -1,0 +1,151 @@
+//! The classes of a batch: their numbers, spheres around them, and what each costs as a whole.
+
+#![forbid(unsafe_code)]
+
+use std::ops::{Add, Range};
+
+use super::packed_rows::Set;
+use crate::batch::blocking::MOST_TASKS;
+use crate::kernel::pairwise::classes::{MeasureClass, Spheres};
+use crate::kernel::pairwise::pack::{NO_CLASS, Rows};
+use crate::loss::{Kind, Sums};
+use crate::memory::mat::Mat;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, sum_blocks};
+use crate::simd::real::Real;
+
+/// Centers, residuals, radii, and whether they are pulled, of some classes.
+pub(crate) type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, bool>));
+
+/// Memory of a call for the classes of one set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClassSet<T> {
+    pub centers: Vec<T>,
+    pub residuals: Vec<T>,
+    pub radii: Vec<T>,
+    pub pulled: Vec<bool>,
+}
+
+impl<T: Real> ClassSet<T> {
+    pub(crate) fn clear(&mut self) {
+        self.centers.clear();
+        self.residuals.clear();
+        self.radii.clear();
+        self.pulled.clear();
+    }
+
+    /// A sphere around the mean of each class, and where similar pairs are pulled by a constant what
+    /// those of whole classes add up to. Not where classes are so many that it takes much memory.
+    pub(crate) fn measure(
+        &mut self,
+        cx: &Cx,
+        rows: Rows<T>,
+        classes: &[u32],
+        count: usize,
+        pull: Option<T>,
+    ) -> Sums {
+        /// Rows of a class, on average, and memory for all of them.
+        const LEAST_ROWS: usize = 16;
+        const MOST_BYTES: usize = 8 << 20;
+        let d = rows.z.cols();
+        self.clear();
+        let bytes = count.saturating_mul(d).saturating_mul(2 * size_of::<T>());
+        if count * LEAST_ROWS > classes.len() || d == 0 || bytes > MOST_BYTES {
+            return Sums::default();
+        }
+        resize_to_zero(&mut self.centers, count * d);
+        resize_to_zero(&mut self.residuals, count * d);
+        resize_to_zero(&mut self.radii, count);
+        self.pulled.resize(count, false);
+        let ClassSet { centers, residuals, radii, pulled } = self;
+        let at_once = count.div_ceil(MOST_TASKS).max(1);
+        let means = (Chunks(centers, at_once * d), Chunks(residuals, at_once * d));
+        let known = (Chunks(radii, at_once), Chunks(pulled, at_once));
+        let blocks = count.div_ceil(at_once);
+        let measure = |block: usize, (means, known): Parts<T>| {
+            let ((centers, residuals), (radii, pulled)) = (means, known);
+            let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
+            let means = centers.0.chunks_exact_mut(d).zip(residuals.0.chunks_exact_mut(d));
+            let known = radii.0.iter_mut().zip(pulled.0);
+            let mut sums = Sums::default();
+            for (class, ((center, residual), (radius, pulled))) in
+                (block * at_once..).zip(means.zip(known))
+            {
+                let places = places_of(classes, class);
+                if places.is_empty() {
+                    continue;
+                }
+                let found = T::dispatch(
+                    cx.isa,
+                    MeasureClass {
+                        rows,
+                        places,
+                        center,
+                        residual,
+                        part: &mut part,
+                        pull,
+                        radii: &mut scratch,
+                    },
+                );
+                *radius = found.radius;
+                *pulled = found.pulled.is_some();
+                let similar = found.pulled.unwrap_or_default();
+                sums = sums + Sums { similar, dissimilar: Kind::default() };
+            }
+            sums
+        };
+        sum_blocks(cx.par, blocks, (means, known), measure, Sums::add)
+    }
+
+    /// None where classes have not been measured.
+    pub(crate) fn spheres(&self, d: usize) -> Option<Spheres<'_, T>> {
+        let centers =
+            Mat::new(&self.centers, self.radii.len(), d).expect("a center for each radius");
+        (!self.radii.is_empty()).then_some(Spheres { centers, radii: &self.radii })
+    }
+}
+
+/// The places of a class.
+pub(crate) fn places_of(classes: &[u32], class: usize) -> Range<usize> {
+    let before = |class: usize| classes.partition_point(|&other| (other as usize) < class);
+    before(class)..before(class + 1)
+}
+
+/// Numbers the classes of rows in the order of their labels, the same on all sides, from 0; rows that are
+/// left out are of [`NO_CLASS`]. Returns how many there are.
+pub(crate) fn number_classes<T: Real, const N: usize>(
+    sets: [&mut Set<T>; N],
+    labels: [&[i64]; N],
+    ignored: Option<i64>,
+) -> usize {
+    let mut last = None;
+    let mut count = 0;
+    let mut sets = sets.map(|set| (set, 0));
+    loop {
+        let label = |side: usize, set: &Set<T>, at: usize| {
+            let label = labels[side][*set.order.get(at)? as usize];
+            (Some(label) != ignored).then_some(label)
+        };
+        let heads = sets.iter().enumerate().filter_map(|(side, (set, at))| label(side, set, *at));
+        let Some(next) = heads.min() else { break };
+        debug_assert!(last.is_none_or(|last| last < next), "labels ascend");
+        last = Some(next);
+        for (side, (set, at)) in sets.iter_mut().enumerate() {
+            while label(side, set, *at) == Some(next) {
+                set.classes.push(count);
+                *at += 1;
+            }
+        }
+        count += 1;
+    }
+    for (set, _) in sets {
+        set.classes.resize(set.order.len(), NO_CLASS);
+    }
+    count as usize
+}
+
+pub(crate) fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {
+    buffer.clear();
+    buffer.reserve_exact(len);
+    buffer.resize(len, T::ZERO);
+}

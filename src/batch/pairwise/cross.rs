@@ -1,0 +1,376 @@
+//! Loss and gradients of every row of one batch against every row of another.
+
+#![forbid(unsafe_code)]
+
+use super::blocks::{Pass, by_kind_pays, kinks, offsets, run_blocks};
+use super::classes::{ClassSet, number_classes};
+use super::gradient::Gradient;
+use super::packed_rows::{ALL_ROWS, Set, center};
+use crate::batch::blocking::{block_rows, small};
+use crate::error::{Error, Result, check_len, check_shape};
+use crate::kernel::pairwise::block::Batch;
+use crate::kernel::pairwise::pack::NO_CLASS;
+use crate::kernel::pairwise::similarity::{Classes, Kinds, Own};
+use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
+use crate::memory::aligned::Aligned;
+use crate::memory::mat::{Mat, MatMut};
+use crate::parallel::cx::Cx;
+use crate::simd::real::{Real, compiled};
+use crate::similar::graph::{Graph, check_samples};
+
+/// Which pairs of a query and a key are similar; all others are dissimilar.
+#[derive(Clone, Copy, Debug)]
+pub enum CrossSimilar<'a> {
+    /// A query and a key of the same class are.
+    Labels {
+        /// Query i has label i, and any value is a class.
+        queries: &'a [i64],
+        /// The same for keys.
+        keys: &'a [i64],
+        /// The label that is no class, where there is one: a row that has it is in no pair.
+        ignored: Option<i64>,
+    },
+    /// Neighbours in a graph that holds both are. Where the same sample is among both, it is no pair
+    /// with itself.
+    Graph {
+        /// Of the whole batch, say, of which this process holds the queries and another one the keys.
+        graph: &'a Graph,
+        /// Query i is sample `first_query + i`.
+        first_query: usize,
+        /// Key j is sample `first_key + j`.
+        first_key: usize,
+    },
+}
+
+/// What [`cross`] writes: gradients of the rows of either side, as far as they are given.
+#[derive(Debug, Default)]
+pub struct CrossOut<'a, T> {
+    /// N x D, overwritten.
+    pub grad_queries: Option<MatMut<'a, T>>,
+    /// M x D, overwritten.
+    pub grad_keys: Option<MatMut<'a, T>>,
+}
+
+impl<'a, T: Real> CrossOut<'a, T> {
+    /// Nothing but the outcome.
+    pub fn none() -> Self {
+        CrossOut { grad_queries: None, grad_keys: None }
+    }
+
+    /// The gradient of the queries: the keys are a memory bank, or held by another process that
+    /// computes theirs.
+    pub fn grad_queries(grad: MatMut<'a, T>) -> Self {
+        CrossOut { grad_queries: Some(grad), grad_keys: None }
+    }
+
+    /// Both gradients.
+    pub fn grads(queries: MatMut<'a, T>, keys: MatMut<'a, T>) -> Self {
+        CrossOut { grad_queries: Some(queries), grad_keys: Some(keys) }
+    }
+}
+
+/// Memory that [`cross`] uses on the way, used again by the next call: three times that of both batches,
+/// and what [`AllPairsScratch`](crate::batch::AllPairsScratch) says of classes and slopes.
+///
+/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// [`Par`](crate::Par#from-within-tasks-of-rayon).
+#[derive(Clone, Debug, Default)]
+pub struct CrossScratch<T> {
+    sets: [Set<T>; 2],
+    classes: [ClassSet<T>; 2],
+    gradients: [Gradient<T>; 2],
+    own: Vec<u32>,
+    slopes: Aligned<T>,
+}
+
+impl<T: Real> CrossScratch<T> {
+    /// Empty.
+    pub fn new() -> Self {
+        CrossScratch::default()
+    }
+}
+
+/// Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
+///
+/// ```text
+/// value = reduction of l_ij over i and j
+/// grad_queries_i =  sum over j of f_ij slope_ij (q_i - k_j)
+/// grad_keys_j    = -sum over i of f_ij slope_ij (q_i - k_j)
+/// ```
+///
+/// With `own`, key `own + i` is query i itself, and no pair with it. Precision, memory and skipping are
+/// those of [`all_pairs`](crate::batch::all_pairs()).
+///
+/// The pairs of a batch in two parts A and B are those of A, those of B, and those of A with B: add up
+/// [`Outcome::sums`] and the gradients that each row gets from the two calls it is in. For reductions
+/// other than the sum, take [`Reduction::factors`] of the total first.
+///
+/// # Accuracy
+///
+/// As of [`all_pairs`](crate::batch::all_pairs()), where B is N + M.
+///
+/// # Errors
+///
+/// Refused where a shape does not match, an own key or a sample of the graph is not there, or rows of
+/// either side do not fit in a `u32`; nothing has been written then.
+///
+/// ```
+/// # fn main() -> drlim::Result<()> {
+/// use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, cross};
+/// use drlim::loss::{Contrastive, Objective};
+/// use drlim::{Cx, Mat, MatMut};
+///
+/// let (queries, keys) = ([0.0_f32, 0.0], [3.0_f32, 4.0, /**/ 0.3, 0.4]);
+/// let similar = CrossSimilar::Labels { queries: &[7], keys: &[7, 3], ignored: None };
+/// let loss = Contrastive::new(1.0)?;
+/// let mut grad = [0.0; 2];
+/// let outcome = cross(
+///     &Cx::default(),
+///     &Objective::sum(&loss),
+///     Mat::new(&queries, 1, 2)?,
+///     Mat::new(&keys, 2, 2)?,
+///     similar,
+///     None,
+///     CrossOut::grad_queries(MatMut::new(&mut grad, 1, 2)?),
+///     &mut CrossScratch::new(),
+/// )?;
+/// assert_eq!(outcome.value, 12.5 + 0.125);
+/// assert!((grad[0] - (-3.0 + 0.3)).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+#[allow(clippy::too_many_arguments, reason = "each is one thing that a caller decides")]
+#[inline(never)]
+pub fn cross<T: Real>(
+    cx: &Cx,
+    objective: &Objective<T>,
+    queries: Mat<T>,
+    keys: Mat<T>,
+    similar: CrossSimilar,
+    own: Option<usize>,
+    out: CrossOut<T>,
+    scratch: &mut CrossScratch<T>,
+) -> Result<Outcome> {
+    check("cross", queries, keys, similar, own, &out)?;
+    let (n, m, d) = (queries.rows(), keys.rows(), queries.cols());
+    if n == 0 && m == 0 {
+        return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
+    }
+    let cx = &small(cx, n.saturating_mul(m), d);
+    // Rows without elements have no gradient.
+    let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));
+    let wanted = grads.each_ref().map(Option::is_some);
+    let call = Call { cx, objective, z: [queries, keys], similar, own, wanted };
+    Ok(run(call, grads, scratch))
+}
+compiled!(cross::<T>);
+
+fn run<T: Real>(
+    call: Call<T>,
+    grads: [Option<MatMut<T>>; 2],
+    scratch: &mut CrossScratch<T>,
+) -> Outcome {
+    call.prepare(scratch);
+    let (objective, reduction) = (call.objective, call.objective.reduction);
+    if call.wanted == [false; 2] {
+        return Outcome::new(reduction, call.run(Pass::values(), scratch));
+    }
+    let mut counted = match reduction {
+        Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
+        _ => call.count(scratch),
+    };
+    let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
+    for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
+        gradient.clear(z.shape());
+    }
+    let (sums, scale);
+    if reduction == Reduction::BalancedNonZero && by_kind_pays(&counted) {
+        let dissimilar = objective.factors_of_dissimilar(&counted);
+        sums = call.run(Pass::gradient(dissimilar), scratch);
+        let similar;
+        (similar, scale) = objective.factors_of_similar(&counted, &sums);
+        call.run(Pass::of_similar(similar), scratch);
+    } else {
+        if reduction == Reduction::BalancedNonZero {
+            counted = call.run(Pass::values(), scratch);
+        }
+        sums = call.run(Pass::gradient(objective.factors_of_pass(&counted)), scratch);
+        scale = objective.scale_after_pass(&counted, &sums);
+    }
+    let CrossScratch { sets, gradients, .. } = scratch;
+    for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
+        if let Some(grad) = grad {
+            gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
+        }
+    }
+    Outcome::new(reduction, sums)
+}
+
+/// Refuses what does not fit together.
+pub(crate) fn check<T: Real>(
+    call: &'static str,
+    queries: Mat<T>,
+    keys: Mat<T>,
+    similar: CrossSimilar,
+    own: Option<usize>,
+    out: &CrossOut<T>,
+) -> Result<()> {
+    let (n, m) = (queries.rows(), keys.rows());
+    check_samples(n)?;
+    check_samples(m)?;
+    let expected = [m, queries.cols()];
+    check_shape(call, "keys", keys.shape(), expected, "the columns of queries")?;
+    if let Some(grad) = &out.grad_queries {
+        check_shape(call, "grad_queries", grad.shape(), queries.shape(), "as queries")?;
+    }
+    if let Some(grad) = &out.grad_keys {
+        check_shape(call, "grad_keys", grad.shape(), keys.shape(), "as keys")?;
+    }
+    let last = |first: usize, rows: usize| first.checked_add(rows);
+    if let Some(own) = own
+        && last(own, n).is_none_or(|end| end > m)
+    {
+        return Err(Error::Index { arg: "own", at: 0, index: own, len: (m + 1).saturating_sub(n) });
+    }
+    match similar {
+        CrossSimilar::Labels { queries: of_queries, keys: of_keys, .. } => {
+            check_len(call, "queries' labels", of_queries.len(), n, "the rows of queries")?;
+            check_len(call, "keys' labels", of_keys.len(), m, "the rows of keys")
+        }
+        CrossSimilar::Graph { graph, first_query, first_key } => {
+            for (arg, first, rows) in [("first_query", first_query, n), ("first_key", first_key, m)]
+            {
+                if last(first, rows).is_none_or(|end| end > graph.samples()) {
+                    let len = (graph.samples() + 1).saturating_sub(rows);
+                    return Err(Error::Index { arg, at: 0, index: first, len });
+                }
+            }
+            if own.is_some_and(|own| first_key.checked_add(own) != Some(first_query)) {
+                let reason = "own says that other keys are the queries than the graph does".into();
+                return Err(Error::Pairs { reason });
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A call whose arguments have been checked.
+struct Call<'c, 'o, T> {
+    cx: &'c Cx,
+    objective: &'c Objective<'o, T>,
+    z: [Mat<'c, T>; 2],
+    similar: CrossSimilar<'c>,
+    own: Option<usize>,
+    wanted: [bool; 2],
+}
+
+impl<T: Real> Call<'_, '_, T> {
+    /// Fills the scratch with everything that blocks read.
+    fn prepare(&self, scratch: &mut CrossScratch<T>) {
+        let CrossScratch { sets: [i, j], classes, own, .. } = scratch;
+        let (cx, [queries, keys]) = (self.cx, self.z);
+        classes.iter_mut().for_each(ClassSet::clear);
+        own.clear();
+        match self.similar {
+            CrossSimilar::Labels { queries: of_i, keys: of_j, ignored } => {
+                i.order_by_label(of_i, ignored);
+                j.order_by_label(of_j, ignored);
+                let count = number_classes([&mut *i, &mut *j], [of_i, of_j], ignored);
+                if self.objective.loss.reach_block().is_some() && self.objective.is_finite() {
+                    for (side, (classes, set)) in classes.iter_mut().zip([&*i, &*j]).enumerate() {
+                        let rows = set.rows(self.z[side]);
+                        classes.measure(cx, rows, &set.classes, count, None);
+                    }
+                }
+                if let Some(first) = self.own {
+                    j.find_places();
+                    own.extend(i.order.iter().map(|&row| j.places[first + row as usize]));
+                }
+            }
+            CrossSimilar::Graph { .. } => {
+                i.keep_order(queries.rows());
+                j.keep_order(keys.rows());
+            }
+        }
+        let mean = center(cx, [(&*i, queries), (&*j, keys)], ALL_ROWS);
+        // Products are with the rows of the other side; a row's own part is with itself.
+        let products = self.wanted.contains(&true);
+        i.prepare_pairs(cx, queries, &mean, products);
+        j.prepare_pairs(cx, keys, &mean, products);
+    }
+
+    /// How many pairs there are of each kind.
+    fn count(&self, scratch: &CrossScratch<T>) -> Sums {
+        let [i, j] = &scratch.sets;
+        let (all, alike) = match self.similar {
+            CrossSimilar::Labels { .. } => {
+                let known = |set: &Set<T>| set.classes.partition_point(|&class| class != NO_CLASS);
+                let (of_i, of_j) = (&i.classes[..known(i)], &j.classes[..known(j)]);
+                let mut alike = 0;
+                for class in of_i.chunk_by(|a, b| a == b) {
+                    let others = of_j.partition_point(|&other| other <= class[0])
+                        - of_j.partition_point(|&other| other < class[0]);
+                    alike += class.len() as u64 * others as u64;
+                }
+                let own = scratch.own.iter().zip(&i.classes);
+                let own = own.filter(|&(&own, &class)| {
+                    class != NO_CLASS && j.classes[own as usize] != NO_CLASS
+                });
+                let (own_alike, own_all) = own.fold((0, 0), |(alike, all), (&own, &class)| {
+                    (alike + u64::from(j.classes[own as usize] == class), all + 1)
+                });
+                (of_i.len() as u64 * of_j.len() as u64 - own_all, alike - own_alike)
+            }
+            CrossSimilar::Graph { graph, first_query, first_key } => {
+                let (n, m) = (i.order.len(), j.order.len());
+                let keys = first_key..first_key + m;
+                let samples = first_query..first_query + n;
+                let own = samples.clone().filter(|sample| keys.contains(sample)).count();
+                let alike = samples.map(|sample| {
+                    let neighbours = graph.neighbours(sample);
+                    let before = |end| neighbours.partition_point(|&j| (j as usize) < end);
+                    (before(keys.end) - before(keys.start)) as u64
+                });
+                (n as u64 * m as u64 - own as u64, alike.sum())
+            }
+        };
+        let of = |pairs| Kind { pairs, ..Kind::default() };
+        Sums { similar: of(alike), dissimilar: of(all - alike) }
+    }
+
+    /// All pairs. Where the pass is for gradients, adds to the sums in the scratch of which
+    /// [`Gradient::finish`] makes those that are wanted.
+    fn run(&self, pass: Pass<T>, scratch: &mut CrossScratch<T>) -> Sums {
+        let CrossScratch { sets: [i, j], classes, gradients, own, slopes } = scratch;
+        let d = self.z[0].cols();
+        let kinds = match self.similar {
+            CrossSimilar::Graph { graph, first_query, first_key } => {
+                Kinds::Graph { graph, first: [first_query, first_key] }
+            }
+            CrossSimilar::Labels { .. } => {
+                let spheres = classes[0].spheres(d).zip(classes[1].spheres(d));
+                let reach = self.objective.loss.reach_block();
+                Kinds::Classes(Classes {
+                    of: [&i.classes, &j.classes],
+                    spheres: spheres.map(|(i, j)| [i, j]).zip(reach),
+                    pulled: &[],
+                    own: self.own.map(|_| Own { places: own }),
+                })
+            }
+        };
+        let batch = Batch {
+            isa: self.cx.isa,
+            loss: self.objective.loss,
+            sides: [i.side(self.z[0]), j.side(self.z[1])],
+            kinds,
+            kinks: &kinks(self.objective.loss),
+            factors: pass.factors,
+            similar_only: pass.similar_only,
+            offsets: &offsets::<T>(self.cx, d),
+        };
+        let [of_i, of_j] = gradients;
+        let wanted = self.wanted.map(|wanted| wanted && pass.gradient);
+        let out =
+            [wanted[0].then(|| of_i.out()).flatten(), wanted[1].then(|| of_j.out()).flatten()];
+        run_blocks(self.cx, &batch, false, out, slopes)
+    }
+}

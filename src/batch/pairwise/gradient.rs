@@ -1,0 +1,69 @@
+//! The gradient of a set of rows: what blocks add to, and how it is written out at the end.
+
+#![forbid(unsafe_code)]
+
+use super::packed_rows::Set;
+use crate::batch::blocking::task_rows;
+use crate::kernel::pairwise::gradient::FinishGradient;
+use crate::memory::aligned::Aligned;
+use crate::memory::mat::MatMut;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{RowBlocks, for_blocks};
+use crate::simd::real::Real;
+
+/// What a set's gradient is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gradient<T> {
+    /// By place, in blocks of panels of columns.
+    pub sums: Aligned<T>,
+    /// By place: what the row itself is multiplied by.
+    pub slopes: Aligned<T>,
+}
+
+impl<T: Real> Gradient<T> {
+    /// 0 everywhere.
+    pub(crate) fn clear(&mut self, [n, d]: [usize; 2]) {
+        self.sums.clear(n * d);
+        self.slopes.clear(n);
+    }
+
+    pub(crate) fn out(&mut self) -> SideOut<'_, T> {
+        Some((&mut self.sums, &mut self.slopes))
+    }
+
+    /// grad_i = scale (sum_i + slopes_i z_i), z without its mean, each row to its place. Sums are in blocks
+    /// of `block` rows.
+    pub(crate) fn finish(
+        &self,
+        cx: &Cx,
+        set: &mut Set<T>,
+        block: usize,
+        scale: T,
+        grad: MatMut<T>,
+    ) {
+        set.find_places();
+        let Set { places, centered, block: set_block, .. } = set;
+        let [n, d] = grad.shape();
+        let height = task_rows(n, d.saturating_mul(3 * size_of::<T>()));
+        let grad = RowBlocks(grad, height);
+        for_blocks(cx.par, n.div_ceil(height), grad, |task, grad: RowBlocks<T>| {
+            let first = task * height;
+            T::dispatch(
+                cx.isa,
+                FinishGradient {
+                    places: &places[first..first + grad.0.rows()],
+                    blocks: [block, *set_block],
+                    scale,
+                    count: n,
+                    slope_sums: &self.slopes,
+                    sums: &self.sums,
+                    centered,
+                    grad: grad.0,
+                },
+            );
+        });
+    }
+}
+
+/// What a side gets: gradients in blocks, and sums of slopes.
+pub(crate) type SideOut<'a, T> = Option<(&'a mut [T], &'a mut [T])>;

@@ -1,0 +1,242 @@
+//! Sets of rows made ready for their pairs: in the order of their classes, without their mean, in panels
+//! and blocks; and the gradients that blocks leave behind.
+
+#![forbid(unsafe_code)]
+
+use super::classes::number_classes;
+use crate::batch::blocking::{block_rows, task_rows};
+use crate::kernel::blocking::tile_cols;
+use crate::kernel::pairwise::center::{NearestToMean, SumRows};
+use crate::kernel::pairwise::gradient::Side;
+use crate::kernel::pairwise::pack::{AT_ONCE, CenterRows, NO_CLASS, Rows};
+use crate::kernel::pairwise::tile::Points;
+use crate::kernel::rows::planar::WIDEST;
+use crate::memory::aligned::Aligned;
+use crate::memory::mat::Mat;
+use crate::parallel::cx::Cx;
+use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::simd::real::Real;
+use crate::similar::graph::Similar;
+
+/// Memory of a call for one set of rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Set<T> {
+    /// Rows by place, and places by row: in a call, rows of a class are neighbours.
+    pub order: Vec<u32>,
+    pub places: Vec<u32>,
+    /// By place, ascending.
+    pub classes: Vec<u32>,
+    panels: Aligned<T>,
+    pub(super) centered: Aligned<T>,
+    norms: Aligned<T>,
+    /// Rows of a block of `centered`.
+    pub(super) block: usize,
+}
+
+/// Looks at every row for the numbers of a [`center`]. Each is then at most twice as far from a row as
+/// the mean is: so the rounding of gradients is bounded by the rows' distances from their mean.
+pub(crate) const ALL_ROWS: usize = usize::MAX;
+
+/// Looks at some rows only: enough where no gradient is made of the rows' distances from the center.
+pub(crate) const SOME_ROWS: usize = 64;
+
+/// A point near the mean of the rows of some sets that are finite and in some pair: each of its numbers is
+/// the one nearest to the mean in its column, among so many rows. So rows of integers, of levels or of signs
+/// stay such when it is taken away, and their products are exact; and what is taken from rows that lie close
+/// together is taken without rounding.
+pub(crate) fn center<T: Real, const N: usize>(
+    cx: &Cx,
+    sets: [(&Set<T>, Mat<T>); N],
+    looked_at: usize,
+) -> Vec<T> {
+    let d = sets[0].1.cols();
+    // Sums are of z_i - z_0: sums of z_i lose what rows far from the origin differ by.
+    let mut all =
+        sets.iter().flat_map(|(set, z)| (0..set.known()).map(|place| set.rows(*z).row(place)));
+    let Some(point) = all.find(|row| row.iter().all(|x| x.is_finite())) else {
+        return vec![T::ZERO; d];
+    };
+    let mut mean = vec![T::ZERO; d];
+    let mut count = 0;
+    for (set, z) in sets {
+        let (sum, more) = set.sum(cx, z, point);
+        mean.iter_mut().zip(&sum).for_each(|(mean, &sum)| *mean += sum);
+        count += more;
+    }
+    let share = T::from_f64(1.0 / count.max(1) as f64);
+    mean.iter_mut().zip(point).for_each(|(x, &point)| *x = point + *x * share);
+    let known = sets.iter().map(|(set, _)| set.known()).sum::<usize>();
+    let step = known.div_ceil(looked_at).max(1);
+    let nearest = |nearest: Vec<T>, (set, z): (&Set<T>, Mat<T>)| {
+        nearer(&mean, nearest, &set.nearest_to_mean(cx, z, &mean, point, step))
+    };
+    sets.into_iter().fold(point.to_vec(), nearest)
+}
+
+/// Of each two numbers the one nearer to the mean; the first where both are as near.
+pub(crate) fn nearer<T: Real>(mean: &[T], mut one: Vec<T>, other: &[T]) -> Vec<T> {
+    for ((one, &other), &mean) in one.iter_mut().zip(other).zip(mean) {
+        if (other - mean).abs() < (*one - mean).abs() {
+            *one = other;
+        }
+    }
+    one
+}
+
+impl<T: Real> Set<T> {
+    /// Rows in the order in which they are.
+    pub(crate) fn keep_order(&mut self, rows: usize) {
+        self.order.clear();
+        self.order.extend(0..rows as u32);
+        self.classes.clear();
+    }
+
+    /// Puts the rows in the order of their labels; rows that are left out come last.
+    pub(crate) fn order_by_label(&mut self, labels: &[i64], ignored: Option<i64>) {
+        self.keep_order(labels.len());
+        let label = |row: u32| Some(labels[row as usize]).filter(|&label| Some(label) != ignored);
+        self.order.sort_unstable_by_key(|&row| (label(row).is_none(), label(row), row));
+    }
+
+    /// The order of a similar set: that of its labels, or as the rows are. Returns how many classes there are,
+    /// none of a graph.
+    pub(crate) fn order_of(&mut self, similar: &Similar) -> usize {
+        let (labels, ignored) = match *similar {
+            Similar::Labels(labels) => (labels, None),
+            Similar::LabelsIgnoring { labels, ignored } => (labels, Some(ignored)),
+            Similar::Graph(graph) => {
+                self.keep_order(graph.samples());
+                return 0;
+            }
+        };
+        self.order_by_label(labels, ignored);
+        number_classes([self], [labels], ignored)
+    }
+
+    /// Finds for each row its place.
+    pub(crate) fn find_places(&mut self) {
+        self.places.resize(self.order.len(), 0);
+        for (place, &row) in self.order.iter().enumerate() {
+            self.places[row as usize] = place as u32;
+        }
+    }
+
+    pub(crate) fn rows<'a>(&'a self, z: Mat<'a, T>) -> Rows<'a, T> {
+        Rows { z, order: &self.order }
+    }
+
+    /// How many rows are in some pair: all of them, where there are no classes.
+    fn known(&self) -> usize {
+        match self.classes.is_empty() {
+            true => self.order.len(),
+            false => self.classes.partition_point(|&class| class != NO_CLASS),
+        }
+    }
+
+    /// The sum of what the rows that are finite and in some pair are beyond a point, and how many they are.
+    fn sum(&self, cx: &Cx, z: Mat<T>, point: &[T]) -> (Vec<T>, u64) {
+        let (rows, d, n) = (self.rows(z), z.cols(), self.known());
+        let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
+        let sum = |block: usize, ()| {
+            let places = block * height..((block + 1) * height).min(n);
+            let mut sum = vec![T::ZERO; d];
+            let count = T::dispatch(cx.isa, SumRows { rows, places, point, sum: &mut sum });
+            (sum, count)
+        };
+        let add = |(mut one, count): (Vec<T>, u64), (other, more): (Vec<T>, u64)| {
+            one.iter_mut().zip(&other).for_each(|(one, &other)| *one += other);
+            (one, count + more)
+        };
+        sum_blocks(cx.par, n.div_ceil(height), (), sum, add)
+    }
+
+    /// The numbers nearest to a mean in each column, of `point` and of every `step`-th row.
+    fn nearest_to_mean(&self, cx: &Cx, z: Mat<T>, mean: &[T], point: &[T], step: usize) -> Vec<T> {
+        let (rows, n) = (self.rows(z), self.known());
+        let height = task_rows(n, z.cols().saturating_mul(2 * size_of::<T>()));
+        let height = height.next_multiple_of(step);
+        let nearest = |block: usize, ()| {
+            let places = block * height..((block + 1) * height).min(n);
+            let mut nearest = point.to_vec();
+            let kernel = NearestToMean { rows, places, step, mean, nearest: &mut nearest };
+            T::dispatch(cx.isa, kernel);
+            nearest
+        };
+        let both = |one: Vec<T>, other: Vec<T>| nearer(mean, one, &other);
+        sum_blocks(cx.par, n.div_ceil(height), (), nearest, both)
+    }
+
+    /// For pairs and their gradients: fills panels and norms and, where a gradient is wanted, rows without
+    /// the mean. Rows of few elements, which need no products, are taken as they are. (Any point near
+    /// the rows would do as a mean.)
+    pub(crate) fn prepare_pairs(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], gradient: bool) {
+        let few = z.cols() <= WIDEST;
+        self.block = block_rows(z.rows());
+        self.prepare(cx, z, (!few).then_some(mean), gradient && !few);
+    }
+
+    /// For distances by products: fills panels and norms.
+    pub(crate) fn prepare_distances(&mut self, cx: &Cx, z: Mat<T>, mean: &[T]) {
+        self.block = block_rows(z.rows());
+        self.prepare(cx, z, Some(mean), false);
+    }
+
+    /// For distances by differences: fills panels with rows as they are. For gradients by products, where a
+    /// mean is given, norms and rows without the mean too, in blocks of so many, a multiple of 32.
+    pub(crate) fn prepare_differences(
+        &mut self,
+        cx: &Cx,
+        z: Mat<T>,
+        mean: Option<&[T]>,
+        block: usize,
+    ) {
+        self.block = block;
+        self.fill(cx, z, mean, mean.is_some(), true);
+    }
+
+    fn prepare(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool) {
+        self.fill(cx, z, mean, centers, false);
+    }
+
+    fn fill(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool, untouched: bool) {
+        let Set { order, classes, panels, centered, norms, .. } = self;
+        let ([n, d], cols) = (z.shape(), tile_cols::<T>(cx.isa));
+        let (rows, height) = (Rows { z, order }, self.block);
+        panels.resize(n.next_multiple_of(cols) * d);
+        centered.resize(if centers { n * d } else { 0 });
+        norms.resize(n);
+        if d == 0 {
+            return norms.fill(T::ZERO);
+        }
+        // The last panel is filled up with zeros.
+        let last = panels.len().saturating_sub(cols * d);
+        panels[last..].fill(T::ZERO);
+        let centered_size = if centered.is_empty() { 0 } else { height * d };
+        let output = (Chunks(panels, height * d), Chunks(centered, centered_size));
+        let output = (output, Chunks(norms, height));
+        for_blocks(cx.par, n.div_ceil(height), output, |block, ((panels, centered), norms)| {
+            let (panels, centered, norms): (Chunks<T>, Chunks<T>, Chunks<T>) =
+                (panels, centered, norms);
+            T::dispatch(
+                cx.isa,
+                CenterRows {
+                    rows,
+                    places: block * height..((block + 1) * height).min(n),
+                    classes,
+                    mean,
+                    untouched,
+                    panels: panels.0,
+                    centered: centered.0,
+                    norms: norms.0,
+                    scratch: &mut vec![T::ZERO; AT_ONCE * d],
+                },
+            );
+        });
+    }
+
+    pub(crate) fn side<'a>(&'a self, z: Mat<'a, T>) -> Side<'a, T> {
+        let rows = self.rows(z);
+        let points = Points { rows, panels: &self.panels, norms: &self.norms };
+        Side { points, centered: &self.centered }
+    }
+}

@@ -1,0 +1,19 @@
+//! Row i of one matrix with row i of another, and the pairs of a list: losses, distances, triplets.
+
+#![forbid(unsafe_code)]
+
+mod distances;
+mod hard_pairs;
+pub(crate) mod list;
+pub(crate) mod pair_list;
+pub(crate) mod pair_outputs;
+pub(crate) mod pairs;
+pub(crate) mod triplets;
+
+pub use distances::{Distance, row_distances, row_distances_backward};
+pub use hard_pairs::hard_pairs;
+pub use list::{IndexedOut, Scratch, indexed};
+pub(crate) use pair_list::check_pairs;
+pub use pair_list::{PairKinds, PairList};
+pub use pairs::{RowsOut, rows};
+pub use triplets::{Triplets, TripletsOut, triplet_rows};

@@ -1,0 +1,9 @@
+//! What losses and layers are checked with: gradients against differences, properties against random
+//! batches, programs that must not compile.
+
+#[cfg(doctest)]
+mod borrows;
+pub mod copy_baseline;
+pub mod gradcheck;
+#[cfg(feature = "proptest")]
+pub mod properties;

@@ -1,0 +1,67 @@
+//! Every size that the work on pairs is cut by, the cache it is for, and the ties between them.
+//!
+//! Every row with every row, from the outside in:
+//!
+//! ```text
+//! LOOP 1: pairs of blocks of BLOCK_ROWS rows          slopes of a block, its rows: L2
+//! LOOP 2:   panels of up to PANEL_COLS columns        a panel of CHUNK elements: L1
+//! LOOP 3:     strips: rows_at_once() rows x a panel   distances of a strip: L1
+//! LOOP 4:       chunks of CHUNK elements along the depth
+//! LOOP 5:         register tiles: 4, 8, ... rows x 2 vectors
+//!               groups of GROUP_PAIRS pairs: one call of the loss, one partial sum
+//! ```
+//!
+//! What a value or a gradient is in its last bits follows from GROUP_PAIRS, CHUNK and BLOCK_ROWS: sums are
+//! formed within a group, a chunk or a block first. The others change speed alone.
+
+#![forbid(unsafe_code)]
+
+use crate::simd::Simd;
+use crate::simd::isa::{Isa, MOST_LANES};
+use crate::simd::real::Real;
+
+/// Rows of a block at most: the block's slopes and the rows of both sides share L2.
+pub(crate) const BLOCK_ROWS: usize = 128;
+
+/// Columns of a panel at most: two vectors of the widest tier.
+pub(crate) const PANEL_COLS: usize = 2 * MOST_LANES;
+
+/// Pairs of a group: the loss is called once for them, and their values are added up in lanes before they are
+/// added to the sum of the call. All that a call of the loss reads and writes takes some 5 KiB in `f32`.
+pub(crate) const GROUP_PAIRS: usize = 256;
+
+/// Elements along the depth whose products are added up before their sum is added to those of other chunks:
+/// fewer roundings than in one long sum, and a panel of so many elements stays in L1 (16 KiB).
+pub(crate) const CHUNK: usize = 128;
+
+/// Pairs of a strip at most: a block of rows x a panel.
+pub(crate) const STRIP_PAIRS: usize = BLOCK_ROWS * PANEL_COLS;
+
+/// Elements from a row of slopes to the next: a block takes 72 KiB in `f32`. (A power of two would put a
+/// column of them into a few sets of the cache.)
+pub(crate) const SLOPE_STRIDE: usize = BLOCK_ROWS + 16;
+
+/// Elements of a block of slopes.
+pub(crate) const SLOPE_BLOCK: usize = BLOCK_ROWS * SLOPE_STRIDE;
+
+// A block starts at a panel of every tier, and so at a group of rows.
+const _: () = assert!(BLOCK_ROWS.is_multiple_of(PANEL_COLS));
+// A strip is whole groups, one bit of a u32 for each.
+const _: () = assert!(STRIP_PAIRS.is_multiple_of(GROUP_PAIRS) && STRIP_PAIRS / GROUP_PAIRS <= 32);
+// A group is whole rows of a panel of every tier: of 2 or more lanes.
+const _: () = assert!(GROUP_PAIRS.is_multiple_of(PANEL_COLS) && GROUP_PAIRS / 4 <= BLOCK_ROWS);
+// A row of slopes ends at a whole vector.
+const _: () = assert!(SLOPE_STRIDE.is_multiple_of(MOST_LANES) && SLOPE_STRIDE > BLOCK_ROWS);
+
+/// Columns of a panel: two vectors. A function of the tier's width alone, which is why packed rows depend on
+/// the tier.
+pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
+    2 * isa.lanes::<T>()
+}
+
+/// Rows of a strip: as many as make a group; or all of a block where a panel is too deep for L1, so that each
+/// chunk of it serves all of them.
+#[inline(always)]
+pub(crate) fn rows_at_once<S: Simd<T>, T: Real>(depth: usize) -> usize {
+    if depth > CHUNK { BLOCK_ROWS } else { GROUP_PAIRS / (2 * S::LANES) }
+}

@@ -1,0 +1,6 @@
+//! The triplets of a labelled batch: which are chosen, what they cost, and their gradients.
+
+pub(crate) mod anchors;
+pub(crate) mod gradient;
+pub(crate) mod hardest;
+pub(crate) mod positives;

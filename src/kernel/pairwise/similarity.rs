@@ -1,0 +1,248 @@
+//! Which pairs of two blocks of rows are similar, which are none, and which need not be measured.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use super::classes::{Spheres, apart};
+use super::pack::NO_CLASS;
+use crate::loss::Sums;
+use crate::simd::Simd;
+use crate::simd::real::Real;
+use crate::similar::graph::Graph;
+
+/// What makes two rows similar, each of one side.
+#[derive(Clone, Copy)]
+pub(crate) enum Kinds<'a, T> {
+    Classes(Classes<'a, T>),
+    /// Places are samples of a graph, from a first one on each side. A sample and itself are no pair.
+    Graph {
+        graph: &'a Graph,
+        first: [usize; 2],
+    },
+}
+
+/// Rows of the same class are similar.
+#[derive(Clone, Copy)]
+pub(crate) struct Classes<'a, T> {
+    /// By place, ascending; rows of class [`NO_CLASS`] are in no pair.
+    pub of: [&'a [u32]; 2],
+    /// Where the loss has a reach.
+    pub spheres: Option<([Spheres<'a, T>; 2], T)>,
+    /// By class: whether its pairs have been added up as one, so that they are none here. May be empty.
+    pub pulled: &'a [bool],
+    pub own: Option<Own<'a>>,
+}
+
+/// Which of one side is the same sample as which of the other: no pair.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a> {
+    /// By place on the first side: the place of the same sample on the other.
+    pub places: &'a [u32],
+}
+
+/// What the pairs of some rows with some columns are.
+pub(crate) enum Content {
+    /// Nothing to be measured.
+    Known(Sums),
+    /// All of them similar, or none.
+    Uniform(bool),
+    /// Of both kinds, or with some that are no pairs.
+    Mixed,
+}
+
+/// Where in a block of rows and columns a graph has something to say: for each few rows and each panel of
+/// columns.
+pub(crate) struct Marks {
+    /// Bit p of group g.
+    groups: [u32; Marks::MOST],
+    /// Rows of a group, and columns of a panel.
+    size: [usize; 2],
+    start: [usize; 2],
+}
+
+impl Marks {
+    const MOST: usize = 32;
+
+    fn has(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
+        let [g, p] = [(rows, 0), (cols, 1)]
+            .map(|(range, side)| (range.start - self.start[side]) / self.size[side]);
+        self.groups[g] >> p & 1 == 1
+    }
+}
+
+impl<T: Real> Kinds<'_, T> {
+    /// The neighbours of a block's rows among its columns, and samples that are among both; none where
+    /// rows are known by classes. Few pairs are either, and looking at each group for them would take
+    /// longer than a pair in the plane does.
+    pub(crate) fn marks(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        size: [usize; 2],
+    ) -> Option<Marks> {
+        let Kinds::Graph { graph, first } = self else { return None };
+        let mut marks = Marks { groups: [0; Marks::MOST], size, start: [rows.start, cols.start] };
+        for (r, row) in rows.clone().enumerate() {
+            let samples = first[1] + cols.start..first[1] + cols.end;
+            let neighbours = graph.neighbours(first[0] + row);
+            let from = neighbours.partition_point(|&j| (j as usize) < samples.start);
+            let those = neighbours[from..].iter().map(|&j| j as usize);
+            let own = Some(first[0] + row).filter(|own| samples.contains(own));
+            for j in those.take_while(|&j| j < samples.end).chain(own) {
+                marks.groups[r / size[0]] |= 1 << ((j - samples.start) / size[1]);
+            }
+        }
+        Some(marks)
+    }
+
+    /// What the pairs of some rows with some columns are, where that can be told for all of them at
+    /// once. At most `few` classes on each side are looked at; of a graph, what has been marked.
+    #[inline(always)]
+    pub(crate) fn content<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        few: u32,
+        marks: Option<&Marks>,
+    ) -> Content {
+        let Kinds::Classes(classes) = self else {
+            return match marks {
+                Some(marks) if !marks.has(rows, cols) => Content::Uniform(false),
+                _ => Content::Mixed,
+            };
+        };
+        let range = |side: usize, of: &Range<usize>| {
+            (classes.of[side][of.start], classes.of[side][of.end - 1])
+        };
+        if let Some(own) = classes.own
+            && own.places[rows.clone()].iter().any(|&own| cols.contains(&(own as usize)))
+        {
+            return Content::Mixed;
+        }
+        let ((first, last), (low, high)) = (range(0, rows), range(1, cols));
+        if last == NO_CLASS || high == NO_CLASS {
+            return Content::Mixed;
+        }
+        if first <= high && low <= last {
+            let one = first == last && low == high;
+            return match one {
+                true if classes.is_pulled(first) => Content::Known(Sums::default()),
+                true => Content::Uniform(true),
+                false => Content::Mixed,
+            };
+        }
+        let Some((spheres, reach)) = &classes.spheres else { return Content::Uniform(false) };
+        if last - first >= few || high - low >= few {
+            return Content::Uniform(false);
+        }
+        for one in first..=last {
+            for other in low..=high {
+                let (one, other) = (one as usize, other as usize);
+                if !apart(s, (&spheres[0], one), (&spheres[1], other), *reach) {
+                    return Content::Uniform(false);
+                }
+            }
+        }
+        let mut sums = Sums::default();
+        sums.dissimilar.pairs = (rows.len() * cols.len()) as u64;
+        Content::Known(sums)
+    }
+
+    /// Which of the pairs of some rows with some columns are similar, and which are none: pair (r, c) is
+    /// at `r * stride + c`, those past the last column are none. Returns whether all of them are pairs.
+    /// With `upper` only those whose column comes after their row are.
+    #[inline(always)]
+    pub(crate) fn fill(
+        &self,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        upper: bool,
+        similar: &mut [bool],
+        ignored: &mut [bool],
+    ) -> bool {
+        let stride = similar.len() / rows.len();
+        let ragged = cols.len() < stride || (upper && cols.start < rows.end);
+        ignored.fill(false);
+        let mut whole = !ragged;
+        for (r, row) in rows.enumerate() {
+            let similar = &mut similar[r * stride..][..stride];
+            let ignored = &mut ignored[r * stride..][..stride];
+            match self {
+                Kinds::Classes(classes) => {
+                    whole &= classes.fill_row(row, cols.clone(), similar, ignored);
+                }
+                Kinds::Graph { graph, first } => {
+                    similar.fill(false);
+                    let cols = first[1] + cols.start..first[1] + cols.end;
+                    let neighbours = graph.neighbours(first[0] + row);
+                    let from = neighbours.partition_point(|&j| (j as usize) < cols.start);
+                    let those = neighbours[from..].iter().map(|&j| j as usize);
+                    for j in those.take_while(|&j| j < cols.end) {
+                        similar[j - cols.start] = true;
+                    }
+                    if cols.contains(&(first[0] + row)) {
+                        ignored[first[0] + row - cols.start] = true;
+                        whole = false;
+                    }
+                }
+            }
+            similar[cols.len()..].fill(false);
+            ignored[cols.len()..].fill(true);
+            if upper {
+                let before = (row + 1).saturating_sub(cols.start).min(stride);
+                ignored[..before].fill(true);
+            }
+        }
+        whole
+    }
+}
+
+impl<T> Classes<'_, T> {
+    #[inline(always)]
+    fn is_pulled(&self, class: u32) -> bool {
+        self.pulled.get(class as usize).is_some_and(|&pulled| pulled)
+    }
+
+    /// Returns whether all of them are pairs.
+    #[inline(always)]
+    fn fill_row(
+        &self,
+        row: usize,
+        cols: Range<usize>,
+        similar: &mut [bool],
+        ignored: &mut [bool],
+    ) -> bool {
+        let (class, others) = (self.of[0][row], &self.of[1][cols.clone()]);
+        for (similar, &other) in similar.iter_mut().zip(others) {
+            *similar = other == class;
+        }
+        // Classes ascend: those that are in no pair come last.
+        let none = others.last() == Some(&NO_CLASS);
+        let mut whole = !none;
+        if class == NO_CLASS {
+            ignored[..others.len()].fill(true);
+            return false;
+        }
+        if none {
+            for (ignored, &other) in ignored.iter_mut().zip(others) {
+                *ignored = other == NO_CLASS;
+            }
+        }
+        if self.is_pulled(class) {
+            for (ignored, &similar) in ignored.iter_mut().zip(&*similar) {
+                *ignored |= similar;
+                whole &= !similar;
+            }
+        }
+        if let Some(own) = self.own {
+            let own = own.places[row] as usize;
+            if cols.contains(&own) {
+                ignored[own - cols.start] = true;
+                whole = false;
+            }
+        }
+        whole
+    }
+}

@@ -1,0 +1,49 @@
+//! What the pairs of a call add up to, similar and dissimilar ones apart.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Add;
+
+/// What the pairs of one kind add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Kind {
+    /// How many there were.
+    pub pairs: u64,
+    /// How many had a value other than zero. A NaN is not zero.
+    pub active: u64,
+    /// The sum of their values, weights included.
+    pub sum: f64,
+}
+
+impl Add for Kind {
+    type Output = Kind;
+
+    fn add(self, other: Kind) -> Kind {
+        Kind {
+            pairs: self.pairs + other.pairs,
+            active: self.active + other.active,
+            sum: self.sum + other.sum,
+        }
+    }
+}
+
+/// What the pairs of a batch add up to. Sums of the parts of a batch can be added: every
+/// [`Reduction`](super::Reduction) is a function of the total.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Over the similar pairs.
+    pub similar: Kind,
+    /// Over the dissimilar pairs. Triplets are counted here.
+    pub dissimilar: Kind,
+}
+
+impl Add for Sums {
+    type Output = Sums;
+
+    fn add(self, other: Sums) -> Sums {
+        Sums {
+            similar: self.similar + other.similar,
+            dissimilar: self.dissimilar + other.dissimilar,
+        }
+    }
+}

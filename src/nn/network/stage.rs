@@ -1,0 +1,26 @@
+//! The stages of a network: its layers with their shapes and parameters.
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use crate::nn::layer::{Layer, ParamSpec, Shape};
+
+/// A layer in its place.
+pub(crate) struct Stage<T> {
+    pub name: String,
+    pub layer: Box<dyn Layer<T>>,
+    pub input: Shape,
+    pub output: Shape,
+    pub specs: Vec<ParamSpec>,
+    /// Its part of the flat parameters.
+    pub params: Range<usize>,
+}
+
+/// A layer as the summary shows it. One that another has taken into its passes has no stage.
+pub(crate) struct Line {
+    pub name: String,
+    pub kind: String,
+    pub output: Shape,
+    pub params: usize,
+}

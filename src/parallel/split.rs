@@ -1,0 +1,296 @@
+//! Splitting work over threads without making the result depend on them.
+//!
+//! Work is cut into blocks whose number follows from the shapes alone. Each block writes its own
+//! part of the outputs, and what the blocks return is added up along a binary tree over the block
+//! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
+//! allocated for that: a task of rayon lives on the stack of the thread that made it. Where tasks
+//! share outputs instead, they take turns at them in an order of their own. Between two blocks a call
+//! may be ended ([`super::stop`]).
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+#[cfg(feature = "rayon")]
+use std::sync::OnceLock;
+#[cfg(feature = "rayon")]
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::cx::Par;
+use super::stop::{Passed, shared};
+use crate::memory::mat::MatMut;
+
+/// An output that can be cut between two blocks.
+pub(crate) trait Split: Send + Sized {
+    /// What belongs to the first `blocks` blocks, and the rest.
+    fn split(self, blocks: usize) -> (Self, Self);
+}
+
+/// No output.
+impl Split for () {
+    fn split(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+}
+
+impl<A: Split, B: Split> Split for (A, B) {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let ((a0, a1), (b0, b1)) = (self.0.split(blocks), self.1.split(blocks));
+        ((a0, b0), (a1, b1))
+    }
+}
+
+impl<A: Split, const N: usize> Split for [A; N] {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let mut rest = [const { None }; N];
+        let mut next = rest.iter_mut();
+        let first = self.map(|part| {
+            let (first, second) = part.split(blocks);
+            *next.next().expect("as many as there are parts") = Some(second);
+            first
+        });
+        (first, rest.map(|part| part.expect("each part has been split")))
+    }
+}
+
+impl<A: Split> Split for Option<A> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        match self.map(|inner| inner.split(blocks)) {
+            Some((a, b)) => (Some(a), Some(b)),
+            None => (None, None),
+        }
+    }
+}
+
+/// A matrix of which each block writes `.1` rows.
+pub(crate) struct RowBlocks<'a, T>(pub MatMut<'a, T>, pub usize);
+
+impl<T: Send> Split for RowBlocks<'_, T> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let RowBlocks(mat, rows) = self;
+        let at = (blocks * rows).min(mat.rows());
+        let (a, b) = mat.split_rows_at(at);
+        (RowBlocks(a, rows), RowBlocks(b, rows))
+    }
+}
+
+/// A slice of which each block writes `.1` elements.
+pub(crate) struct Chunks<'a, T>(pub &'a mut [T], pub usize);
+
+impl<T: Send> Split for Chunks<'_, T> {
+    fn split(self, blocks: usize) -> (Self, Self) {
+        let Chunks(data, size) = self;
+        let at = (blocks * size).min(data.len());
+        let (a, b) = data.split_at_mut(at);
+        (Chunks(a, size), Chunks(b, size))
+    }
+}
+
+/// Runs `f(block, part)` for every block below `blocks` and adds up the results along a tree.
+///
+/// `part` is the part of `output` that belongs to the block.
+pub(crate) fn sum_blocks<O, R, F, A>(par: Par, blocks: usize, output: O, f: F, add: A) -> R
+where
+    O: Split,
+    R: Send + Default,
+    F: Fn(usize, O) -> R + Sync,
+    A: Fn(R, R) -> R + Sync,
+{
+    if blocks == 0 {
+        return R::default();
+    }
+    let share = blocks > 1 && par.threads() > 1;
+    let call = Passed::here();
+    let f = |block: usize, part: O| call.run(share, || f(block, part));
+    let work = || subtree(share, 0..blocks, output, (&f, &add));
+    if share { shared(work) } else { work() }
+}
+
+/// Runs `f(block, part)` for every block below `blocks`.
+pub(crate) fn for_blocks<O, F>(par: Par, blocks: usize, output: O, f: F)
+where
+    O: Split,
+    F: Fn(usize, O) + Sync,
+{
+    sum_blocks(par, blocks, output, f, |(), ()| ());
+}
+
+/// What is done to a block and its part of the output, and with what two blocks return.
+type Work<'f, O, R> = (&'f (dyn Fn(usize, O) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
+
+/// Not generic over the functions, so that it is compiled once for each kind of output.
+fn subtree<O: Split, R: Send>(share: bool, blocks: Range<usize>, output: O, work: Work<O, R>) -> R {
+    let (f, add) = work;
+    if blocks.len() == 1 {
+        return f(blocks.start, output);
+    }
+    let half = blocks.len() / 2;
+    let middle = blocks.start + half;
+    let (left, right) = output.split(half);
+    let (mut left, mut right) = (Some(left), Some(right));
+    let (mut a, mut b) = (None, None);
+    both(
+        share,
+        &mut || a = left.take().map(|left| subtree(share, blocks.start..middle, left, work)),
+        &mut || b = right.take().map(|right| subtree(share, middle..blocks.end, right, work)),
+    );
+    add(a.expect("the left half ran"), b.expect("the right half ran"))
+}
+
+/// Runs both, each once. They are not generic: what rayon makes of a pair of tasks is compiled once.
+fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
+    #[cfg(feature = "rayon")]
+    if share {
+        rayon::join(a, b);
+        return;
+    }
+    #[cfg(not(feature = "rayon"))]
+    let _ = share;
+    a();
+    b();
+}
+
+/// Runs `f(t)` for every task and returns what each gave. Task t needs two things, `tasks[t]`, which may be
+/// the same, for itself: it runs when all tasks before it in the list that need one of them are done. So
+/// whatever tasks do to their things is done in the order of the list, by any number of threads, and
+/// no thread waits for a round to end.
+pub(crate) fn in_turn<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
+where
+    R: Send + Sync,
+    F: Fn(usize) -> R + Sync,
+{
+    let several = par.threads() > 1 && tasks.len() > 1;
+    let call = Passed::here();
+    let f = |task: usize| call.run(several, || f(task));
+    if several { shared(|| share(tasks, f)) } else { (0..tasks.len()).map(f).collect() }
+}
+
+#[cfg(not(feature = "rayon"))]
+fn share<R, F: Fn(usize) -> R>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
+    (0..tasks.len()).map(f).collect()
+}
+
+#[cfg(feature = "rayon")]
+fn share<R: Send + Sync, F: Fn(usize) -> R + Sync>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
+    let queue = Queue::new(tasks, f);
+    // Found before any runs: those that wait for these become ready meanwhile.
+    let ready: Vec<usize> = queue.ready_at_once().collect();
+    rayon::scope(|scope| {
+        for task in ready {
+            let queue = &queue;
+            scope.spawn(move |scope| queue.run(task, scope));
+        }
+    });
+    queue.results.into_iter().map(|result| result.into_inner().expect("a task that ran")).collect()
+}
+
+/// Tasks that wait for others.
+#[cfg(feature = "rayon")]
+struct Queue<R, F> {
+    f: F,
+    /// How many tasks each waits for.
+    waits: Vec<AtomicUsize>,
+    /// Which tasks wait for each.
+    next: Vec<[Option<usize>; 2]>,
+    results: Vec<OnceLock<R>>,
+}
+
+#[cfg(feature = "rayon")]
+impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
+    fn new(tasks: &[[usize; 2]], f: F) -> Self {
+        let things = tasks.iter().flatten().max().map_or(0, |&last| last + 1);
+        // The last task so far that needs a thing, and for which of its two.
+        let mut last: Vec<Option<(usize, usize)>> = vec![None; things];
+        let mut next = vec![[None; 2]; tasks.len()];
+        let mut waits = Vec::with_capacity(tasks.len());
+        for (task, &[one, other]) in tasks.iter().enumerate() {
+            let mut count = 0;
+            for (side, thing) in
+                [one, other].into_iter().enumerate().take(1 + usize::from(one != other))
+            {
+                if let Some((before, of)) = last[thing].replace((task, side)) {
+                    next[before][of] = Some(task);
+                    count += 1;
+                }
+            }
+            waits.push(AtomicUsize::new(count));
+        }
+        let results = tasks.iter().map(|_| OnceLock::new()).collect();
+        Queue { f, waits, next, results }
+    }
+
+    fn ready_at_once(&self) -> impl Iterator<Item = usize> {
+        let waits = self.waits.iter().enumerate();
+        waits.filter(|(_, waits)| waits.load(Ordering::Relaxed) == 0).map(|(task, _)| task)
+    }
+
+    fn run<'scope>(&'scope self, task: usize, scope: &rayon::Scope<'scope>) {
+        let first = self.results[task].set((self.f)(task)).is_ok();
+        assert!(first, "a task runs once");
+        for next in self.next[task].into_iter().flatten() {
+            if self.waits[next].fetch_sub(1, Ordering::AcqRel) == 1 {
+                scope.spawn(move |scope| self.run(next, scope));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_the_same_for_one_thread_and_for_many() {
+        let term = |block: usize, _: ()| 1.0 / (1.0 + block as f32);
+        for blocks in [0, 1, 2, 3, 7, 64, 1000] {
+            let serial: f32 = sum_blocks(Par::Serial, blocks, (), term, |a, b| a + b);
+            let shared: f32 = sum_blocks(Par::Rayon, blocks, (), term, |a, b| a + b);
+            assert_eq!(serial.to_bits(), shared.to_bits(), "{blocks} blocks");
+        }
+    }
+
+    #[test]
+    fn every_block_gets_its_own_part_of_the_output() {
+        let mut out = vec![0; 23];
+        for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.0.fill(block + 1));
+        let expected: Vec<usize> = (0..23).map(|i| i / 5 + 1).collect();
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_task_that_becomes_ready_while_others_are_started_runs_once() {
+        // Two for each thing: the second one is ready as soon as the first is done.
+        let tasks: Vec<[usize; 2]> = (0..4000).map(|task| [task % 2000; 2]).collect();
+        for _ in 0..20 {
+            let runs: Vec<AtomicUsize> = tasks.iter().map(|_| AtomicUsize::new(0)).collect();
+            in_turn(Par::Rayon, &tasks, |task| runs[task].fetch_add(1, Ordering::Relaxed));
+            assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1));
+        }
+    }
+
+    #[test]
+    fn tasks_take_turns_at_what_they_share() {
+        let mut rng = crate::rng::Rng::new(1);
+        let mut draw = || rng.below(7) as usize;
+        let tasks: Vec<[usize; 2]> = (0..300).map(|_| [draw(), draw()]).collect();
+        for par in [Par::Serial, Par::Rayon] {
+            let seen: Vec<Mutex<Vec<usize>>> = (0..7).map(|_| Mutex::default()).collect();
+            let results = in_turn(par, &tasks, |task| {
+                for (k, &thing) in tasks[task].iter().enumerate() {
+                    if k == 0 || thing != tasks[task][0] {
+                        seen[thing].lock().unwrap().push(task);
+                    }
+                }
+                3 * task
+            });
+            assert_eq!(results, (0..300).map(|task| 3 * task).collect::<Vec<_>>());
+            for (thing, seen) in seen.iter().enumerate() {
+                let needing = (0..300).filter(|&task| tasks[task].contains(&thing));
+                assert_eq!(*seen.lock().unwrap(), needing.collect::<Vec<_>>());
+            }
+        }
+    }
+}

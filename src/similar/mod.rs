@@ -1,0 +1,6 @@
+//! Who is similar to whom: labels or a graph.
+
+#![forbid(unsafe_code)]
+
+pub(crate) mod graph;
+mod subset;
