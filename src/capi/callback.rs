@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::element::{PairFunction, TripletFunction};
 use super::status::Refusal;
 use crate::simd::real::Real;
 
@@ -90,3 +89,11 @@ impl<T: Real> TripletCallback<'_, T> {
         self.failed.note(code);
     }
 }
+
+/// A caller's loss of pairs: data, squared distances and slopes, similar, values, pairs.
+pub(super) type PairFunction<T> =
+    unsafe extern "C" fn(*mut c_void, *mut T, *const bool, *mut T, usize) -> i32;
+
+/// A caller's loss of triplets: data, three times squared distances and slopes, values, triplets.
+pub(super) type TripletFunction<T> =
+    unsafe extern "C" fn(*mut c_void, *mut T, *mut T, *mut T, *mut T, usize) -> i32;

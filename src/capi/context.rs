@@ -3,9 +3,9 @@
 use std::ffi::c_char;
 
 use super::handle::{free, lend, make};
-use super::outcome::Written;
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
+use crate::capi::places::Written;
 use crate::parallel::cx::Cx;
 use crate::parallel::threads::Threads;
 use crate::simd::isa::Isa;

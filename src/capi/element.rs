@@ -2,24 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::c_void;
 use std::sync::Mutex;
 
-use super::callback::{PairCallback, TripletCallback};
+use super::callback::{PairCallback, PairFunction, TripletCallback, TripletFunction};
 use super::objective::drlim_objective;
 use super::scratch::{Scratches, drlim_scratch};
 use super::triplet_objective::drlim_triplet_objective;
 use crate::loss::{BlockLoss, BlockTripletLoss};
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
-
-/// A caller's loss of pairs: data, squared distances and slopes, similar, values, pairs.
-pub(super) type PairFunction<T> =
-    unsafe extern "C" fn(*mut c_void, *mut T, *const bool, *mut T, usize) -> i32;
-
-/// A caller's loss of triplets: data, three times squared distances and slopes, values, triplets.
-pub(super) type TripletFunction<T> =
-    unsafe extern "C" fn(*mut c_void, *mut T, *mut T, *mut T, *mut T, usize) -> i32;
 
 /// `f32` or `f64`.
 pub(super) trait Element: Real {

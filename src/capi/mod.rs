@@ -50,6 +50,7 @@ mod extent;
 mod handle;
 mod pairing;
 mod places;
+mod run;
 
 pub use all_pairs::*;
 pub use context::*;

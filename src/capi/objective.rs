@@ -2,17 +2,8 @@
 
 use std::ffi::c_void;
 
-use super::callback::{Failed, Opaque, PairCallback};
-use super::context::{drlim_context, run};
-use super::element::Element;
-use super::outcome::{drlim_outcome, drlim_reduction};
+use super::outcome::drlim_reduction;
 use super::status::Refusal;
-use crate::error::{self, check_not_negative};
-use crate::loss::{
-    BlockLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective,
-    Outcome, SquaredHinge,
-};
-use crate::parallel::cx::Cx;
 
 /// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
 #[repr(transparent)]
@@ -134,48 +125,4 @@ pub(super) fn check_size(size: usize, expected: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Uninitialised { arg: "objective", got: size, expected })
-}
-
-impl drlim_objective {
-    /// Runs a call with the objective as Rust has it, where a context says.
-    ///
-    /// # Safety
-    /// `context` is null or a handle, and callbacks do what [`drlim_callback_f32`] says.
-    pub(super) unsafe fn run<T: Element>(
-        &self,
-        context: *const drlim_context,
-        call: impl FnOnce(&Cx, &Objective<T>) -> error::Result<Outcome> + Send,
-    ) -> Result<drlim_outcome, Refusal> {
-        check_size(self.size, size_of::<drlim_objective>())?;
-        let factors = [self.similar_factor, self.dissimilar_factor];
-        let reduction = self.reduction.with_factors(factors)?;
-        let (margin, pull) = (T::from_f64(self.margin), T::from_f64(self.pull));
-        let call = |loss: &dyn BlockLoss<T>| {
-            let objective = Objective::sum(loss).reduced(reduction);
-            let objective = objective.scaled(T::from_f64(self.scale));
-            // SAFETY: as promised.
-            let outcome = unsafe { run(context, |cx| call(cx, &objective)) }?;
-            Ok(drlim_outcome::from(outcome?))
-        };
-        match self.loss {
-            drlim_loss::CONTRASTIVE => call(&Contrastive::new(margin)?),
-            drlim_loss::SQUARED_HINGE => call(&SquaredHinge::new(margin)?),
-            drlim_loss::LINEAR_HINGE => call(&LinearHinge::new(pull, margin)?),
-            drlim_loss::DOUBLE_MARGIN => call(&DoubleMargin::new(pull, margin)?),
-            drlim_loss::EXPONENTIAL => call(&Exponential::new(margin)?),
-            drlim_loss::COSINE_CONTRASTIVE => call(&CosineContrastive::new(margin)?),
-            drlim_loss::CALLBACK => {
-                let function = T::pair_function(self);
-                let function = function.ok_or(Refusal::Null { arg: "objective.callback" })?;
-                check_not_negative("objective.callback_reach", self.callback_reach)?;
-                let reach = (self.callback_reach > 0.0).then(|| T::from_f64(self.callback_reach));
-                let failed = Failed::default();
-                let data = Opaque(self.callback_data);
-                let loss = PairCallback { function, data, reach, failed: &failed };
-                let outcome = call(T::pair_loss(&loss))?;
-                failed.check().map(|()| outcome)
-            }
-            drlim_loss(got) => Err(Refusal::Code { arg: "objective.loss", got }),
-        }
-    }
 }

@@ -4,7 +4,6 @@
 use std::slice;
 
 use super::extent::{Extent, overlap};
-use super::outcome::Written;
 use super::status::Refusal;
 use crate::error::Error;
 
@@ -232,5 +231,33 @@ impl<T> ListMut<T> {
         }
         // SAFETY: as for what is read.
         unsafe { slice::from_raw_parts_mut(self.data, self.len) }
+    }
+}
+
+/// Where one result goes, if it is wanted.
+pub(super) struct Written<T>(*mut T);
+
+impl<T> Written<T> {
+    /// Refused where the pointer is misaligned.
+    pub fn new(arg: &'static str, to: *mut T) -> Result<Self, Refusal> {
+        if to.is_null() || to.is_aligned() {
+            Ok(Written(to))
+        } else {
+            Err(Refusal::Misaligned { arg, align: align_of::<T>() })
+        }
+    }
+
+    /// Refused where the pointer is null, too.
+    pub fn needed(arg: &'static str, to: *mut T) -> Result<Self, Refusal> {
+        if to.is_null() { Err(Refusal::Null { arg }) } else { Written::new(arg, to) }
+    }
+
+    /// # Safety
+    /// Unless the pointer was null, what it points at can be written.
+    pub unsafe fn put(self, value: T) {
+        if !self.0.is_null() {
+            // SAFETY: aligned, and promised.
+            unsafe { self.0.write(value) };
+        }
     }
 }

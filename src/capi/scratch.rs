@@ -1,11 +1,10 @@
 //! Memory that calls use on the way, kept from one to the next.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::Mutex;
 
-use super::element::Element;
-use super::handle::{free, lend, make};
-use super::outcome::Written;
-use super::status::{Refusal, drlim_status, guard};
+use super::handle::{free, make};
+use super::places::Written;
+use super::status::{drlim_status, guard};
 use crate::batch::{AllPairsScratch, CrossScratch, MinedScratch};
 
 /// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
@@ -44,29 +43,4 @@ pub unsafe extern "C" fn drlim_scratch_new(scratch: *mut *mut drlim_scratch) -> 
 pub unsafe extern "C" fn drlim_scratch_free(scratch: *mut drlim_scratch) {
     // SAFETY: the caller gives up a handle that it has from drlim_scratch_new().
     unsafe { free(scratch) };
-}
-
-/// Runs a call with the memory of a scratch, or with its own where there is none.
-///
-/// # Safety
-/// `scratch` is null or a handle that has not been given back.
-pub(super) unsafe fn with_scratch<T: Element, R>(
-    scratch: *const drlim_scratch,
-    call: impl FnOnce(&mut Scratches<T>) -> Result<R, Refusal>,
-) -> Result<R, Refusal> {
-    // SAFETY: as promised.
-    let Some(scratch) = (unsafe { lend("scratch", scratch)? }) else {
-        return call(&mut Scratches::default());
-    };
-    match T::scratches(scratch).try_lock() {
-        Ok(mut scratches) => call(&mut scratches),
-        Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
-        Err(TryLockError::Poisoned(scratches)) => {
-            // What a call that panicked has left is not known.
-            let mut scratches = scratches.into_inner();
-            *scratches = Scratches::default();
-            T::scratches(scratch).clear_poison();
-            call(&mut scratches)
-        }
-    }
 }

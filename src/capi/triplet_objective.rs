@@ -2,15 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::callback::{Failed, Opaque, TripletCallback};
-use super::context::{drlim_context, run};
-use super::element::Element;
-use super::objective::check_size;
-use super::outcome::{drlim_outcome, drlim_reduction};
-use super::status::Refusal;
-use crate::error;
-use crate::loss::{BlockTripletLoss, Outcome, SquaredTriplet, TripletMargin, TripletObjective};
-use crate::parallel::cx::Cx;
+use super::outcome::drlim_reduction;
 
 /// A loss of triplets. With the distances ap and an of the anchor from the positive and from the negative,
 /// pn of positive and negative, and the margin m:
@@ -100,43 +92,5 @@ pub extern "C" fn drlim_triplet_objective_new(
         callback_f64: None,
         callback_data: std::ptr::null_mut(),
         callback_swaps: 0,
-    }
-}
-
-impl drlim_triplet_objective {
-    /// Runs a call with the objective as Rust has it, where a context says.
-    ///
-    /// # Safety
-    /// `context` is null or a handle, and callbacks do what [`drlim_triplet_callback_f32`] says.
-    pub(super) unsafe fn run<T: Element>(
-        &self,
-        context: *const drlim_context,
-        call: impl FnOnce(&Cx, &TripletObjective<T>) -> error::Result<Outcome> + Send,
-    ) -> Result<drlim_outcome, Refusal> {
-        check_size(self.size, size_of::<drlim_triplet_objective>())?;
-        let reduction = self.reduction.with_factors([1.0; 2])?;
-        let margin = T::from_f64(self.margin);
-        let call = |loss: &dyn BlockTripletLoss<T>| {
-            let objective = TripletObjective::sum(loss).reduced(reduction)?;
-            let objective = objective.scaled(T::from_f64(self.scale));
-            // SAFETY: as promised.
-            let outcome = unsafe { run(context, |cx| call(cx, &objective)) }?;
-            Ok(drlim_outcome::from(outcome?))
-        };
-        match self.loss {
-            drlim_triplet_loss::MARGIN => call(&TripletMargin::new(margin)?),
-            drlim_triplet_loss::MARGIN_SWAP => call(&TripletMargin::new(margin)?.swapping()),
-            drlim_triplet_loss::SQUARED => call(&SquaredTriplet::new(margin)?),
-            drlim_triplet_loss::CALLBACK => {
-                let function = T::triplet_function(self);
-                let function = function.ok_or(Refusal::Null { arg: "objective.callback" })?;
-                let (data, swaps) = (Opaque(self.callback_data), self.callback_swaps != 0);
-                let failed = Failed::default();
-                let loss = TripletCallback { function, data, swaps, failed: &failed };
-                let outcome = call(T::triplet_loss(&loss))?;
-                failed.check().map(|()| outcome)
-            }
-            drlim_triplet_loss(got) => Err(Refusal::Code { arg: "objective.loss", got }),
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! What losses and layers are checked with: gradients against differences, properties against random
 //! batches, programs that must not compile.
 
+#![forbid(unsafe_code)]
+
 #[cfg(doctest)]
 mod borrows;
 pub mod copy_baseline;

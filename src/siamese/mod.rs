@@ -7,20 +7,37 @@
 
 #![forbid(unsafe_code)]
 
-use crate::batch::{
-    AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, all_pairs, check_pairs, indexed, rows,
-};
-use crate::error::{Error, Result, check_len, check_shape};
-use crate::loss::{Objective, Outcome, Pairing};
-use crate::memory::mat::{Mat, MatMut};
-use crate::memory::reserve::{filled, with_room};
-use crate::nn::{Network, Workspace};
+use crate::batch::AllPairsScratch;
+use crate::batch::IndexedOut;
+use crate::batch::PairList;
+use crate::batch::RowsOut;
+use crate::batch::Scratch;
+use crate::batch::all_pairs;
+use crate::batch::check_pairs;
+use crate::batch::indexed;
+use crate::batch::rows;
+use crate::error::Error;
+use crate::error::Result;
+use crate::error::check_len;
+use crate::error::check_shape;
+use crate::loss::Objective;
+use crate::loss::Outcome;
+use crate::loss::Pairing;
+use crate::memory::mat::Mat;
+use crate::memory::mat::MatMut;
+use crate::memory::reserve::filled;
+use crate::memory::reserve::with_room;
+use crate::nn::Network;
+use crate::nn::Workspace;
 use crate::optim::Optimizer;
-#[cfg(feature = "safetensors")]
-use crate::optim::Resume;
 use crate::parallel::cx::Cx;
 use crate::simd::real::Real;
-use crate::similar::graph::{Similar, Subset, check_samples};
+use crate::similar::graph::Similar;
+use crate::similar::graph::check_samples;
+use crate::similar::subset::Subset;
+
+#[cfg(feature = "safetensors")]
+use crate::optim::Resume;
 
 mod fit;
 mod train;

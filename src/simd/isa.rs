@@ -8,10 +8,22 @@
 
 use std::fmt;
 use std::io::Write;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use super::tier::Tier;
 use crate::error::{Error, Result};
+
+impl FromStr for Tier {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Tier::ALL
+            .into_iter()
+            .find(|tier| tier.to_string() == text)
+            .ok_or_else(|| Error::UnknownTier { got: text.to_owned() })
+    }
+}
 
 /// The most elements that a vector of any tier holds.
 pub(crate) const MOST_LANES: usize = 16;

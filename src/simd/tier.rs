@@ -3,9 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::str::FromStr;
-
-use crate::error::{Error, Result};
 
 /// The name of an instruction tier, from the narrowest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,16 +28,5 @@ impl fmt::Display for Tier {
             Tier::Avx2 => "avx2",
             Tier::Avx512 => "avx512",
         })
-    }
-}
-
-impl FromStr for Tier {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Tier::ALL
-            .into_iter()
-            .find(|tier| tier.to_string() == text)
-            .ok_or_else(|| Error::UnknownTier { got: text.to_owned() })
     }
 }

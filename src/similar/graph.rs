@@ -9,8 +9,6 @@
 use crate::error::{Error, Result};
 use crate::memory::reserve::{filled, with_room};
 
-pub(crate) use super::subset::Subset;
-
 /// What memory is asked for.
 const GRAPH: &str = "a graph";
 
@@ -105,25 +103,6 @@ impl Graph {
             let above = neighbours.partition_point(|&j| (j as usize) < i);
             neighbours[above..].iter().map(move |&j| (i as u32, j))
         })
-    }
-
-    /// The graph among some of the samples, such as those of a batch: sample p of it is `samples[p]`.
-    ///
-    /// Takes time in proportion to the neighbours of the samples, or to the square of their number
-    /// where that is less, times a logarithm.
-    ///
-    /// ```
-    /// # fn main() -> drlim::Result<()> {
-    /// use drlim::Graph;
-    /// let graph = Graph::from_pairs(5, &[(0, 1), (1, 2), (2, 3), (3, 4)])?;
-    /// let part = graph.induced(&[3, 1, 2])?;
-    /// assert_eq!(part.pairs().collect::<Vec<_>>(), [(0, 2), (1, 2)]); // 3 with 2, 1 with 2
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// Refused where an index is not below the number of samples, or comes twice.
-    pub fn induced(&self, samples: &[u32]) -> Result<Self> {
-        Subset::of_graph(self, samples)
     }
 
     /// Drops repeated neighbours; rows are sorted, so they stand side by side.

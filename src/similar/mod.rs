@@ -3,4 +3,4 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod graph;
-mod subset;
+pub(crate) mod subset;

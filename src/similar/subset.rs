@@ -6,6 +6,27 @@ use super::graph::{Graph, Similar};
 use crate::error::{Error, Result};
 use crate::memory::reserve::with_room;
 
+impl Graph {
+    /// The graph among some of the samples, such as those of a batch: sample p of it is `samples[p]`.
+    ///
+    /// Takes time in proportion to the neighbours of the samples, or to the square of their number
+    /// where that is less, times a logarithm.
+    ///
+    /// ```
+    /// # fn main() -> drlim::Result<()> {
+    /// use drlim::Graph;
+    /// let graph = Graph::from_pairs(5, &[(0, 1), (1, 2), (2, 3), (3, 4)])?;
+    /// let part = graph.induced(&[3, 1, 2])?;
+    /// assert_eq!(part.pairs().collect::<Vec<_>>(), [(0, 2), (1, 2)]); // 3 with 2, 1 with 2
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Refused where an index is not below the number of samples, or comes twice.
+    pub fn induced(&self, samples: &[u32]) -> Result<Self> {
+        Subset::of_graph(self, samples)
+    }
+}
+
 /// The samples of a batch, each of them once, and which of them are similar. Sample p of the subset
 /// is the p-th of those that were chosen.
 #[derive(Clone, Debug, Default)]

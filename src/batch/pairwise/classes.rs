@@ -4,10 +4,9 @@
 
 use std::ops::{Add, Range};
 
-use super::packed_rows::Set;
 use crate::batch::blocking::MOST_TASKS;
 use crate::kernel::pairwise::classes::{MeasureClass, Spheres};
-use crate::kernel::pairwise::pack::{NO_CLASS, Rows};
+use crate::kernel::pairwise::pack::Rows;
 use crate::loss::{Kind, Sums};
 use crate::memory::mat::Mat;
 use crate::parallel::cx::Cx;
@@ -109,39 +108,6 @@ impl<T: Real> ClassSet<T> {
 pub(crate) fn places_of(classes: &[u32], class: usize) -> Range<usize> {
     let before = |class: usize| classes.partition_point(|&other| (other as usize) < class);
     before(class)..before(class + 1)
-}
-
-/// Numbers the classes of rows in the order of their labels, the same on all sides, from 0; rows that are
-/// left out are of [`NO_CLASS`]. Returns how many there are.
-pub(crate) fn number_classes<T: Real, const N: usize>(
-    sets: [&mut Set<T>; N],
-    labels: [&[i64]; N],
-    ignored: Option<i64>,
-) -> usize {
-    let mut last = None;
-    let mut count = 0;
-    let mut sets = sets.map(|set| (set, 0));
-    loop {
-        let label = |side: usize, set: &Set<T>, at: usize| {
-            let label = labels[side][*set.order.get(at)? as usize];
-            (Some(label) != ignored).then_some(label)
-        };
-        let heads = sets.iter().enumerate().filter_map(|(side, (set, at))| label(side, set, *at));
-        let Some(next) = heads.min() else { break };
-        debug_assert!(last.is_none_or(|last| last < next), "labels ascend");
-        last = Some(next);
-        for (side, (set, at)) in sets.iter_mut().enumerate() {
-            while label(side, set, *at) == Some(next) {
-                set.classes.push(count);
-                *at += 1;
-            }
-        }
-        count += 1;
-    }
-    for (set, _) in sets {
-        set.classes.resize(set.order.len(), NO_CLASS);
-    }
-    count as usize
 }
 
 pub(crate) fn resize_to_zero<T: Real>(buffer: &mut Vec<T>, len: usize) {

@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::{Pass, by_kind_pays, kinks, offsets, run_blocks};
-use super::classes::{ClassSet, number_classes};
+use super::classes::ClassSet;
 use super::gradient::Gradient;
 use super::packed_rows::{ALL_ROWS, Set, center};
 use crate::batch::blocking::{block_rows, small};
+use crate::batch::pairwise::packed_rows::number_classes;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::pack::NO_CLASS;

@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::classes::number_classes;
 use crate::batch::blocking::{block_rows, task_rows};
 use crate::kernel::blocking::tile_cols;
 use crate::kernel::pairwise::center::{NearestToMean, SumRows};
@@ -239,4 +238,37 @@ impl<T: Real> Set<T> {
         let points = Points { rows, panels: &self.panels, norms: &self.norms };
         Side { points, centered: &self.centered }
     }
+}
+
+/// Numbers the classes of rows in the order of their labels, the same on all sides, from 0; rows that are
+/// left out are of [`NO_CLASS`]. Returns how many there are.
+pub(crate) fn number_classes<T: Real, const N: usize>(
+    sets: [&mut Set<T>; N],
+    labels: [&[i64]; N],
+    ignored: Option<i64>,
+) -> usize {
+    let mut last = None;
+    let mut count = 0;
+    let mut sets = sets.map(|set| (set, 0));
+    loop {
+        let label = |side: usize, set: &Set<T>, at: usize| {
+            let label = labels[side][*set.order.get(at)? as usize];
+            (Some(label) != ignored).then_some(label)
+        };
+        let heads = sets.iter().enumerate().filter_map(|(side, (set, at))| label(side, set, *at));
+        let Some(next) = heads.min() else { break };
+        debug_assert!(last.is_none_or(|last| last < next), "labels ascend");
+        last = Some(next);
+        for (side, (set, at)) in sets.iter_mut().enumerate() {
+            while label(side, set, *at) == Some(next) {
+                set.classes.push(count);
+                *at += 1;
+            }
+        }
+        count += 1;
+    }
+    for (set, _) in sets {
+        set.classes.resize(set.order.len(), NO_CLASS);
+    }
+    count as usize
 }

@@ -1,5 +1,7 @@
 //! The layers' passes over a group of images or a block of rows, forward and backward.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod activation;
 pub(crate) mod avg_pool;
 pub(crate) mod conv;
