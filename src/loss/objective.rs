@@ -57,35 +57,6 @@ impl<'l, T: Real> Objective<'l, T> {
         self.reduction.factors(sums).map(|factor| T::from_f64(self.scale.to_f64() * factor))
     }
 
-    /// What slopes are multiplied by on the way, given the numbers of pairs where the reduction needs them;
-    /// those of a mean where the number of non-zero pairs comes out at the end.
-    pub(crate) fn factors_of_pass(&self, counted: &Sums) -> [T; 2] {
-        match self.reduction {
-            Reduction::MeanNonZero => {
-                Objective::mean(self.loss).scaled(self.scale).factors(counted)
-            }
-            _ => self.factors(counted),
-        }
-    }
-
-    /// What gradients are multiplied by at the end of such a pass.
-    pub(crate) fn scale_after_pass(&self, counted: &Sums, sums: &Sums) -> T {
-        late_scale(self.reduction, counted, sums)
-    }
-
-    /// What slopes are multiplied by in a pass that leaves the gradient of similar pairs to another one, of the
-    /// reduction that divides either kind by what comes out of the first; given the numbers of pairs.
-    pub(crate) fn factors_of_dissimilar(&self, counted: &Sums) -> [T; 2] {
-        [T::ZERO, self.reduced(Reduction::Balanced).factors(counted)[1]]
-    }
-
-    /// What slopes are multiplied by in that other pass, and gradients at the end of both.
-    pub(crate) fn factors_of_similar(&self, counted: &Sums, sums: &Sums) -> ([T; 2], T) {
-        let [similar, late] = self.reduction.factors(sums);
-        let scale = late / Reduction::Balanced.factors(counted)[1];
-        ([T::from_f64(self.scale.to_f64() * similar / scale), T::ZERO], T::from_f64(scale))
-    }
-
     /// Whether a slope of 0 stays 0, whatever it is multiplied by.
     pub(crate) fn is_finite(&self) -> bool {
         // Other reductions divide by a number of pairs, or by nothing.
@@ -167,18 +138,5 @@ impl<'l, T: Real> TripletObjective<'l, T> {
             Reduction::Sum => 1.0,
             _ => 1.0 / most.max(1) as f64,
         }
-    }
-}
-
-/// From gradients of a mean over the pairs `counted` to those of the mean over the non-zero ones that `sums`
-/// has; 1 for other reductions.
-pub(crate) fn late_scale<T: Real>(reduction: Reduction, counted: &Sums, sums: &Sums) -> T {
-    match reduction {
-        Reduction::MeanNonZero => {
-            let [late, early] =
-                [(reduction, sums), (Reduction::Mean, counted)].map(|(r, of)| r.factors(of)[1]);
-            T::from_f64(late / early)
-        }
-        _ => T::ONE,
     }
 }

@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::blocks::{Pass, by_kind_pays, kinks, offsets, run_blocks};
+use super::blocks::{kinks, offsets, run_blocks};
 use super::classes::{ClassSet, places_of};
 use super::gradient::Gradient;
 use super::packed_rows::{ALL_ROWS, Set, center};
+use super::passes::{self, Pass, Walk};
 use crate::batch::blocking::{block_rows, small};
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
@@ -129,31 +130,17 @@ fn run<T: Real>(
     scratch: &mut AllPairsScratch<T>,
 ) -> Outcome {
     call.prepare(grad.is_some(), scratch);
-    let (objective, reduction) = (call.objective, call.objective.reduction);
+    let reduction = call.objective.reduction;
     let Some(grad) = grad else {
         return Outcome::new(reduction, call.run(Pass::values(), scratch));
     };
-    let mut counted = match reduction {
+    let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         _ => count(call.similar, &scratch.set.classes),
     };
-    let (sums, scale);
-    if reduction == Reduction::BalancedNonZero && call.pull.is_none() && by_kind_pays(&counted) {
-        let dissimilar = objective.factors_of_dissimilar(&counted);
-        call.start(dissimilar, scratch);
-        sums = call.run(Pass::gradient(dissimilar), scratch);
-        let similar;
-        (similar, scale) = objective.factors_of_similar(&counted, &sums);
-        call.run(Pass::of_similar(similar), scratch);
-    } else {
-        if reduction == Reduction::BalancedNonZero {
-            counted = call.run(Pass::values(), scratch);
-        }
-        let factors = objective.factors_of_pass(&counted);
-        call.start(factors, scratch);
-        sums = call.run(Pass::gradient(factors), scratch);
-        scale = objective.scale_after_pass(&counted, &sums);
-    }
+    let has_kinds = call.pull.is_none();
+    let (sums, scale) =
+        passes::run(call.objective, counted, has_kinds, &mut (&call, &mut *scratch));
     let AllPairsScratch { set, gradient, .. } = scratch;
     gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
     Outcome::new(reduction, sums)
@@ -244,6 +231,16 @@ impl<T: Real> Call<'_, '_, T> {
         };
         let out = if pass.gradient { gradient.out() } else { None };
         self.pulled + run_blocks(self.cx, &batch, true, [out, None], slopes)
+    }
+}
+
+impl<T: Real> Walk<T> for (&Call<'_, '_, T>, &mut AllPairsScratch<T>) {
+    fn start(&mut self, factors: [T; 2]) {
+        self.0.start(factors, self.1);
+    }
+
+    fn run(&mut self, pass: Pass<T>) -> Sums {
+        self.0.run(pass, self.1)
     }
 }
 

@@ -20,38 +20,6 @@ use crate::parallel::split::in_turn;
 use crate::parallel::stop::look;
 use crate::simd::real::Real;
 
-/// What a walk over all pairs is for.
-#[derive(Clone, Copy)]
-pub(crate) struct Pass<T> {
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
-    pub factors: [T; 2],
-    /// Whether gradients are added up, rather than values alone.
-    pub gradient: bool,
-    /// Whether dissimilar pairs matter to neither.
-    pub similar_only: bool,
-}
-
-impl<T: Real> Pass<T> {
-    pub(crate) fn values() -> Self {
-        Pass { factors: [T::ONE; 2], gradient: false, similar_only: false }
-    }
-
-    pub(crate) fn gradient(factors: [T; 2]) -> Self {
-        Pass { factors, gradient: true, similar_only: false }
-    }
-
-    /// What it returns is to be ignored.
-    pub(crate) fn of_similar(factors: [T; 2]) -> Self {
-        Pass { factors, gradient: true, similar_only: true }
-    }
-}
-
-/// Whether similar pairs are so few that a gradient by kinds, all pairs and then the similar ones again, is
-/// had sooner than one for which all pairs are measured first. Measuring takes three quarters of the time.
-pub(crate) fn by_kind_pays(counted: &Sums) -> bool {
-    counted.similar.pairs < counted.dissimilar.pairs
-}
-
 /// Where a loss changes its mind, as squared distances: two pairs on either side of one differ in kind.
 pub(crate) fn kinks<T: Real>(loss: &dyn BlockLoss<T>) -> Vec<T> {
     // At distance 0 nothing comes from products.

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::blocks::{Pass, by_kind_pays, kinks, offsets, run_blocks};
+use super::blocks::{kinks, offsets, run_blocks};
 use super::classes::ClassSet;
 use super::gradient::Gradient;
-use super::packed_rows::{ALL_ROWS, Set, center};
+use super::packed_rows::{ALL_ROWS, Set, center, number_classes};
+use super::passes::{self, Pass, Walk};
 use crate::batch::blocking::{block_rows, small};
-use crate::batch::pairwise::packed_rows::number_classes;
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::pack::NO_CLASS;
@@ -171,32 +171,15 @@ fn run<T: Real>(
     scratch: &mut CrossScratch<T>,
 ) -> Outcome {
     call.prepare(scratch);
-    let (objective, reduction) = (call.objective, call.objective.reduction);
+    let reduction = call.objective.reduction;
     if call.wanted == [false; 2] {
         return Outcome::new(reduction, call.run(Pass::values(), scratch));
     }
-    let mut counted = match reduction {
+    let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         _ => call.count(scratch),
     };
-    let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
-    for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
-        gradient.clear(z.shape());
-    }
-    let (sums, scale);
-    if reduction == Reduction::BalancedNonZero && by_kind_pays(&counted) {
-        let dissimilar = objective.factors_of_dissimilar(&counted);
-        sums = call.run(Pass::gradient(dissimilar), scratch);
-        let similar;
-        (similar, scale) = objective.factors_of_similar(&counted, &sums);
-        call.run(Pass::of_similar(similar), scratch);
-    } else {
-        if reduction == Reduction::BalancedNonZero {
-            counted = call.run(Pass::values(), scratch);
-        }
-        sums = call.run(Pass::gradient(objective.factors_of_pass(&counted)), scratch);
-        scale = objective.scale_after_pass(&counted, &sums);
-    }
+    let (sums, scale) = passes::run(call.objective, counted, true, &mut (&call, &mut *scratch));
     let CrossScratch { sets, gradients, .. } = scratch;
     for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
         if let Some(grad) = grad {
@@ -373,5 +356,19 @@ impl<T: Real> Call<'_, '_, T> {
         let out =
             [wanted[0].then(|| of_i.out()).flatten(), wanted[1].then(|| of_j.out()).flatten()];
         run_blocks(self.cx, &batch, false, out, slopes)
+    }
+}
+
+impl<T: Real> Walk<T> for (&Call<'_, '_, T>, &mut CrossScratch<T>) {
+    fn start(&mut self, _: [T; 2]) {
+        let (call, scratch) = self;
+        let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
+        for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
+            gradient.clear(z.shape());
+        }
+    }
+
+    fn run(&mut self, pass: Pass<T>) -> Sums {
+        self.0.run(pass, self.1)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod cross;
 mod distance_matrix;
 pub(crate) mod gradient;
 pub(crate) mod packed_rows;
+mod passes;
 pub(crate) mod tournament;
 
 pub use all_pairs::{AllPairsScratch, all_pairs};
