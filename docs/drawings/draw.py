@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Draws the pictures of docs/design.md as SVG, beside this file. Needs nothing but Python."""
+"""Draws the pictures of the pages as SVG, beside this file. Needs nothing but Python."""
 
+import json
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -224,7 +225,25 @@ def tournament():
     d.write("tournament.svg")
 
 
+def peers():
+    """From peers.json: what docs/performance.md has of other libraries."""
+    work = json.loads((HERE / "peers.json").read_text())
+    bars = sorted(work["milliseconds"].items(), key=lambda bar: bar[1])
+    d = Drawing(74 + 34 * len(bars), f"{work['work']}: milliseconds, shorter is better")
+    d.text(16, 26, f"{work['work']}: milliseconds", 16, weight="bold")
+    d.text(16, 46, work["machine"], 13, colour=QUIET)
+    most = max(min(value, work["cut_at"]) for _, value in bars)
+    for i, (name, value) in enumerate(bars):
+        y, length = 60 + 34 * i, 380 * min(value, most) / most
+        d.text(232, y + 18, name, 14, "end", weight="bold" if name == "drlim" else "normal")
+        d.box(242, y, max(length, 2), 24, fill=L2 if name == "drlim" else MEMORY, width=1)
+        cut = value > most
+        d.text(252 + length, y + 18, f"{value:,}".replace(",", " ") + (" (cut)" if cut else ""), 14)
+    d.write("peers.svg")
+
+
 if __name__ == "__main__":
+    peers()
     house()
     anatomy()
     layouts()
