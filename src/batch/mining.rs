@@ -142,7 +142,7 @@ compiled!(triplets::<T>);
 /// Bytes of a strip of distances and one of slopes that hold a whole batch.
 const ALL_BYTES: usize = 16 << 20;
 
-/// The same of strips that hold some rows.
+/// Bytes of strips that hold a few rows.
 const SOME_BYTES: usize = 8 << 20;
 
 /// Rows of a block of gradients, and of a task.

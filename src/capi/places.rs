@@ -177,7 +177,7 @@ impl Places {
     }
 }
 
-/// Elements that are there, as far as that can be known.
+/// A pointer that has been checked: not null, aligned, within what can be addressed.
 #[derive(Clone, Copy)]
 pub(super) struct List<T> {
     data: *const T,

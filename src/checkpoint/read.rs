@@ -201,7 +201,7 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 }
 
-/// So many bytes, or as many as there are.
+/// Reads `len` bytes, or as many as there are.
 fn up_to(from: &mut impl Read, len: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     from.take(len).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

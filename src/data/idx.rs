@@ -69,7 +69,7 @@ impl Images {
         &self.pixels
     }
 
-    /// The same images with rows and columns exchanged: EMNIST's files hold theirs on their side.
+    /// These images with rows and columns exchanged: EMNIST's files hold theirs on their side.
     ///
     /// ```
     /// use drlim::data::idx::parse_images;

@@ -42,12 +42,12 @@ impl<'l, T: Real> Objective<'l, T> {
         Objective::sum(loss).reduced(Reduction::Mean)
     }
 
-    /// The same with another reduction.
+    /// This objective with another reduction.
     pub fn reduced(self, reduction: Reduction) -> Self {
         Objective { reduction, ..self }
     }
 
-    /// The same with another factor for gradients.
+    /// This objective with another factor for gradients.
     pub fn scaled(self, scale: T) -> Self {
         Objective { scale, ..self }
     }
@@ -93,7 +93,7 @@ impl<'l, T: Real> TripletObjective<'l, T> {
         TripletObjective { reduction: Reduction::Mean, ..TripletObjective::sum(loss) }
     }
 
-    /// The same with another reduction: `Sum`, `Mean` or `MeanNonZero`. The others are refused,
+    /// This objective with another reduction: `Sum`, `Mean` or `MeanNonZero`. The others are refused,
     /// because a triplet is neither similar nor dissimilar. (Parts of a batch on several machines take
     /// the gradient of a sum, [`scaled`](TripletObjective::scaled) by the second of
     /// [`Reduction::factors`] of the total.)
@@ -106,7 +106,7 @@ impl<'l, T: Real> TripletObjective<'l, T> {
         }
     }
 
-    /// The same with another factor for gradients.
+    /// This objective with another factor for gradients.
     pub fn scaled(self, scale: T) -> Self {
         TripletObjective { scale, ..self }
     }

@@ -93,7 +93,7 @@ impl<'a, T: Real> Pairing<'a, T> {
         self.weights.is_none() && self.ignored.is_none()
     }
 
-    /// Some of the pairs, in place.
+    /// A range of the pairs, in place.
     #[inline(always)]
     pub(crate) fn range(&self, range: Range<usize>) -> Self {
         Pairing {

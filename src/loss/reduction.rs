@@ -36,7 +36,7 @@ pub enum Reduction {
     /// The mean over the similar plus the mean over the dissimilar pairs, whose numbers may be very
     /// different.
     Balanced,
-    /// The same over pairs whose value is not zero: the default of pytorch-metric-learning.
+    /// `Balanced` over pairs whose value is not zero: the default of pytorch-metric-learning.
     BalancedNonZero,
     /// Given factors. They are how parts of a batch on several machines get the gradient of the
     /// whole: see [`Reduction::factors`].

@@ -20,13 +20,13 @@ pub(crate) struct Aligned<T> {
 }
 
 impl<T: Real> Aligned<T> {
-    /// So many zeros.
+    /// Sets it to `len` zeros.
     pub(crate) fn clear(&mut self, len: usize) {
         self.resize(len);
         self.fill(T::ZERO);
     }
 
-    /// So many zeros, or an error where there is no room for `what` they are.
+    /// Makes `len` zeros, or an error that says `what` there was no room for.
     pub(crate) fn zeros(what: &'static str, len: usize) -> Result<Self> {
         let room = if len == 0 { 0 } else { len.saturating_add(LINE / size_of::<T>()) };
         let mut data = Vec::new();
@@ -37,7 +37,7 @@ impl<T: Real> Aligned<T> {
         Ok(zeros)
     }
 
-    /// So many elements of any content.
+    /// Sets its length to `len`; elements hold anything.
     pub(crate) fn resize(&mut self, len: usize) {
         let room = if len == 0 { 0 } else { len + LINE / size_of::<T>() };
         if self.data.len() < room {

@@ -12,7 +12,7 @@ pub(crate) fn with_room<T>(what: &'static str, len: usize) -> Result<Vec<T>> {
     Ok(room)
 }
 
-/// So many times the same.
+/// `len` copies of `value`, or an error where there is no room.
 pub(crate) fn filled<T: Clone>(what: &'static str, len: usize, value: T) -> Result<Vec<T>> {
     let mut filled = with_room(what, len)?;
     filled.resize(len, value);

@@ -33,7 +33,7 @@ pub trait Optimizer<T: Real> {
     fn step(&mut self, cx: &Cx, rate: f64, params: &mut [T], grad: &[T]) -> Result<()>;
 }
 
-/// An optimizer whose run can be left and gone on with: see `checkpoint` (feature `safetensors`).
+/// An optimizer whose state can be saved and restored: see `checkpoint` (feature `safetensors`).
 ///
 /// What it was built with, such as momentum or betas, is not part of this.
 ///
@@ -65,7 +65,7 @@ pub trait Resume<T: Real>: Optimizer<T> {
     fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()>;
 }
 
-/// So many moments of one length.
+/// `N` vectors of moments, all of one length.
 fn check_moments<T, const N: usize>(moments: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
     let moments: [Vec<T>; N] = moments.try_into().map_err(|moments: Vec<_>| Error::Length {
         call: "restore",

@@ -237,9 +237,9 @@ impl<'a> BatchSampler<'a> {
 enum Companions<'a> {
     /// Nobody: those of a group follow each other in the pass.
     None,
-    /// So many of its neighbours, at most.
+    /// The most neighbours that come with a sample.
     Neighbours { graph: &'a Graph, most: usize },
-    /// Those of sample i are `others[offsets[i]..offsets[i + 1]]`.
+    /// Sample i comes with `others[offsets[i]..offsets[i + 1]]`.
     Listed { offsets: Vec<usize>, others: Vec<u32> },
 }
 
@@ -284,7 +284,7 @@ struct Groups {
     members: Vec<u32>,
     /// Where each class starts in `members`, and the end of the last.
     classes: Vec<usize>,
-    /// The same of the groups, into which classes are cut.
+    /// Where each group starts in `members`, and the end of the last: classes are cut into groups.
     cuts: Vec<usize>,
     /// The members with each class in random order.
     mixed: Vec<u32>,

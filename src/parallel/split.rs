@@ -150,10 +150,9 @@ fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send))
     b();
 }
 
-/// Runs `f(t)` for every task and returns what each gave. Task t needs two things, `tasks[t]`, which may be
-/// the same, for itself: it runs when all tasks before it in the list that need one of them are done. So
-/// whatever tasks do to their things is done in the order of the list, by any number of threads, and
-/// no thread waits for a round to end.
+/// Runs `f(t)` for every task and returns what each gave. Task t locks the things `tasks[t]`, two or twice the
+/// same one: it runs when all tasks before it in the list that lock one of them are done. So tasks that share
+/// a thing run in the order of the list, by any number of threads, and no thread waits for a round to end.
 pub(crate) fn in_turn<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
 where
     R: Send + Sync,

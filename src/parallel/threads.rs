@@ -34,7 +34,7 @@ enum Which {
 }
 
 impl Threads {
-    /// So many threads of their own; with 1 the calling thread, with 0 the pool of the process
+    /// A pool of `threads` threads; with 1 the calling thread, with 0 the pool of the process
     /// (`RAYON_NUM_THREADS`, or a thread a core).
     ///
     /// Refused above 4096, and where the system does not start them.

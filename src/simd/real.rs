@@ -45,7 +45,7 @@ pub trait Real:
     /// which a square root is one, too.
     #[doc(hidden)]
     const SQUARED_UP: Self;
-    /// The same for numbers whose squares are infinite, or would add up to that.
+    /// A factor for numbers whose squares are infinite, or would add up to that.
     #[doc(hidden)]
     const SQUARED_DOWN: Self;
     /// 1.5 times 2 to the number of mantissa bits: added and taken away again, it rounds to the

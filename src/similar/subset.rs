@@ -1,4 +1,4 @@
-//! Some of the samples of a similar set, as a set of their own: what is similar within a batch.
+//! A subset of the samples, and who is similar within it: what a batch needs of a similar set.
 
 #![forbid(unsafe_code)]
 

@@ -193,7 +193,7 @@ impl PairKinds {
         Pairing::new(&self.similar).ignoring(&self.ignored)
     }
 
-    /// Those at the given places, as [`PairList::select`] takes them.
+    /// The flags at the given places, as [`PairList::select`] takes them.
     ///
     /// Refused where a place is not below the number of pairs.
     pub fn select(&self, places: &[u32]) -> Result<Self> {

@@ -98,7 +98,7 @@ impl<T: Real> Kernel<T> for Dots<'_, T> {
     }
 }
 
-/// Some rows of both operands, over some runs.
+/// A tile: a few rows of both operands, over some runs.
 struct Tile<'a, T> {
     a: Rows<'a, T>,
     b: Contiguous<'a, T>,

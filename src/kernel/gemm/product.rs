@@ -30,7 +30,7 @@ pub(crate) struct OffsetTable {
     ascending: bool,
 }
 
-/// Some of the offsets of a table.
+/// A range of a table of offsets.
 #[derive(Clone, Copy)]
 pub(crate) struct Offsets<'a> {
     table: &'a [usize],
@@ -56,7 +56,7 @@ impl OffsetTable {
         Offsets { table: &self.table, largest: self.largest }
     }
 
-    /// Those in a range.
+    /// The offsets at a range of places.
     pub(crate) fn range(&self, range: Range<usize>) -> Offsets<'_> {
         let table = &self.table[range];
         let largest = match self.ascending {
@@ -226,7 +226,7 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, turns, initial, c }: Produ
     }
 }
 
-/// Some rows by at most two vectors of columns, or three.
+/// A register tile: 1 to 8 rows by at most two vectors of columns, or 1 to 7 by three.
 struct Tile<'a, T> {
     a: Broadcast<'a, T>,
     b: Contiguous<'a, T>,

@@ -183,7 +183,7 @@ pub(crate) fn weight_gradient<T: Real>(
     }
 }
 
-/// Some outputs of one sample, from their weights as they lie: y = W x + bias.
+/// y = W x + bias for a range of outputs of one sample, from weights as they lie.
 pub(crate) struct DenseDots<'a, T> {
     pub weight: &'a [T],
     pub bias: &'a [T],

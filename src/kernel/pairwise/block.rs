@@ -7,11 +7,12 @@
 //! A block of C exists for a moment only, in a scratch that stays in L2. The products take rows from
 //! which the batch's mean has been taken, which changes no gradient; a pair much closer than its rows
 //! are to the mean would still cancel, so its slope is left out of C and its difference added by
-//! itself. So are the pairs of a row that is not finite, since 0 times infinity is no 0.
+//! itself. Pairs of a row that is not finite are handled the same way: in a product, 0 times infinity would
+//! give NaN.
 //!
-//! What is known without being measured is not: classes farther apart than the loss reaches, and
-//! classes that are pulled as one. A block without an active pair is not multiplied: slopes of 0
-//! contribute nothing either way.
+//! Blocks whose result is known in advance are skipped: pairs of classes beyond the loss's reach cost
+//! nothing, and classes whose similar pairs have one constant slope have been added up by their mean
+//! (`classes.rs`). A block without an active pair is not multiplied: slopes of 0 contribute nothing.
 
 #![forbid(unsafe_code)]
 
@@ -39,8 +40,7 @@ pub(crate) struct Batch<'a, T> {
     pub kinks: &'a [T],
     /// What slopes of similar and of dissimilar pairs are multiplied by.
     pub factors: [T; 2],
-    /// Whether slopes of dissimilar pairs are multiplied by 0, and nobody asks for their values: where all
-    /// pairs are known to be such, nothing is to be measured.
+    /// This walk needs similar pairs alone: groups without one are skipped.
     pub similar_only: bool,
     pub offsets: &'a BlockOffsets,
 }

@@ -1,4 +1,5 @@
-//! Which pairs of two blocks of rows are similar, which are none, and which need not be measured.
+//! For a block of rows and columns: which entries are similar pairs, which are no pairs at all (a row with itself,
+//! a row that is left out), and which groups need not be measured.
 
 #![forbid(unsafe_code)]
 

@@ -36,7 +36,8 @@ pub(crate) struct Points<'a, T> {
 /// Roundings by which a squared distance may be off: 2e-4 of itself in `f32`, 4e-13 in `f64`.
 pub(crate) const ALLOWED_ROUNDINGS: f64 = 3355.0;
 
-/// The same of a distance, in steps of the spacing of numbers.
+/// Roundings by which a distance may be off, in units of eps: half the relative error of its square, and eps
+/// is two roundings.
 pub(crate) const DISTANCE_ROUNDINGS: f64 = ALLOWED_ROUNDINGS / 4.0;
 
 /// Which products are exact enough: those from which a squared distance of more than `share` of the
@@ -98,7 +99,7 @@ pub(crate) fn squared_distances<T: Real, S: Simd<T>>(
     near
 }
 
-/// As [`squared_distances`], whether products are exact enough or not.
+/// |x_r - y_c|² by products alone, whether they are exact enough or not: see [`squared_distances`].
 #[inline(always)]
 pub(crate) fn by_products<T: Real, S: Simd<T>>(
     s: S,
@@ -542,7 +543,7 @@ impl<T: Real, S: Simd<T>> NearPairs<'_, T, S> {
     }
 }
 
-/// Some elements of some rows as a panel of columns.
+/// Fills a panel of columns with a chunk of the rows at `places`, as they are.
 #[inline(always)]
 pub(crate) fn fill_panel<T: Real>(
     rows: &Rows<T>,

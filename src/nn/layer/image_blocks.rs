@@ -18,7 +18,7 @@ use crate::simd::real::Real;
 /// How many blocks a batch is cut into at most: enough for the threads of a large machine, and few
 /// enough that a gradient for each costs little.
 const MOST_BLOCKS: usize = 32;
-/// The same where a gradient has more than `LARGE` elements.
+/// The most blocks where a gradient has more than `LARGE` elements.
 const MOST_LARGE_BLOCKS: usize = 8;
 const LARGE: usize = 1 << 20;
 

@@ -66,12 +66,12 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// So many output maps by a square kernel, with stride 1 and no padding.
+    /// `maps` output maps by a square kernel of `kernel` rows, with stride 1 and no padding.
     pub fn new(maps: usize, kernel: usize) -> Self {
         Conv2d::rectangular(maps, [kernel, kernel])
     }
 
-    /// So many output maps by a kernel of so many rows and columns.
+    /// `maps` output maps by a kernel of `kernel[0]` rows and `kernel[1]` columns.
     pub fn rectangular(maps: usize, kernel: [usize; 2]) -> Self {
         let (activation, plan) = (None, Plan::default());
         Conv2d { maps, kernel, stride: 1, padding: 0, activation, plan, dense: None }

@@ -21,7 +21,7 @@ const BLOCK_SAMPLES: [usize; 2] = [32, 64];
 const CACHED: usize = 1 << 18;
 /// Outputs of a block of the weight gradient.
 const BLOCK_OUTPUTS: usize = 16;
-/// The same where they are packed: each block packs all samples.
+/// Outputs of a block where samples are packed: each block packs all of them.
 const LARGE_BLOCK: usize = 128;
 /// Multiply-adds of a pass that is not worth handing over to another thread: a few microseconds.
 const SMALL: usize = 1 << 18;

@@ -293,7 +293,7 @@ struct Pass<'a, T> {
     scratch: &'a mut [T],
 }
 
-/// So many elements, rounded up to whole cache lines.
+/// `elements`, rounded up to whole cache lines.
 fn whole_lines<T>(elements: usize) -> usize {
     elements.div_ceil(LINE / size_of::<T>()).saturating_mul(LINE / size_of::<T>())
 }
