@@ -3,7 +3,7 @@
 //! be slow too.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::batch::{AllPairsScratch, MinedScratch, Mining, all_pairs, distance_matrix, triplets};
+use drlim::batch::{AllPairsScratch, Mining, MiningScratch, all_pairs, distance_matrix, triplets};
 use drlim::loss::{Contrastive, Objective, TripletMargin, TripletObjective};
 use drlim::{Cx, Isa, Mat, MatMut, Par, Rng, Similar, pairs};
 
@@ -53,7 +53,7 @@ fn collapsed(criterion: &mut Criterion) {
                     all_pairs(&cx, &objective, z, similar, to, &mut scratch).expect("all pairs")
                 });
             });
-            let mut scratch = MinedScratch::new();
+            let mut scratch = MiningScratch::new();
             for mining in [Mining::Hardest, Mining::SemiHard] {
                 group.bench_function(BenchmarkId::new(format!("{mining:?}"), name), |b| {
                     let objective = TripletObjective::mean(&margin);

@@ -2,7 +2,7 @@
 //! they are checked into.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::batch::{IndexedOut, PairList, Scratch, hard_pairs, indexed};
+use drlim::batch::{IndexedOut, IndexedScratch, PairList, hard_pairs, indexed};
 use drlim::loss::{Contrastive, Objective};
 use drlim::{Cx, Isa, Mat, MatMut, Par, Real, Rng};
 
@@ -22,7 +22,7 @@ fn by_tier_and_size<T: Real>(criterion: &mut Criterion) {
         let pairs = random_pairs(rows);
         let list = PairList::new(rows, &pairs).expect("pairs of the rows");
         let similar: Vec<bool> = (0..pairs.len()).map(|i| i % 2 == 0).collect();
-        let (mut grad, mut scratch) = (vec![T::ZERO; rows * d], Scratch::new());
+        let (mut grad, mut scratch) = (vec![T::ZERO; rows * d], IndexedScratch::new());
         group.throughput(Throughput::Elements(pairs.len() as u64));
         for isa in Isa::available() {
             let cx = Cx { isa, par: Par::Rayon };

@@ -2,7 +2,7 @@
 //! those of a labelled batch, in anchors a second.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
+use drlim::batch::{Mining, MiningScratch, TripletRows, TripletRowsOut, triplet_rows, triplets};
 use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
 use drlim::{Cx, Isa, Mat, MatMut, Par, Rng, Similar};
 
@@ -24,13 +24,13 @@ fn by_loss_tier_and_size(criterion: &mut Criterion) {
                 let cx = Cx { isa, par: Par::Rayon };
                 let objective = TripletObjective::sum(&**loss);
                 let [a, p, i] = inputs.each_ref().map(|x| Mat::new(x, n, d).expect("n x d"));
-                let triplets = Triplets::new(a, p, i).expect("three of one shape");
+                let triplets = TripletRows::new(a, p, i).expect("three of one shape");
                 let id = BenchmarkId::new(format!("{name}/{isa}"), format!("{n}x{d}"));
                 group.bench_function(id, |b| {
                     b.iter(|| {
                         let [a, p, i] =
                             grads.each_mut().map(|x| MatMut::new(x, n, d).expect("n x d"));
-                        let out = TripletsOut::grads(a, p, i);
+                        let out = TripletRowsOut::grads(a, p, i);
                         triplet_rows(&cx, &objective, triplets, out).expect("triplets")
                     });
                 });
@@ -54,7 +54,7 @@ fn of_a_batch(criterion: &mut Criterion) {
         let mut rng = Rng::new(1);
         let z: Vec<f32> = (0..n * d).map(|_| rng.uniform() as f32).collect();
         let labels: Vec<i64> = (0..n as i64).map(|i| i % (n as i64 / 8)).collect();
-        let (mut grad, mut scratch) = (vec![0.0; n * d], MinedScratch::new());
+        let (mut grad, mut scratch) = (vec![0.0; n * d], MiningScratch::new());
         group.throughput(Throughput::Elements(n as u64));
         // The portable tier takes long over so many pairs.
         for isa in Isa::available().skip(1) {

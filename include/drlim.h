@@ -151,7 +151,7 @@ typedef struct drlim_sums {
     double sum;
 } drlim_sums;
 
-// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
+// A loss of pairs. With the distance d of two rows, the margin m and the positive margin p:
 typedef uint32_t drlim_loss;
 // similar d^2/2, dissimilar max(0, m - d)^2/2 (Hadsell, Chopra, LeCun 2006)
 #define DRLIM_LOSS_CONTRASTIVE 0
@@ -208,7 +208,7 @@ typedef struct drlim_objective {
     // m: finite and positive.
     double margin;
     // p, of losses that have one: finite and not negative; 0 at first.
-    double pull;
+    double positive_margin;
     // What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
     // objective by this one's value; 1 at first.
     double scale;
@@ -576,7 +576,7 @@ drlim_status drlim_reduce(drlim_reduction reduction,
                           double *similar_factor,
                           double *dissimilar_factor);
 
-// An objective with scale 1, pull 0 and no callback. Fails never: calls refuse what is wrong with it.
+// An objective with scale 1, positive margin 0 and no callback. Fails never: calls refuse what is wrong with it.
 struct drlim_objective drlim_objective_new(drlim_loss loss,
                                            double margin,
                                            drlim_reduction reduction);

@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use drlim::batch::{
-    IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, indexed, rows, triplet_rows,
+    IndexedOut, IndexedScratch, PairList, RowsOut, TripletRows, TripletRowsOut, indexed, rows,
+    triplet_rows,
 };
 use drlim::loss::{Contrastive, Objective, Pairing, Reduction, TripletMargin, TripletObjective};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
@@ -124,7 +125,7 @@ fn indexed_pairs(cx: Cx, n: usize, d: usize) {
     let mut slopes = vec![0.0; pairs.len()];
     let loss = Contrastive::new(1.0).unwrap();
     let objective = Objective::sum(&loss).reduced(Reduction::BalancedNonZero);
-    let mut scratch = Scratch::new();
+    let mut scratch = IndexedScratch::new();
     let mut call = |sloped: bool| {
         let [distances, values] = per_pair.each_mut();
         let out = IndexedOut::grad(MatMut::new(&mut grad, n, d).unwrap());
@@ -149,11 +150,11 @@ fn triplets_by_rows(cx: Cx, n: usize, d: usize) {
     let objective = TripletObjective::sum(&loss).reduced(Reduction::MeanNonZero).unwrap();
     let call = || {
         let [a, p, q] = inputs.each_ref().map(|input| Mat::new(input, n, d).unwrap());
-        let triplets = Triplets::new(a, p, q).unwrap();
+        let triplets = TripletRows::new(a, p, q).unwrap();
         let triplets = triplets.weighted(&weights).unwrap().ignoring(&ignored).unwrap();
         let [ga, gp, gn] = grads.each_mut().map(|grad| MatMut::new(grad, n, d).unwrap());
         let [values, dp, dn, ap, an, pn] = per_triplet.each_mut();
-        let out = TripletsOut::grads(ga, gp, gn).values(values).distances(dp, dn);
+        let out = TripletRowsOut::grads(ga, gp, gn).values(values).distances(dp, dn);
         triplet_rows(&cx, &objective, triplets, out.slopes(ap, an, pn)).unwrap();
     };
     assert_eq!(allocations(call), 0, "triplets with all outputs, {n}x{d}, {cx}");

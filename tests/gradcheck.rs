@@ -70,7 +70,7 @@ struct Spoilt {
 }
 
 impl Layer<f64> for Spoilt {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Spoilt".to_owned()
     }
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {

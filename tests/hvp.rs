@@ -8,9 +8,10 @@ mod common;
 use common::element::{bits, wide};
 use common::{Element, tiers};
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, IndexedHvpOut, IndexedOut, PairList,
-    RowsHvpOut, RowsOut, Scratch, Triplets, TripletsHvpOut, TripletsOut, all_pairs, all_pairs_hvp,
-    cross, cross_hvp, indexed, indexed_hvp, rows, rows_hvp, triplet_rows, triplet_rows_hvp,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, IndexedHvpOut, IndexedOut,
+    IndexedScratch, PairList, RowsHvpOut, RowsOut, TripletRows, TripletRowsHvpOut, TripletRowsOut,
+    all_pairs, all_pairs_hvp, cross, cross_hvp, indexed, indexed_hvp, rows, rows_hvp, triplet_rows,
+    triplet_rows_hvp,
 };
 use drlim::loss::{
     BlockLoss, BlockTripletLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential,
@@ -228,7 +229,8 @@ fn layouts<T: Element>() -> Vec<Layout<T>> {
                 let pairing = Pairing::new(&b.similar).weighted(&weights).ignoring(&b.ignored);
                 let mut grad = vec![T::NAN; z.len()];
                 let out = IndexedOut::grad(mat_mut(&mut grad, b.cols));
-                indexed(cx, o, mat(z, b.cols), &list, pairing, out, &mut Scratch::new()).unwrap();
+                indexed(cx, o, mat(z, b.cols), &list, pairing, out, &mut IndexedScratch::new())
+                    .unwrap();
                 grad
             },
             hvp: |cx, o, b, z, v| {
@@ -467,12 +469,12 @@ fn triplets_have_the_change_of_their_gradients() {
                 let objective = TripletObjective::sum(&*loss).reduced(reduction).unwrap();
                 let gradient = |z: &[f64]| {
                     let [a, p, neg] = view(z);
-                    let triplets = Triplets::new(mat(&a, cols), mat(&p, cols), mat(&neg, cols));
+                    let triplets = TripletRows::new(mat(&a, cols), mat(&p, cols), mat(&neg, cols));
                     let triplets = triplets.unwrap().weighted(&weights).unwrap();
                     let triplets = triplets.ignoring(&ignored).unwrap();
                     let mut grads = [(); 3].map(|()| vec![f64::NAN; n * cols]);
                     let [ga, gp, gn] = grads.each_mut().map(|grad| mat_mut(grad, cols));
-                    let out = TripletsOut::grads(ga, gp, gn);
+                    let out = TripletRowsOut::grads(ga, gp, gn);
                     triplet_rows(&serial(tiers()[0]), &objective, triplets, out).unwrap();
                     grads.concat()
                 };
@@ -494,13 +496,13 @@ fn triplets_have_the_change_of_their_gradients() {
                 for isa in tiers() {
                     let [a, p, neg] = view(&z);
                     let [va, vp, vn] = view(&v);
-                    let triplets = Triplets::new(mat(&a, cols), mat(&p, cols), mat(&neg, cols));
+                    let triplets = TripletRows::new(mat(&a, cols), mat(&p, cols), mat(&neg, cols));
                     let triplets = triplets.unwrap().weighted(&weights).unwrap();
                     let triplets = triplets.ignoring(&ignored).unwrap();
                     let mut h = [(); 3].map(|()| vec![f64::NAN; n * cols]);
                     let mut derivatives = vec![f64::NAN; n];
                     let [ha, hp, hn] = h.each_mut().map(|h| mat_mut(h, cols));
-                    let out = TripletsHvpOut::products(ha, hp, hn).derivatives(&mut derivatives);
+                    let out = TripletRowsHvpOut::products(ha, hp, hn).derivatives(&mut derivatives);
                     let along = [mat(&va, cols), mat(&vp, cols), mat(&vn, cols)];
                     triplet_rows_hvp(&serial(isa), &objective, triplets, along, out).unwrap();
                     let what = format!("{name}, {reduction:?}, D = {cols}, {isa}");
@@ -527,7 +529,8 @@ fn derivatives_are_gradients_along_the_directions() {
             let cx = serial(isa);
             let (mut slopes, mut derivatives) = ([f64::NAN; 36], [f64::NAN; 36]);
             let out = IndexedOut::none().slopes(&mut slopes);
-            indexed(&cx, &objective, mat(&z, 5), &list, pairing, out, &mut Scratch::new()).unwrap();
+            indexed(&cx, &objective, mat(&z, 5), &list, pairing, out, &mut IndexedScratch::new())
+                .unwrap();
             let out = IndexedHvpOut::none().derivatives(&mut derivatives);
             indexed_hvp(&cx, &objective, mat(&z, 5), &list, pairing, mat(&v, 5), out).unwrap();
             for (k, &(i, j)) in b.list.iter().enumerate() {
@@ -635,8 +638,8 @@ fn a_loss_without_curvature_is_refused() {
     let out = CrossOut::grad_queries(mat_mut(&mut h, 1));
     let error = cross_hvp(&cx, &objective, [z, z], similar, None, [z, z], out).unwrap_err();
     assert_eq!(error, Error::NoCurvature { call: "cross_hvp" });
-    let triplets = Triplets::new(z, z, z).unwrap();
-    let (objective, out) = (TripletObjective::sum(&Spring), TripletsHvpOut::none());
+    let triplets = TripletRows::new(z, z, z).unwrap();
+    let (objective, out) = (TripletObjective::sum(&Spring), TripletRowsHvpOut::none());
     let error = triplet_rows_hvp(&cx, &objective, triplets, [z; 3], out).unwrap_err();
     assert_eq!(error, Error::NoCurvature { call: "triplet_rows_hvp" });
     assert_eq!(h, [7.0, 7.0]);

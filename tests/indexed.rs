@@ -9,7 +9,9 @@ mod common;
 use common::element::{bits, wide};
 use common::formulas::PairFormula;
 use common::{Element, Guarded, Random, tiers};
-use drlim::batch::{IndexedOut, PairKinds, PairList, RowsOut, Scratch, hard_pairs, indexed, rows};
+use drlim::batch::{
+    IndexedOut, IndexedScratch, PairFlags, PairList, RowsOut, hard_pairs, indexed, rows,
+};
 use drlim::loss::{Contrastive, Objective, Outcome, Pairing, Reduction};
 use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
 use proptest::prelude::*;
@@ -126,7 +128,7 @@ impl<T: Element> Batch<T> {
         let [distances, values, slopes] = per_pair.each_mut().map(Guarded::slice_mut);
         let out = IndexedOut::grad(grad.mat_mut());
         let out = out.distances(distances).values(values).slopes(slopes);
-        let scratch = &mut Scratch::new();
+        let scratch = &mut IndexedScratch::new();
         let outcome = indexed(cx, objective, self.z.mat(), &self.list, pairing, out, scratch);
         grad.check("grad");
         let [distances, values, slopes] = per_pair.map(|output| output.checked("per pair"));
@@ -214,7 +216,7 @@ fn a_list_has_the_results_of_its_rows_gathered<T: Element>() {
                     }
                     batch.check_gradient(&results, ignoring, &what);
                     let (z, list, out) = (batch.z.mat(), &batch.list, IndexedOut::none());
-                    let scratch = &mut Scratch::new();
+                    let scratch = &mut IndexedScratch::new();
                     let alone = indexed(&serial(isa), &objective, z, list, pairing, out, scratch);
                     assert_eq!(alone, Ok(outcome), "{what}: the value alone");
                 }
@@ -330,7 +332,7 @@ fn results_do_not_depend_on_alignment_or_scratch<T: Element>() {
     let loss = Contrastive::new(T::from_f64(1.25)).unwrap();
     let objective = Objective::mean(&loss);
     // One scratch for calls of all sizes: what an earlier one left in it is not used.
-    let mut scratch = Scratch::new();
+    let mut scratch = IndexedScratch::new();
     for cols in COLS {
         let batch = Batch::<T>::new([20, cols], 100, 0, 8);
         for isa in tiers() {
@@ -419,7 +421,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written<T: Element>() {
             .slopes(&mut slopes[..lengths.slopes]);
         let z = Mat::new(&data, 3, 2).unwrap();
         let cx = Cx::default();
-        let refused = indexed(&cx, &objective, z, &list, pairing, out, &mut Scratch::new());
+        let refused = indexed(&cx, &objective, z, &list, pairing, out, &mut IndexedScratch::new());
         assert_eq!(refused.unwrap_err().to_string(), format!("indexed: {message}"));
         assert_eq!((grad, outputs), ([seven; 6], [[seven; 3]; 3]), "{message}");
     }
@@ -535,7 +537,7 @@ proptest! {
         again.set(9, &pairs).unwrap();
         prop_assert_eq!(&again, &list);
 
-        let kinds = PairKinds {
+        let kinds = PairFlags {
             similar: pairs.iter().map(|pair| pair.0 < pair.1).collect(),
             ignored: pairs.iter().map(|pair| pair.0 == 4).collect(),
         };
@@ -551,7 +553,7 @@ proptest! {
                 let selected = list.select(&places).unwrap();
                 let picked: Vec<_> = places.iter().map(|&place| pairs[place as usize]).collect();
                 prop_assert_eq!(&selected, &PairList::new(9, &picked).unwrap());
-                let expected = PairKinds {
+                let expected = PairFlags {
                     similar: picked.iter().map(|pair| pair.0 < pair.1).collect(),
                     ignored: picked.iter().map(|pair| pair.0 == 4).collect(),
                 };
@@ -574,7 +576,8 @@ fn late_factors_leave_ignored_pairs_alone_and_do_not_overflow() {
             let objective = Objective::sum(&loss).reduced(Reduction::MeanNonZero).scaled(scale);
             let list = PairList::new(4, pairs).unwrap();
             let mut slopes = vec![7.0; pairs.len()];
-            let (out, mut scratch) = (IndexedOut::none().slopes(&mut slopes), Scratch::new());
+            let (out, mut scratch) =
+                (IndexedOut::none().slopes(&mut slopes), IndexedScratch::new());
             indexed(&cx, &objective, z, &list, pairing, out, &mut scratch).unwrap();
             slopes
         };

@@ -9,7 +9,7 @@ use common::element::{bits, wide};
 use common::formulas::TripletFormula;
 use common::oracle::squared_distance;
 use common::{Element, Guarded, Random, tiers};
-use drlim::batch::{MinedScratch, Mining, triplets};
+use drlim::batch::{Mining, MiningScratch, triplets};
 use drlim::loss::{BlockTripletLoss, Outcome, Reduction, TripletMargin, TripletObjective};
 use drlim::{Cx, Error, Graph, Isa, Mat, MatMut, Par, Similar};
 
@@ -41,7 +41,7 @@ fn run<T: Element>(
 ) -> (Outcome, Vec<T>) {
     let mut grad = Guarded::output(1, [n, d], d + 1);
     let z = Mat::new(z, n, d).unwrap();
-    let mut scratch = MinedScratch::new();
+    let mut scratch = MiningScratch::new();
     let to = Some(grad.mat_mut());
     let outcome = triplets(cx, objective, z, similar, mining, to, &mut scratch).unwrap();
     let alone = triplets(cx, objective, z, similar, mining, None, &mut scratch).unwrap();
@@ -400,7 +400,7 @@ fn of_equally_distant_rows_the_first_is_the_hardest() {
     for isa in tiers() {
         let mut grad = [0.0; 5];
         let (z, to) = (Mat::new(&z, 5, 1).unwrap(), MatMut::new(&mut grad, 5, 1).unwrap());
-        let (similar, scratch) = (Similar::Labels(&labels), &mut MinedScratch::new());
+        let (similar, scratch) = (Similar::Labels(&labels), &mut MiningScratch::new());
         triplets(&serial(isa), &objective, z, similar, Mining::Hardest, Some(to), scratch).unwrap();
         // (0, 1, 3), (1, 2, 3) and (2, 1, 4): row 3 is the negative of two anchors.
         assert_eq!(grad[3..], [-2.0, 1.0], "on {isa}");
@@ -447,7 +447,7 @@ fn what_does_not_match_is_refused_and_nothing_is_written() {
     let mut call = |n: usize, labels: &[i64], rows: usize, mining| {
         let z = Mat::new(&z[..2 * n], n, 2).unwrap();
         let to = MatMut::new(&mut grad[..2 * rows], rows, 2).unwrap();
-        let scratch = &mut MinedScratch::new();
+        let scratch = &mut MiningScratch::new();
         triplets(&Cx::default(), &objective, z, Similar::Labels(labels), mining, Some(to), scratch)
     };
     for mining in MININGS {

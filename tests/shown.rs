@@ -12,8 +12,8 @@ use common::element::wide;
 use common::oracle::squared_distance;
 use common::{Element, Random, tiers};
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, IndexedOut, MinedScratch, Mining,
-    PairList, RowsOut, Scratch, Triplets, TripletsOut, all_pairs, cross, indexed, rows,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, IndexedOut, IndexedScratch, Mining,
+    MiningScratch, PairList, RowsOut, TripletRows, TripletRowsOut, all_pairs, cross, indexed, rows,
     triplet_rows, triplets,
 };
 use drlim::loss::{
@@ -310,7 +310,7 @@ where
                 true => IndexedOut::grad(MatMut::new(&mut grad, 2 * n, d).unwrap()),
                 false => IndexedOut::none(),
             };
-            indexed(&cx, &objective, z, &list, pairing, out, &mut Scratch::new()).unwrap();
+            indexed(&cx, &objective, z, &list, pairing, out, &mut IndexedScratch::new()).unwrap();
             check(&loss.take(), &kept(true), 1, &case);
         }
     }
@@ -416,7 +416,7 @@ where
             inputs[i % 3][i * d..(i + 1) * d].fill(T::NAN);
         }
         let [a, p, n_] = inputs.each_ref().map(|z| Mat::new(z, n, d).unwrap());
-        let batch = Triplets::new(a, p, n_).unwrap().ignoring(&ignored).unwrap();
+        let batch = TripletRows::new(a, p, n_).unwrap().ignoring(&ignored).unwrap();
         let d2 =
             |x: Mat<T>, y: Mat<T>, i: usize| squared_distance(&wide(x.row(i)), &wide(y.row(i)));
         let kept = |swaps: bool| {
@@ -434,12 +434,12 @@ where
             let mut grads = [const { Vec::new() }; 3];
             grads.iter_mut().for_each(|grad| grad.resize(n * d, T::ZERO));
             let [ga, gp, gn] = grads.each_mut().map(|grad| MatMut::new(grad, n, d).unwrap());
-            triplet_rows(&cx, &objective, batch, TripletsOut::grads(ga, gp, gn)).unwrap();
+            triplet_rows(&cx, &objective, batch, TripletRowsOut::grads(ga, gp, gn)).unwrap();
             let times = if reduction == Reduction::Sum { 1 } else { 2 };
             check_threes(&loss.seen, kept(swaps), times, &case);
         }
         let loss = TripletLanes(Mutex::default());
-        triplet_rows(&cx, &TripletObjective::sum(&loss), batch, TripletsOut::none()).unwrap();
+        triplet_rows(&cx, &TripletObjective::sum(&loss), batch, TripletRowsOut::none()).unwrap();
         let kept = kept(true);
         for seen in loss.0.into_inner().unwrap() {
             let near = |kept: &&[f64; 3]| {
@@ -524,7 +524,7 @@ where
                 let objective = TripletObjective::sum(&loss);
                 let mut grad = vec![T::ZERO; n * d];
                 let to = gradient.then(|| MatMut::new(&mut grad, n, d).unwrap());
-                let mut scratch = MinedScratch::new();
+                let mut scratch = MiningScratch::new();
                 let outcome =
                     triplets(&cx, &objective, z, similar, mining, to, &mut scratch).unwrap();
                 assert_eq!(outcome.pairs as usize, expected.len(), "{case}");

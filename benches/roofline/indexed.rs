@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use drlim::batch::{IndexedOut, PairList, RowsOut, Scratch, indexed, rows};
+use drlim::batch::{IndexedOut, IndexedScratch, PairList, RowsOut, indexed, rows};
 use drlim::loss::{Contrastive, Objective};
 use drlim::{Real, Rng};
 
@@ -40,7 +40,7 @@ fn measure_indexed<T: Real>(runner: &Runner, (n, d): (usize, usize), report: &mu
     let a: Vec<T> = pairs.iter().flat_map(|&(i, _)| row(i).to_vec()).collect();
     let b: Vec<T> = pairs.iter().flat_map(|&(_, j)| row(j).to_vec()).collect();
     let (mut grad_a, mut grad_b) = (vec![T::ZERO; n * d], vec![T::ZERO; n * d]);
-    let (mut grad, mut scratch) = (vec![T::ZERO; count * d], Scratch::new());
+    let (mut grad, mut scratch) = (vec![T::ZERO; count * d], IndexedScratch::new());
     let loss = Contrastive::new(T::ONE).expect("a margin of 1");
     let objective = Objective::sum(&loss);
     let goal = PAIRS.iter().find(|(shape, _)| *shape == (n, d)).and_then(|(_, goal)| *goal);

@@ -1,6 +1,6 @@
 //! Triplets by rows against a copy of the same traffic.
 
-use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+use drlim::batch::{TripletRows, TripletRowsOut, triplet_rows};
 use drlim::loss::{TripletMargin, TripletObjective};
 use drlim::{Real, Rng};
 
@@ -36,10 +36,10 @@ fn measure_triplets<T: Real>(runner: &Runner, (n, d): (usize, usize), report: &m
     let mut lines = Vec::new();
     runner.contexts(|cx, threads| {
         let [a, p, neg] = inputs.each_ref().map(|input| view(input, n, d));
-        let triplets = Triplets::new(a, p, neg).expect("three of one shape");
+        let triplets = TripletRows::new(a, p, neg).expect("three of one shape");
         let run = |grads: &mut [Vec<T>; 3]| {
             let [a, p, neg] = grads.each_mut().map(|grad| view_mut(grad, n, d));
-            let grads = TripletsOut::grads(a, p, neg);
+            let grads = TripletRowsOut::grads(a, p, neg);
             triplet_rows(&cx, &objective, triplets, grads).expect("triplets")
         };
         let value = run(&mut grads).value;

@@ -1,7 +1,7 @@
 //! A case of pairs of the rows of one matrix.
 
 use arbitrary::Arbitrary;
-use drlim::batch::{IndexedOut, PairList, Scratch, indexed};
+use drlim::batch::{IndexedOut, IndexedScratch, PairList, indexed};
 use drlim::loss::{Objective, Pairing};
 use drlim::{Cx, Isa, Par, Real};
 
@@ -126,7 +126,7 @@ impl IndexedCase {
         let per_pair = |m: usize| Placed::new([1, n], self.offsets[m], 0, CANARY);
         let grad = Placed::new([rows, cols], self.offsets[1], self.gaps[1], CANARY);
         let mut out = Outputs::<T> { grad, per_pair: [2, 3, 4].map(per_pair) };
-        let mut scratch = Scratch::new();
+        let mut scratch = IndexedScratch::new();
         for isa in Isa::available() {
             let mut call = |par, bits| {
                 let (cx, asked) = (Cx { isa, par }, out.ask(bits));

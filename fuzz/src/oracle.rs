@@ -1,6 +1,6 @@
 //! What calls on pairs should give, in scalar f64, and how far from it a kernel may be.
 
-use drlim::loss::{Kind, Outcome, Reduction, Sums};
+use drlim::loss::{KindSums, Outcome, Reduction, Sums};
 use drlim::{Isa, Real};
 
 use crate::common::formulas::{PairFormula, TripletFormula};
@@ -336,7 +336,7 @@ impl Expected {
     fn factors(&self, sums: &Sums) -> [f64; 2] {
         let Sums { similar, dissimilar } = *sums;
         let over = |count: u64| if count == 0 { 1.0 } else { 1.0 / count as f64 };
-        let both = |of: fn(Kind) -> u64| [over(of(similar) + of(dissimilar)); 2];
+        let both = |of: fn(KindSums) -> u64| [over(of(similar) + of(dissimilar)); 2];
         match self.reduction {
             Reduction::Sum => [1.0; 2],
             Reduction::Mean => both(|kind| kind.pairs),

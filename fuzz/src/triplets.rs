@@ -1,7 +1,7 @@
 //! A case of triplets: by rows, or of a batch.
 
 use arbitrary::Arbitrary;
-use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
+use drlim::batch::{Mining, MiningScratch, TripletRows, TripletRowsOut, triplet_rows, triplets};
 use drlim::loss::{Reduction, TripletObjective};
 use drlim::{Cx, Isa, Mat, Par, Real};
 
@@ -117,7 +117,7 @@ impl TripletsCase {
             weights.into_iter().cycle().take(n).collect::<Vec<_>>()
         });
         let [a, p, q] = inputs.each_ref().map(Placed::mat);
-        let mut triplets = Triplets::new(a, p, q).unwrap();
+        let mut triplets = TripletRows::new(a, p, q).unwrap();
         if let Some(weights) = &weights {
             triplets = triplets.weighted(weights).unwrap();
         }
@@ -205,7 +205,7 @@ impl TripletsCase {
         let centered = Centered::new(rows);
         let mut weighed = Weighed::default();
         let mut grad = self.place::<T>(3, [n, cols], CANARY);
-        let mut scratch = MinedScratch::new();
+        let mut scratch = MiningScratch::new();
         for isa in Isa::available() {
             let mut call = |par, with_grad: bool| {
                 let (cx, to) = (Cx { isa, par }, with_grad.then(|| grad.mat_mut()));
@@ -368,12 +368,12 @@ struct Outputs<T> {
 
 impl<T: Real> Outputs<T> {
     /// Those of which the bit is set.
-    fn ask(&mut self, bits: u8) -> TripletsOut<'_, T> {
+    fn ask(&mut self, bits: u8) -> TripletRowsOut<'_, T> {
         let asked = |bit: u8| bits >> bit & 1 == 1;
-        let mut out = TripletsOut::none();
+        let mut out = TripletRowsOut::none();
         if asked(0) {
             let [a, p, n] = self.grads.each_mut().map(Placed::mat_mut);
-            out = TripletsOut::grads(a, p, n);
+            out = TripletRowsOut::grads(a, p, n);
         }
         let slices = self.per_triplet.each_mut().map(Placed::only_row);
         let [ap, an, pn, values, slope_ap, slope_an, slope_pn] = slices;

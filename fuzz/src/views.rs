@@ -2,7 +2,7 @@
 //! from any numbers.
 
 use arbitrary::Arbitrary;
-use drlim::batch::{Distance, PairList, Triplets, distance_matrix, hard_pairs, row_distances};
+use drlim::batch::{Distance, PairList, TripletRows, distance_matrix, hard_pairs, row_distances};
 use drlim::loss::{
     Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, SquaredHinge,
     SquaredTriplet, TripletMargin,
@@ -104,7 +104,7 @@ fn view<T: Real>(memory: &mut [T], [rows, cols, stride]: [usize; 3], at: [usize;
         assert!(row_distances(&cx, Distance::Euclidean, z, z, &mut []).is_err());
         let to = MatMut::new(&mut [], 0, 0).unwrap();
         assert!(distance_matrix(&cx, z, z, to).is_err());
-        assert!(Triplets::new(z, z, z).is_err());
+        assert!(TripletRows::new(z, z, z).is_err());
         assert!(nearest(&cx, z, z, at[0]).is_err());
         assert!(nearest_others(&cx, z, at[0]).is_err());
         assert!(hard_pairs::<T>(&[], &[true]).is_err());

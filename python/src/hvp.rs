@@ -1,6 +1,6 @@
 //! Hessian-vector products: by rows, of a list, of a batch, of two batches, of triplets by rows.
 
-use drlim::batch::{self, CrossOut, IndexedHvpOut, RowsHvpOut, Triplets, TripletsHvpOut};
+use drlim::batch::{self, CrossOut, IndexedHvpOut, RowsHvpOut, TripletRows, TripletRowsHvpOut};
 use pyo3::prelude::*;
 
 use crate::arrays::{
@@ -195,7 +195,7 @@ fn triplets_of<T: Element>(
     let objective = wanted.of_triplets()?;
     let [anchor, positive, negative] = &three(inputs, read::<T>)?;
     let along = &three(along, read::<T>)?;
-    let triplets = Triplets::new(mat(anchor)?, mat(positive)?, mat(negative)?);
+    let triplets = TripletRows::new(mat(anchor)?, mat(positive)?, mat(negative)?);
     let mut triplets = triplets.map_err(raised)?;
     let (weights, ignored) = (optional(&weights, read_list::<T>)?, optional(&ignored, flags)?);
     if let Some(weights) = &weights {
@@ -207,8 +207,8 @@ fn triplets_of<T: Element>(
     let mut products = products.as_ref().map(|of| three(of, write::<T>)).transpose()?;
     let mut derivatives = optional(&derivatives, write_list::<T>)?;
     let mut out = match &mut products {
-        Some([a, p, n]) => TripletsHvpOut::products(mat_mut(a)?, mat_mut(p)?, mat_mut(n)?),
-        None => TripletsHvpOut::none(),
+        Some([a, p, n]) => TripletRowsHvpOut::products(mat_mut(a)?, mat_mut(p)?, mat_mut(n)?),
+        None => TripletRowsHvpOut::none(),
     };
     if let Some(derivatives) = &mut derivatives {
         out = out.derivatives(list_mut(derivatives)?);

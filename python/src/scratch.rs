@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 
-use drlim::batch::{AllPairsScratch, CrossScratch, MinedScratch, Scratch};
+use drlim::batch::{AllPairsScratch, CrossScratch, MiningScratch, IndexedScratch};
 use pyo3::PyResult;
 
 /// That of each kind of call.
 #[derive(Default)]
 pub struct Scratches<T> {
-    pub indexed: Scratch<T>,
+    pub indexed: IndexedScratch<T>,
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
-    pub mined: MinedScratch<T>,
+    pub mined: MiningScratch<T>,
 }
 
 /// The most elements of a batch whose memory is kept: a training step uses it again, one huge batch does not

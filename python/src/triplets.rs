@@ -1,6 +1,6 @@
 //! Losses of triplets: by rows, of a batch.
 
-use drlim::batch::{self, Mining, Triplets, TripletsOut};
+use drlim::batch::{self, Mining, TripletRows, TripletRowsOut};
 use drlim::{Mat, MatMut};
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::PyValueError;
@@ -58,7 +58,7 @@ fn triplet_rows_of<T: Element>(
     let objective = wanted.of_triplets()?;
     let inputs = three(inputs, read::<T>)?;
     let [anchor, positive, negative] = &inputs;
-    let triplets = Triplets::new(mat(anchor)?, mat(positive)?, mat(negative)?);
+    let triplets = TripletRows::new(mat(anchor)?, mat(positive)?, mat(negative)?);
     let mut triplets = triplets.map_err(raised)?;
     let (weights, ignored) = (optional(&weights, read_list::<T>)?, optional(&ignored, flags)?);
     if let Some(weights) = &weights {
@@ -72,8 +72,8 @@ fn triplet_rows_of<T: Element>(
     let mut values = optional(&values, write_list::<T>)?;
     let mut slopes = slopes.as_ref().map(|of| three(of, write_list::<T>)).transpose()?;
     let mut out = match &mut grads {
-        Some([a, p, n]) => TripletsOut::grads(mat_mut(a)?, mat_mut(p)?, mat_mut(n)?),
-        None => TripletsOut::none(),
+        Some([a, p, n]) => TripletRowsOut::grads(mat_mut(a)?, mat_mut(p)?, mat_mut(n)?),
+        None => TripletRowsOut::none(),
     };
     if let Some([ap, an, pn]) = &mut distances {
         out = out.distances(list_mut(ap)?, list_mut(an)?).third_distances(list_mut(pn)?);

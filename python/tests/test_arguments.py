@@ -120,9 +120,9 @@ def test_margins_out_of_their_domain(loss, margin):
 
 def test_two_margins_out_of_their_domain():
     for loss in (drlim.LinearHinge, drlim.DoubleMargin):
-        for pull, push in [(-1.0, 1.0), (np.nan, 1.0), (0.0, 0.0), (0.0, np.inf)]:
+        for positive_margin, negative_margin in [(-1.0, 1.0), (np.nan, 1.0), (0.0, 0.0), (0.0, np.inf)]:
             with pytest.raises(ValueError):
-                loss(pull, push)
+                loss(positive_margin, negative_margin)
 
 
 def outs():
@@ -215,8 +215,8 @@ def test_too_many_triplets():
 def test_losses_are_values():
     loss = drlim.LinearHinge(0.25, 2.0)
     assert loss == drlim.LinearHinge(0.25, 2.0) != drlim.LinearHinge(0.5, 2.0)
-    assert repr(loss) == "LinearHinge(pull=0.25, push=2.0)"
+    assert repr(loss) == "LinearHinge(positive_margin=0.25, negative_margin=2.0)"
     assert pickle.loads(pickle.dumps(loss)) == loss
     assert len({loss, drlim.LinearHinge(0.25, 2.0)}) == 1
     with pytest.raises(AttributeError):
-        loss.pull = 1.0
+        loss.positive_margin = 1.0

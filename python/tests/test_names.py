@@ -105,8 +105,8 @@ def test_more_rows_than_all_triplets_are_of(dtype, most):
 LOSSES = [
     (drlim.Contrastive, ["margin"]),
     (drlim.SquaredHinge, ["margin"]),
-    (drlim.LinearHinge, ["pull", "push"]),
-    (drlim.DoubleMargin, ["pull", "push"]),
+    (drlim.LinearHinge, ["positive_margin", "negative_margin"]),
+    (drlim.DoubleMargin, ["positive_margin", "negative_margin"]),
     (drlim.Exponential, ["bound"]),
     (drlim.CosineContrastive, ["margin"]),
     (drlim.TripletMargin, ["margin"]),

@@ -51,7 +51,7 @@ pub enum Mining {
 /// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
-pub struct MinedScratch<T> {
+pub struct MiningScratch<T> {
     set: Set<T>,
     gradient: Gradient<T>,
     d2: Aligned<T>,
@@ -60,10 +60,10 @@ pub struct MinedScratch<T> {
     of_triplets: Vec<[T; 3]>,
 }
 
-impl<T: Real> MinedScratch<T> {
+impl<T: Real> MiningScratch<T> {
     /// Empty.
     pub fn new() -> Self {
-        MinedScratch::default()
+        MiningScratch::default()
     }
 }
 
@@ -86,7 +86,7 @@ impl<T: Real> MinedScratch<T> {
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
-/// use drlim::batch::{MinedScratch, Mining, triplets};
+/// use drlim::batch::{MiningScratch, Mining, triplets};
 /// use drlim::loss::{TripletMargin, TripletObjective};
 /// use drlim::{Cx, Mat, MatMut, Similar};
 ///
@@ -96,7 +96,7 @@ impl<T: Real> MinedScratch<T> {
 /// let (objective, view) = (TripletObjective::sum(&loss), Mat::new(&z, 4, 1)?);
 /// let mut grad = [0.0; 4];
 /// let to = Some(MatMut::new(&mut grad, 4, 1)?);
-/// let scratch = &mut MinedScratch::new();
+/// let scratch = &mut MiningScratch::new();
 /// let outcome = triplets(&Cx::default(), &objective, view, labels, Mining::Hardest, to, scratch)?;
 /// // (0, 3, 3.5), (1, 3, 3.5) and (3, 0, 3.5): the last row has no positive.
 /// assert_eq!(outcome.pairs, 3);
@@ -111,7 +111,7 @@ pub fn triplets<T: Real>(
     similar: Similar,
     mining: Mining,
     grad: Option<MatMut<T>>,
-    scratch: &mut MinedScratch<T>,
+    scratch: &mut MiningScratch<T>,
 ) -> Result<Outcome> {
     check_samples(z.rows())?;
     check_len("triplets", "similar", similar.samples(), z.rows(), "the rows of z")?;
@@ -170,8 +170,8 @@ struct Call<'c, 'o, T> {
 
 impl<T: Real> Call<'_, '_, T> {
     /// One triplet an anchor.
-    fn hardest(&self, grad: Option<MatMut<T>>, scratch: &mut MinedScratch<T>) -> Result<Sums> {
-        let MinedScratch { triplets, of_triplets, .. } = scratch;
+    fn hardest(&self, grad: Option<MatMut<T>>, scratch: &mut MiningScratch<T>) -> Result<Sums> {
+        let MiningScratch { triplets, of_triplets, .. } = scratch;
         triplets.clear();
         let find = |kind| among(self.cx, self.z, 1, Some((self.similar, kind)));
         let Found { indices: positives, .. } = find(true)?;
@@ -204,9 +204,9 @@ impl<T: Real> Call<'_, '_, T> {
         all: bool,
         bytes: usize,
         grad: Option<MatMut<T>>,
-        scratch: &mut MinedScratch<T>,
+        scratch: &mut MiningScratch<T>,
     ) -> Sums {
-        let MinedScratch { set, gradient, d2, slopes, .. } = scratch;
+        let MiningScratch { set, gradient, d2, slopes, .. } = scratch;
         let (cx, z, [n, d]) = (self.cx, self.z, self.z.shape());
         set.order_of(&self.similar);
         set.find_places();

@@ -22,15 +22,15 @@ pub(crate) mod pairwise;
 pub(crate) mod rows;
 
 pub use hvp::{
-    IndexedHvpOut, RowsHvpOut, TripletsHvpOut, all_pairs_hvp, cross_hvp, indexed_hvp, rows_hvp,
+    IndexedHvpOut, RowsHvpOut, TripletRowsHvpOut, all_pairs_hvp, cross_hvp, indexed_hvp, rows_hvp,
     triplet_rows_hvp,
 };
-pub use mining::{MinedScratch, Mining, triplets};
+pub use mining::{Mining, MiningScratch, triplets};
 pub use pairwise::{
     AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, all_pairs, cross, distance_matrix,
 };
 pub(crate) use rows::check_pairs;
 pub use rows::{
-    Distance, IndexedOut, PairKinds, PairList, RowsOut, Scratch, Triplets, TripletsOut, hard_pairs,
-    indexed, row_distances, row_distances_backward, rows, triplet_rows,
+    Distance, IndexedOut, IndexedScratch, PairFlags, PairList, RowsOut, TripletRows,
+    TripletRowsOut, hard_pairs, indexed, row_distances, row_distances_backward, rows, triplet_rows,
 };

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use super::outcome::drlim_reduction;
 use super::status::Refusal;
 
-/// A loss of pairs. With the distance d of two rows, the margin m and the pull p:
+/// A loss of pairs. With the distance d of two rows, the margin m and the positive margin p:
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct drlim_loss(pub u32);
@@ -77,7 +77,7 @@ pub struct drlim_objective {
     /// m: finite and positive.
     pub margin: f64,
     /// p, of losses that have one: finite and not negative; 0 at first.
-    pub pull: f64,
+    pub positive_margin: f64,
     /// What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
     /// objective by this one's value; 1 at first.
     pub scale: f64,
@@ -96,7 +96,7 @@ pub struct drlim_objective {
     pub callback_reach: f64,
 }
 
-/// An objective with scale 1, pull 0 and no callback. Fails never: calls refuse what is wrong with it.
+/// An objective with scale 1, positive margin 0 and no callback. Fails never: calls refuse what is wrong with it.
 #[unsafe(no_mangle)]
 pub extern "C" fn drlim_objective_new(
     loss: drlim_loss,
@@ -108,7 +108,7 @@ pub extern "C" fn drlim_objective_new(
         loss,
         reduction,
         margin,
-        pull: 0.0,
+        positive_margin: 0.0,
         scale: 1.0,
         similar_factor: 1.0,
         dissimilar_factor: 1.0,

@@ -2,7 +2,7 @@
 
 use super::places::Places;
 use super::status::{Refusal, drlim_status, guard};
-use crate::loss::{Kind, Outcome, Reduction, Sums};
+use crate::loss::{KindSums, Outcome, Reduction, Sums};
 
 /// How the values of pairs become one number. With the sums S of values, the numbers N of pairs and the
 /// numbers A of pairs whose value is not zero, of similar (s) and dissimilar pairs (d); 0/0 is 0:
@@ -70,12 +70,12 @@ pub struct drlim_outcome {
 }
 
 impl drlim_sums {
-    fn of(kind: Kind) -> Self {
+    fn of(kind: KindSums) -> Self {
         drlim_sums { pairs: kind.pairs, active: kind.active, sum: kind.sum }
     }
 
-    fn kind(self) -> Kind {
-        Kind { pairs: self.pairs, active: self.active, sum: self.sum }
+    fn kind(self) -> KindSums {
+        KindSums { pairs: self.pairs, active: self.active, sum: self.sum }
     }
 }
 

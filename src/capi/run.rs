@@ -31,7 +31,8 @@ impl drlim_objective {
         check_size(self.size, size_of::<drlim_objective>())?;
         let factors = [self.similar_factor, self.dissimilar_factor];
         let reduction = self.reduction.with_factors(factors)?;
-        let (margin, pull) = (T::from_f64(self.margin), T::from_f64(self.pull));
+        let (margin, positive_margin) =
+            (T::from_f64(self.margin), T::from_f64(self.positive_margin));
         let call = |loss: &dyn BlockLoss<T>| {
             let objective = Objective::sum(loss).reduced(reduction);
             let objective = objective.scaled(T::from_f64(self.scale));
@@ -42,8 +43,8 @@ impl drlim_objective {
         match self.loss {
             drlim_loss::CONTRASTIVE => call(&Contrastive::new(margin)?),
             drlim_loss::SQUARED_HINGE => call(&SquaredHinge::new(margin)?),
-            drlim_loss::LINEAR_HINGE => call(&LinearHinge::new(pull, margin)?),
-            drlim_loss::DOUBLE_MARGIN => call(&DoubleMargin::new(pull, margin)?),
+            drlim_loss::LINEAR_HINGE => call(&LinearHinge::new(positive_margin, margin)?),
+            drlim_loss::DOUBLE_MARGIN => call(&DoubleMargin::new(positive_margin, margin)?),
             drlim_loss::EXPONENTIAL => call(&Exponential::new(margin)?),
             drlim_loss::COSINE_CONTRASTIVE => call(&CosineContrastive::new(margin)?),
             drlim_loss::CALLBACK => {

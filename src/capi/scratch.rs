@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::handle::{free, make};
 use super::places::Written;
 use super::status::{drlim_status, guard};
-use crate::batch::{AllPairsScratch, CrossScratch, MinedScratch};
+use crate::batch::{AllPairsScratch, CrossScratch, MiningScratch};
 
 /// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
 /// that a training step allocates nothing. For calls of every kind, in float and double, one at a time: a
@@ -18,10 +18,10 @@ pub struct drlim_scratch {
 /// That of each kind of call.
 #[derive(Default)]
 pub(super) struct Scratches<T> {
-    pub indexed: crate::batch::Scratch<T>,
+    pub indexed: crate::batch::IndexedScratch<T>,
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
-    pub mined: MinedScratch<T>,
+    pub mined: MiningScratch<T>,
 }
 
 /// Makes a scratch, empty.

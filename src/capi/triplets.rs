@@ -10,7 +10,7 @@ use super::scratch::drlim_scratch;
 use super::similar::drlim_similar;
 use super::status::{Refusal, drlim_status, guard};
 use super::triplet_objective::drlim_triplet_objective;
-use crate::batch::{self, Mining, Triplets, TripletsOut};
+use crate::batch::{self, Mining, TripletRows, TripletRowsOut};
 
 /// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
 /// not wanted; a is the anchor, p the positive, n the negative.
@@ -121,7 +121,7 @@ macro_rules! functions {
                 // SAFETY: what can be known has been checked; the rest is asked of the caller.
                 unsafe {
                     let mut triplets =
-                        Triplets::new(anchor.lend(), positive.lend(), negative.lend())?;
+                        TripletRows::new(anchor.lend(), positive.lend(), negative.lend())?;
                     if let Some(weights) = weights {
                         triplets = triplets.weighted(weights.lend())?;
                     }
@@ -129,8 +129,8 @@ macro_rules! functions {
                         triplets = triplets.ignoring(ignored.lend_flags("ignored")?)?;
                     }
                     let out = match grads {
-                        Some([a, p, n]) => TripletsOut::grads(a.lend(), p.lend(), n.lend()),
-                        None => TripletsOut::none(),
+                        Some([a, p, n]) => TripletRowsOut::grads(a.lend(), p.lend(), n.lend()),
+                        None => TripletRowsOut::none(),
                     };
                     let out =
                         with(out, distances, |out, [ap, an]| out.distances(ap.lend(), an.lend()));

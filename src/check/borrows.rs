@@ -51,10 +51,10 @@ refused! {
 
 refused! {
     SlopesOfTripletsInOnePlace, ",E0499",
-    "use drlim::batch::TripletsOut;
+    "use drlim::batch::TripletRowsOut;
     let [mut ap, mut an, mut pn] = [[0.0_f32; 2]; 3];",
-    "let out = TripletsOut::none().slopes(&mut ap, &mut an, &mut an);",
-    "let out = TripletsOut::none().slopes(&mut ap, &mut an, &mut pn);",
+    "let out = TripletRowsOut::none().slopes(&mut ap, &mut an, &mut an);",
+    "let out = TripletRowsOut::none().slopes(&mut ap, &mut an, &mut pn);",
     "drop(out);"
 }
 

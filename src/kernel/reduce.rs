@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::loss::{Kind, Pairing, Sums};
+use crate::loss::{KindSums, Pairing, Sums};
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -137,12 +137,12 @@ impl<T: Real, S: Simd<T>> Lanes<T, S> {
     /// The sums of a block of so many pairs.
     #[inline(always)]
     fn sums(self, pairs: u64) -> Sums {
-        let similar = Kind {
+        let similar = KindSums {
             pairs: self.similar_pairs.into(),
             active: self.similar_active.into(),
             sum: self.s.sum(self.similar).to_f64(),
         };
-        let dissimilar = Kind {
+        let dissimilar = KindSums {
             pairs: pairs - similar.pairs,
             active: u64::from(self.active) - similar.active,
             sum: self.s.sum(self.dissimilar).to_f64(),

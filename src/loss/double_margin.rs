@@ -18,32 +18,33 @@ use crate::simd::real::Real;
 /// Similar pairs need not coincide: a spring that is slack up to p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DoubleMargin<T> {
-    pull: T,
-    push: T,
+    positive: T,
+    negative: T,
 }
 
 impl<T: Real> DoubleMargin<T> {
-    /// Refused where `pull` is not finite or below 0, or `push` not finite and positive.
-    pub fn new(pull: T, push: T) -> Result<Self> {
-        check_not_negative("pull", pull.to_f64())?;
-        check_positive("push", push.to_f64())?;
-        Ok(DoubleMargin { pull, push })
+    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` not finite and positive.
+    pub fn new(positive_margin: T, negative_margin: T) -> Result<Self> {
+        check_not_negative("positive_margin", positive_margin.to_f64())?;
+        check_positive("negative_margin", negative_margin.to_f64())?;
+        Ok(DoubleMargin { positive: positive_margin, negative: negative_margin })
     }
 
     /// p: the distance up to which similar pairs cost nothing.
-    pub fn pull(&self) -> T {
-        self.pull
+    pub fn positive_margin(&self) -> T {
+        self.positive
     }
 
     /// m: the distance from which dissimilar pairs cost nothing.
-    pub fn push(&self) -> T {
-        self.push
+    pub fn negative_margin(&self) -> T {
+        self.negative
     }
 
     #[inline(always)]
     fn formula<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
         let d = s.sqrt(d2);
-        let gap = s.hinge(s.select(similar, d - s.splat(self.pull), s.splat(self.push) - d));
+        let gap =
+            s.hinge(s.select(similar, d - s.splat(self.positive), s.splat(self.negative) - d));
         let value = s.splat(T::from_f64(0.5)) * gap * gap;
         let force = s.over_distance(gap, d, d2);
         (value, s.select(similar, force, -force))
@@ -53,10 +54,10 @@ impl<T: Real> DoubleMargin<T> {
     #[inline(always)]
     fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
         let d = s.sqrt(d2);
-        let (pull, push) = (s.splat(self.pull), s.splat(self.push));
-        let gap = s.hinge(s.select(similar, d - pull, push - d));
-        s.over_distance(s.select(similar, pull, push) * s.step(gap), d, d2)
+        let (p, m) = (s.splat(self.positive), s.splat(self.negative));
+        let gap = s.hinge(s.select(similar, d - p, m - d));
+        s.over_distance(s.select(similar, p, m) * s.step(gap), d, d2)
     }
 }
 
-compiled_here!(DoubleMargin, |loss| Some(loss.push), |_| None, |loss| Some(loss.pull));
+compiled_here!(DoubleMargin, |loss| Some(loss.negative), |_| None, |loss| Some(loss.positive));

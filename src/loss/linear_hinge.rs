@@ -18,32 +18,32 @@ use crate::simd::real::Real;
 /// Every active pair is pulled or pushed by a force of the same size, however far it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearHinge<T> {
-    pull: T,
-    push: T,
+    positive: T,
+    negative: T,
 }
 
 impl<T: Real> LinearHinge<T> {
-    /// Refused where `pull` is not finite or below 0, or `push` not finite and positive.
-    pub fn new(pull: T, push: T) -> Result<Self> {
-        check_not_negative("pull", pull.to_f64())?;
-        check_positive("push", push.to_f64())?;
-        Ok(LinearHinge { pull, push })
+    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` not finite and positive.
+    pub fn new(positive_margin: T, negative_margin: T) -> Result<Self> {
+        check_not_negative("positive_margin", positive_margin.to_f64())?;
+        check_positive("negative_margin", negative_margin.to_f64())?;
+        Ok(LinearHinge { positive: positive_margin, negative: negative_margin })
     }
 
     /// p: the distance up to which similar pairs cost nothing.
-    pub fn pull(&self) -> T {
-        self.pull
+    pub fn positive_margin(&self) -> T {
+        self.positive
     }
 
     /// m: the distance from which dissimilar pairs cost nothing.
-    pub fn push(&self) -> T {
-        self.push
+    pub fn negative_margin(&self) -> T {
+        self.negative
     }
 
     #[inline(always)]
     fn formula<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> (S::F, S::F) {
         let d = s.sqrt(d2);
-        let gap = s.select(similar, d - s.splat(self.pull), s.splat(self.push) - d);
+        let gap = s.select(similar, d - s.splat(self.positive), s.splat(self.negative) - d);
         let value = s.hinge(gap);
         let force = s.over_distance(s.step(value), d, d2);
         (value, s.select(similar, force, -force))
@@ -57,4 +57,4 @@ impl<T: Real> LinearHinge<T> {
     }
 }
 
-compiled_here!(LinearHinge, |loss| Some(loss.push), |_| None, |loss| Some(loss.pull));
+compiled_here!(LinearHinge, |loss| Some(loss.negative), |_| None, |loss| Some(loss.positive));

@@ -56,6 +56,6 @@ pub use pairing::Pairing;
 pub use reduction::Reduction;
 pub use squared_hinge::SquaredHinge;
 pub use squared_triplet::SquaredTriplet;
-pub use sums::{Kind, Sums};
+pub use sums::{KindSums, Sums};
 pub use triplet::{BlockTripletLoss, TripletLoss};
 pub use triplet_margin::TripletMargin;

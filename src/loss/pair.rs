@@ -55,7 +55,7 @@ pub trait PairLoss<T: Real>: Sync {
 
     /// The slope s of similar pairs, where it is a constant and their value is s d²/2: calls on whole
     /// batches add up such pairs of a class by its mean, without measuring them.
-    fn pull(&self) -> Option<T> {
+    fn similar_slope(&self) -> Option<T> {
         None
     }
 
@@ -136,7 +136,7 @@ pub trait PairLoss<T: Real>: Sync {
 /// padding. Each pair is shown once, in an order and in blocks that are not promised, but
 ///
 /// - pairs farther apart than [`reach_block`](BlockLoss::reach_block), and those that
-///   [`pull_block`](BlockLoss::pull_block) adds up as one, need not be shown;
+///   [`similar_slope_block`](BlockLoss::similar_slope_block) adds up as one, need not be shown;
 /// - calls that must know the values before they know the gradient show pairs twice:
 ///   [`rows`](crate::batch::rows()) with [`MeanNonZero`](super::Reduction::MeanNonZero) or
 ///   [`BalancedNonZero`](super::Reduction::BalancedNonZero),
@@ -178,8 +178,8 @@ pub trait BlockLoss<T: Real>: Sync {
         false
     }
 
-    /// As [`PairLoss::pull`].
-    fn pull_block(&self) -> Option<T> {
+    /// As [`PairLoss::similar_slope`].
+    fn similar_slope_block(&self) -> Option<T> {
         None
     }
 
@@ -205,8 +205,8 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
         self.reach()
     }
 
-    fn pull_block(&self) -> Option<T> {
-        self.pull()
+    fn similar_slope_block(&self) -> Option<T> {
+        self.similar_slope()
     }
 
     fn takes_any_block(&self) -> bool {
@@ -339,7 +339,7 @@ macro_rules! compiled_here {
                 reach(self)
             }
 
-            fn pull(&self) -> Option<T> {
+            fn similar_slope(&self) -> Option<T> {
                 let pull: fn(&Self) -> Option<T> = $pull;
                 pull(self)
             }

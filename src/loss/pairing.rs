@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Kind, Reduction, Sums};
+use super::{KindSums, Reduction, Sums};
 use crate::error::{Result, check_len};
 use crate::simd::real::Real;
 
@@ -71,7 +71,7 @@ impl<'a, T: Real> Pairing<'a, T> {
     /// values.
     pub(crate) fn counts(&self, reduction: Reduction) -> Sums {
         let count = |flags: &[bool]| flags.iter().map(|&flag| u64::from(flag)).sum::<u64>();
-        let of = |pairs| Kind { pairs, ..Kind::default() };
+        let of = |pairs| KindSums { pairs, ..KindSums::default() };
         let all = self.len() as u64 - self.ignored.map_or(0, count);
         match (reduction, self.ignored) {
             (Reduction::Balanced, None) => {

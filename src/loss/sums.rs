@@ -6,7 +6,7 @@ use std::ops::Add;
 
 /// What the pairs of one kind add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Kind {
+pub struct KindSums {
     /// How many there were.
     pub pairs: u64,
     /// How many had a value other than zero. A NaN is not zero.
@@ -15,11 +15,11 @@ pub struct Kind {
     pub sum: f64,
 }
 
-impl Add for Kind {
-    type Output = Kind;
+impl Add for KindSums {
+    type Output = KindSums;
 
-    fn add(self, other: Kind) -> Kind {
-        Kind {
+    fn add(self, other: KindSums) -> KindSums {
+        KindSums {
             pairs: self.pairs + other.pairs,
             active: self.active + other.active,
             sum: self.sum + other.sum,
@@ -32,9 +32,9 @@ impl Add for Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     /// Over the similar pairs.
-    pub similar: Kind,
+    pub similar: KindSums,
     /// Over the dissimilar pairs. Triplets are counted here.
-    pub dissimilar: Kind,
+    pub dissimilar: KindSums,
 }
 
 impl Add for Sums {

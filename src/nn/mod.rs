@@ -47,7 +47,7 @@ mod layer;
 mod layers;
 mod network;
 
-pub use layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+pub use layer::{Backward, Forward, InitialValue, Layer, ParamSpec, Shape};
 pub use layers::{
     AvgPool2d, Conv2d, Dense, L2Normalize, MaxPool2d, Relu, ScaledTanh, Sigmoid, Subsample2d, Tanh,
 };

@@ -9,9 +9,9 @@
 
 use crate::batch::AllPairsScratch;
 use crate::batch::IndexedOut;
+use crate::batch::IndexedScratch;
 use crate::batch::PairList;
 use crate::batch::RowsOut;
-use crate::batch::Scratch;
 use crate::batch::all_pairs;
 use crate::batch::check_pairs;
 use crate::batch::indexed;
@@ -85,7 +85,7 @@ pub struct Siamese<T, O> {
     /// The gradient of several batches, while it is put together; empty until a fit asks for that.
     accumulated: Vec<T>,
     batch: Batch,
-    scratch: Scratch<T>,
+    scratch: IndexedScratch<T>,
     subset: Subset,
     all_pairs: AllPairsScratch<T>,
 }
@@ -140,7 +140,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let workspace = Workspace::training(&net, samples)?;
         let dz = filled(PAIRS, samples * net.output().len(), T::ZERO)?;
         let gradient = filled("the gradient of a network", net.params().len(), T::ZERO)?;
-        let (batch, scratch) = (Batch::with_room(max_pairs)?, Scratch::with_room(max_pairs)?);
+        let (batch, scratch) =
+            (Batch::with_room(max_pairs)?, IndexedScratch::with_room(max_pairs)?);
         let (subset, all_pairs) = (Subset::with_room(samples)?, AllPairsScratch::new());
         Ok(Siamese {
             net,

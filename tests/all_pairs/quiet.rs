@@ -55,8 +55,8 @@ macro_rules! block_loss {
             fn kinks_block(&self) -> [Option<$t>; 2] {
                 self.loss.kinks_block()
             }
-            fn pull_block(&self) -> Option<$t> {
-                self.loss.pull_block().filter(|_| self.tells_pull)
+            fn similar_slope_block(&self) -> Option<$t> {
+                self.loss.similar_slope_block().filter(|_| self.tells_pull)
             }
         }
     };

@@ -260,7 +260,7 @@ macro_rules! of_type {
                     drlim_objective { reduction: drlim_reduction(99), ..sum },
                     drlim_objective { margin: f64::NAN, ..sum },
                     drlim_objective { margin: -1.0, ..sum },
-                    drlim_objective { loss: drlim_loss::LINEAR_HINGE, pull: -1.0, ..sum },
+                    drlim_objective { loss: drlim_loss::LINEAR_HINGE, positive_margin: -1.0, ..sum },
                     drlim_objective { loss: drlim_loss::EXPONENTIAL, margin: f64::INFINITY, ..sum },
                 ]
             }

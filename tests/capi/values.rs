@@ -74,7 +74,8 @@ fn everywhere(mut call: impl FnMut(Cx, *const drlim_context)) {
 
 #[track_caller]
 fn same(found: drlim_outcome, expected: Outcome) {
-    let kind = |kind: Kind| drlim_sums { pairs: kind.pairs, active: kind.active, sum: kind.sum };
+    let kind =
+        |kind: KindSums| drlim_sums { pairs: kind.pairs, active: kind.active, sum: kind.sum };
     let expected = drlim_outcome {
         value: expected.value,
         pairs: expected.pairs,
@@ -88,7 +89,7 @@ fn same(found: drlim_outcome, expected: Outcome) {
 
 fn of_pairs(loss: drlim_loss, reduction: drlim_reduction) -> drlim_objective {
     drlim_objective {
-        pull: PULL,
+        positive_margin: PULL,
         scale: 2.0,
         similar_factor: 0.5,
         dissimilar_factor: 3.0,
@@ -224,7 +225,7 @@ macro_rules! of_type {
 
                         let [grad, _, d, v, s] = &mut exact;
                         let out = IndexedOut::grad(lend(grad)).distances(d).values(v).slopes(s);
-                        let (z, mut own) = (view(&a), Scratch::new());
+                        let (z, mut own) = (view(&a), IndexedScratch::new());
                         let expected =
                             indexed(&cx, &expected_of, z, &list, pairing(60), out, &mut own)
                                 .unwrap();
@@ -416,13 +417,13 @@ macro_rules! of_type {
                         let mut exact: Vec<Vec<$T>> = (0..10).map(|_| room()).collect();
                         let mut found = exact.clone();
                         {
-                            let triplets = Triplets::new(view(&a), view(&p), view(&n)).unwrap();
+                            let triplets = TripletRows::new(view(&a), view(&p), view(&n)).unwrap();
                             let triplets =
                                 triplets.weighted(&weights).unwrap().ignoring(&ignored).unwrap();
                             let [ga, gp, gn, dp, dn, d3, v, sp, sn, s3] = &mut exact[..] else {
                                 panic!()
                             };
-                            let out = TripletsOut::grads(lend(ga), lend(gp), lend(gn))
+                            let out = TripletRowsOut::grads(lend(ga), lend(gp), lend(gn))
                                 .distances(&mut dp[..ROWS], &mut dn[..ROWS])
                                 .third_distances(&mut d3[..ROWS])
                                 .values(&mut v[..ROWS])
@@ -463,7 +464,7 @@ macro_rules! of_type {
                         for (given_mining, mining) in minings {
                             let (mut exact, mut found) = (room(), room());
                             let (scratch, to_exact) =
-                                (&mut MinedScratch::new(), Some(lend(&mut exact)));
+                                (&mut MiningScratch::new(), Some(lend(&mut exact)));
                             let similar = Similar::Labels(&labels);
                             let expected = triplets(
                                 &cx,
@@ -715,7 +716,7 @@ fn parts_of_a_batch_add_up() {
         done(unsafe {
             drlim_reduce(*code, similar, dissimilar, &mut value, of_similar, of_dissimilar)
         });
-        let kind = |of: drlim_sums| Kind { pairs: of.pairs, active: of.active, sum: of.sum };
+        let kind = |of: drlim_sums| KindSums { pairs: of.pairs, active: of.active, sum: of.sum };
         let all = Sums { similar: kind(similar), dissimilar: kind(dissimilar) };
         assert_eq!((value, factors), (reduction.value(&all), reduction.factors(&all)));
     }

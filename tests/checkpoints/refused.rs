@@ -3,7 +3,7 @@
 use std::fs;
 
 use drlim::nn::{AvgPool2d, Relu, Subsample2d, Tanh};
-use drlim::nn::{Backward, Conv2d, Dense, Forward, Layer, Network, ParamSpec, Shape, Start};
+use drlim::nn::{Backward, Conv2d, Dense, Forward, InitialValue, Layer, Network, ParamSpec, Shape};
 use drlim::optim::{Adam, Optimizer, Resume, Sgd};
 use drlim::siamese::Siamese;
 use drlim::{Cx, Error, checkpoint};
@@ -260,14 +260,15 @@ fn errors_name_the_file() {
 struct Twins;
 
 impl Layer<f32> for Twins {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Twins".into()
     }
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
         Ok(input)
     }
     fn params(&self) -> Vec<ParamSpec> {
-        let spec = ParamSpec { name: "weight", shape: vec![2], start: Start::Constant(1.0) };
+        let spec =
+            ParamSpec { name: "weight", shape: vec![2], initial: InitialValue::Constant(1.0) };
         vec![spec.clone(), spec]
     }
     fn forward(&self, _: &Cx, _: Forward<f32>) {}

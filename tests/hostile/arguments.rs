@@ -1,12 +1,12 @@
 //! Arguments that lie: sizes whose product overflows, indices equal to a length, numbers of things that no
 //! machine holds. Each is refused, and what refuses says which.
 
-use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, PairKinds, PairList, cross};
+use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, PairFlags, PairList, cross};
 use drlim::loss::{Contrastive, Objective};
 use drlim::metrics::{knn_error, knn_error_leave_one_out};
 use drlim::nn::{
-    AvgPool2d, Backward, Conv2d, Dense, Forward, L2Normalize, Layer, MaxPool2d, Network, ParamSpec,
-    Relu, Shape, Start, Subsample2d, Workspace,
+    AvgPool2d, Backward, Conv2d, Dense, Forward, InitialValue, L2Normalize, Layer, MaxPool2d,
+    Network, ParamSpec, Relu, Shape, Subsample2d, Workspace,
 };
 use drlim::optim::Sgd;
 use drlim::pairs::{self, BatchSampler, Sampler, SamplerState};
@@ -59,7 +59,7 @@ fn an_index_equal_to_the_length_is_refused() {
     refused(list.set(3, &[(0, 1), (2, 3)]), "pairs[1] is 3");
     refused(list.set(0, &[(0, 0)]), "pairs[0] is 0, expected an index below 0");
     refused(list.select(&[0, 2]), "places[1] is 2");
-    let kinds = PairKinds { similar: vec![true; 2], ignored: vec![false; 1] };
+    let kinds = PairFlags { similar: vec![true; 2], ignored: vec![false; 1] };
     refused(kinds.select(&[1]), "places[0] is 1");
     refused(Graph::from_pairs(3, &[(0, 1), (1, 3)]), "pairs[1] is 3");
     refused(graph.induced(&[0, 3]), "samples[1] is 3");
@@ -145,15 +145,15 @@ struct Boasting {
 }
 
 impl Layer<f32> for Boasting {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Boasting".into()
     }
     fn connect(&mut self, _: Shape) -> std::result::Result<Shape, String> {
         Ok(self.output)
     }
     fn params(&self) -> Vec<ParamSpec> {
-        let (shape, start) = (self.params.clone(), Start::Constant(0.0));
-        vec![ParamSpec { name: "weight", shape, start }]
+        let (shape, initial) = (self.params.clone(), InitialValue::Constant(0.0));
+        vec![ParamSpec { name: "weight", shape, initial }]
     }
     fn scratch(&self, _: usize) -> usize {
         self.scratch

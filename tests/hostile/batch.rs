@@ -1,6 +1,6 @@
 //! The batches that every call is run on, and what calls write to.
 
-use drlim::batch::{AllPairsScratch, CrossScratch, MinedScratch, PairList, Scratch};
+use drlim::batch::{AllPairsScratch, CrossScratch, IndexedScratch, MiningScratch, PairList};
 use drlim::loss::{BlockLoss, BlockTripletLoss, Contrastive, TripletMargin};
 use drlim::{Graph, Real};
 
@@ -100,19 +100,19 @@ impl<T: Real> Plain<T> {
 
 /// What calls keep from one to the next.
 pub struct Kept<T> {
-    pub indexed: Scratch<T>,
+    pub indexed: IndexedScratch<T>,
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
-    pub mined: MinedScratch<T>,
+    pub mined: MiningScratch<T>,
 }
 
 impl<T: Real> Kept<T> {
     pub fn new() -> Self {
         Kept {
-            indexed: Scratch::new(),
+            indexed: IndexedScratch::new(),
             all_pairs: AllPairsScratch::new(),
             cross: CrossScratch::new(),
-            mined: MinedScratch::new(),
+            mined: MiningScratch::new(),
         }
     }
 }

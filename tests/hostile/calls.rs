@@ -3,7 +3,7 @@
 
 use drlim::batch::{
     CrossOut, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, Mining, RowsHvpOut, RowsOut,
-    Triplets, TripletsHvpOut, TripletsOut, all_pairs, all_pairs_hvp, cross, cross_hvp,
+    TripletRows, TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp,
     distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances, row_distances_backward, rows,
     rows_hvp, triplet_rows, triplet_rows_hvp, triplets,
 };
@@ -207,10 +207,10 @@ fn triplets_by_rows<T: Element>(
     let mut others = [(); 7].map(|()| slice(b.shape[0]));
     let [ga, gp, gn] = grads.each_mut().map(Guarded::mat_mut);
     let [dp, dn, third, values, ap, an, pn] = others.each_mut().map(Guarded::slice_mut);
-    let out = TripletsOut::grads(ga, gp, gn).distances(dp, dn).third_distances(third);
+    let out = TripletRowsOut::grads(ga, gp, gn).distances(dp, dn).third_distances(third);
     let out = out.values(values).slopes(ap, an, pn);
     let [anchor, positive, negative] = b.inputs.each_ref().map(Guarded::mat);
-    let triplets = Triplets::new(anchor, positive, negative)?;
+    let triplets = TripletRows::new(anchor, positive, negative)?;
     let triplets = triplets.weighted(&b.weights)?.ignoring(&b.ignored)?;
     let objective = TripletObjective::sum(l.triplets).reduced(Reduction::MeanNonZero)?;
     let outcome = triplet_rows(cx, &objective, triplets, out)?;
@@ -274,9 +274,9 @@ fn triplets_by_rows_hvp<T: Element>(
     let (mut products, mut derivatives) =
         ([(); 3].map(|()| b.rows.output(b.shape)), slice(b.shape[0]));
     let [h_a, h_p, h_n] = products.each_mut().map(Guarded::mat_mut);
-    let out = TripletsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
+    let out = TripletRowsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
     let [a, p, n] = b.inputs.each_ref().map(Guarded::mat);
-    let triplets = Triplets::new(a, p, n)?.weighted(&b.weights)?.ignoring(&b.ignored)?;
+    let triplets = TripletRows::new(a, p, n)?.weighted(&b.weights)?.ignoring(&b.ignored)?;
     let objective = TripletObjective::sum(l.triplets).reduced(Reduction::MeanNonZero)?;
     triplet_rows_hvp(cx, &objective, triplets, [n, a, p], out)?;
     Ok(Got::default().written(products.iter().chain([&derivatives])))

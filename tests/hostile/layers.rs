@@ -50,7 +50,7 @@ fn the_table_has_every_public_layer() {
         "Layer",
         "ParamSpec",
         "Shape",
-        "Start",
+        "InitialValue",
         "Builder",
         "Network",
         "Parameter",

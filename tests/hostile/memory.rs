@@ -102,7 +102,7 @@ const CALLS: [Sized; 16] = [
 struct Weary;
 
 impl Layer<f64> for Weary {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Weary".into()
     }
     fn connect(&mut self, input: Shape) -> std::result::Result<Shape, String> {

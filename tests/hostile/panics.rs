@@ -87,9 +87,9 @@ macro_rules! tired {
                 self.losses.pairs.reach_block()
             }
 
-            fn pull_block(&self) -> Option<$t> {
+            fn similar_slope_block(&self) -> Option<$t> {
                 self.patience.ask();
-                self.losses.pairs.pull_block()
+                self.losses.pairs.similar_slope_block()
             }
         }
 

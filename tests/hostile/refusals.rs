@@ -3,10 +3,10 @@
 
 use drlim::batch::{
     AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
-    MinedScratch, Mining, PairList, RowsHvpOut, RowsOut, Scratch, Triplets, TripletsHvpOut,
-    TripletsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix, indexed, indexed_hvp,
-    row_distances, row_distances_backward, rows, rows_hvp, triplet_rows, triplet_rows_hvp,
-    triplets,
+    IndexedScratch, Mining, MiningScratch, PairList, RowsHvpOut, RowsOut, TripletRows,
+    TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix,
+    indexed, indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp, triplet_rows,
+    triplet_rows_hvp, triplets,
 };
 use drlim::loss::{Contrastive, Objective, Pairing, TripletMargin, TripletObjective};
 use drlim::nn::{Dense, Network, Shape, Workspace};
@@ -122,7 +122,8 @@ fn pairs_by_a_list() {
         let out = out.distances(distances).values(values).slopes(slopes);
         let pairing = Pairing::new(&similar).weighted(&weights).ignoring(&ignored);
         let (cx, objective) = (Cx::default(), Objective::sum(&loss));
-        let got = indexed(&cx, &objective, z.mat(), &list, pairing, out, &mut Scratch::new());
+        let got =
+            indexed(&cx, &objective, z.mat(), &list, pairing, out, &mut IndexedScratch::new());
         (got.map(drop), others.into_iter().chain([grad]).collect())
     });
 }
@@ -152,7 +153,7 @@ fn all_pairs_and_triplets_of_a_batch() {
                     }
                     Some(mining) => {
                         let objective = TripletObjective::sum(&of_triplets);
-                        let scratch = &mut MinedScratch::new();
+                        let scratch = &mut MiningScratch::new();
                         triplets(&cx, &objective, z.mat(), similar, mining, to, scratch)
                     }
                 };
@@ -207,9 +208,9 @@ fn triplets_given_by_rows() {
         let (weights, ignored) = (vec![1.0; arguments.len(N)], arguments.flags(N));
         let [ga, gp, gn] = grads.each_mut().map(Guarded::mat_mut);
         let [dp, dn, third, values, ap, an, pn] = others.each_mut().map(Guarded::slice_mut);
-        let out = TripletsOut::grads(ga, gp, gn).distances(dp, dn).third_distances(third);
+        let out = TripletRowsOut::grads(ga, gp, gn).distances(dp, dn).third_distances(third);
         let out = out.values(values).slopes(ap, an, pn);
-        let got = Triplets::new(a.mat(), p.mat(), n.mat())
+        let got = TripletRows::new(a.mat(), p.mat(), n.mat())
             .and_then(|triplets| triplets.weighted(&weights))
             .and_then(|triplets| triplets.ignoring(&ignored))
             .and_then(|t| triplet_rows(&Cx::default(), &TripletObjective::sum(&loss), t, out));
@@ -269,8 +270,8 @@ fn hessian_vector_products() {
         let mut products = [(); 3].map(|()| arguments.output([N, D]));
         let mut derivatives = arguments.slice(N);
         let [h_a, h_p, h_n] = products.each_mut().map(Guarded::mat_mut);
-        let out = TripletsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
-        let triplets = Triplets::new(z.mat(), z.mat(), z.mat()).unwrap();
+        let out = TripletRowsHvpOut::products(h_a, h_p, h_n).derivatives(derivatives.slice_mut());
+        let triplets = TripletRows::new(z.mat(), z.mat(), z.mat()).unwrap();
         let along = along.each_ref().map(Guarded::mat);
         let got = triplet_rows_hvp(&cx, &objective, triplets, along, out);
         (got, products.into_iter().chain([derivatives]).collect())

@@ -1,7 +1,7 @@
 //! No rows, one row, rows of no elements and of one, the largest strides: every call does there what it
 //! does elsewhere.
 
-use drlim::batch::{RowsOut, Triplets, TripletsOut, rows, triplet_rows};
+use drlim::batch::{RowsOut, TripletRows, TripletRowsOut, rows, triplet_rows};
 use drlim::loss::{Objective, TripletObjective};
 use drlim::{Cx, Mat, MatMut};
 
@@ -93,8 +93,8 @@ fn every_loss<T: Element>() {
             for formula in TripletFormula::all(one) {
                 let loss = formula.loss::<T>();
                 let objective = TripletObjective::sum(&*loss);
-                let triplets = Triplets::new(z, z, z).unwrap();
-                let got = triplet_rows(&cx, &objective, triplets, TripletsOut::none()).unwrap();
+                let triplets = TripletRows::new(z, z, z).unwrap();
+                let got = triplet_rows(&cx, &objective, triplets, TripletRowsOut::none()).unwrap();
                 assert!((got.value - n as f64).abs() < 1e-6, "{formula:?} of {n}: {got:?}");
             }
         }

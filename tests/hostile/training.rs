@@ -30,7 +30,7 @@ impl Identity {
 }
 
 impl Layer<f64> for Identity {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Identity".into()
     }
     fn connect(&mut self, input: Shape) -> std::result::Result<Shape, String> {

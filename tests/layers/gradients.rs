@@ -11,7 +11,7 @@ use super::stack::network;
 use super::{around_a_group, lanes};
 
 pub fn assert_gradient(layer: impl Layer<f64> + 'static, input: Shape, samples: usize, seed: u64) {
-    let kind = layer.kind();
+    let kind = layer.describe();
     let worst = gradcheck::check_layer(layer, input, samples, seed).unwrap();
     assert!(worst.error < 1e-7, "{kind} on {samples} of {input}: {worst}");
 }

@@ -3,7 +3,7 @@
 use drlim::gradcheck;
 use drlim::init::Init;
 use drlim::nn::{
-    Backward, Dense, Forward, Layer, Network, ParamSpec, Shape, Start, Tanh, Workspace,
+    Backward, Dense, Forward, InitialValue, Layer, Network, ParamSpec, Shape, Tanh, Workspace,
 };
 use drlim::{Cx, Mat, Par};
 
@@ -64,7 +64,7 @@ struct Scale {
 }
 
 impl Layer<f64> for Scale {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Scale".to_owned()
     }
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
@@ -72,7 +72,7 @@ impl Layer<f64> for Scale {
         Ok(input)
     }
     fn params(&self) -> Vec<ParamSpec> {
-        vec![ParamSpec { name: "factor", shape: vec![1], start: Start::Constant(2.0) }]
+        vec![ParamSpec { name: "factor", shape: vec![1], initial: InitialValue::Constant(2.0) }]
     }
     fn scratch(&self, samples: usize) -> usize {
         samples
@@ -112,7 +112,7 @@ fn a_users_own_layer_trains_among_the_others() {
 struct Touchy;
 
 impl Layer<f64> for Touchy {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "Touchy".to_owned()
     }
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {

@@ -37,8 +37,8 @@ impl Spec {
 struct Alone<L>(L);
 
 impl<T: Real, L: Layer<T>> Layer<T> for Alone<L> {
-    fn kind(&self) -> String {
-        self.0.kind()
+    fn describe(&self) -> String {
+        self.0.describe()
     }
     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
         self.0.connect(input)

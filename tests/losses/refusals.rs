@@ -1,7 +1,7 @@
 //! What is refused: slices of a wrong length, margins outside of their domain, triplets that do not
 //! fit.
 
-use drlim::batch::{RowsOut, Triplets, TripletsOut, rows, triplet_rows};
+use drlim::batch::{RowsOut, TripletRows, TripletRowsOut, rows, triplet_rows};
 use drlim::loss::{
     Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective, Pairing,
     Reduction, SquaredHinge, SquaredTriplet, TripletMargin, TripletObjective,
@@ -75,19 +75,19 @@ fn margins_outside_of_their_domain_are_refused<T: Element>() {
             (SquaredHinge::new(bad).map(drop), says("margin")),
             (CosineContrastive::new(bad).map(drop), says("margin")),
             (Exponential::new(bad).map(drop), says("bound")),
-            (LinearHinge::new(good, bad).map(drop), says("push")),
-            (DoubleMargin::new(good, bad).map(drop), says("push")),
+            (LinearHinge::new(good, bad).map(drop), says("negative_margin")),
+            (DoubleMargin::new(good, bad).map(drop), says("negative_margin")),
             (TripletMargin::new(bad).map(drop), says("margin")),
             (SquaredTriplet::new(bad).map(drop), says("margin")),
         ] {
             assert_eq!(got.unwrap_err().to_string(), expected);
         }
         if bad == T::ZERO {
-            assert_eq!(LinearHinge::new(bad, good).unwrap().pull(), T::ZERO);
-            assert_eq!(DoubleMargin::new(bad, good).unwrap().pull(), T::ZERO);
+            assert_eq!(LinearHinge::new(bad, good).unwrap().positive_margin(), T::ZERO);
+            assert_eq!(DoubleMargin::new(bad, good).unwrap().positive_margin(), T::ZERO);
             continue;
         }
-        let says = format!("pull is {}, expected finite and not negative", bad.to_f64());
+        let says = format!("positive_margin is {}, expected finite and not negative", bad.to_f64());
         assert_eq!(LinearHinge::new(bad, good).unwrap_err().to_string(), says);
         assert_eq!(DoubleMargin::new(bad, good).unwrap_err().to_string(), says);
     }
@@ -99,7 +99,7 @@ fn margins_outside_of_their_domain_are_refused<T: Element>() {
     }
     let least = T::MIN_POSITIVE * T::from_f64(4.0);
     assert_eq!(Exponential::new(least).unwrap().bound(), least);
-    assert_eq!(DoubleMargin::new(good, tiny).unwrap().push(), tiny);
+    assert_eq!(DoubleMargin::new(good, tiny).unwrap().negative_margin(), tiny);
 }
 
 fn what_does_not_fit_triplets_is_refused<T: Element>() {
@@ -115,8 +115,10 @@ fn what_does_not_fit_triplets_is_refused<T: Element>() {
     }
     let data = [T::ONE; 6];
     let [good, bad] = [3, 2].map(|rows| Mat::new(&data[..2 * rows], rows, 2).unwrap());
-    assert!(Triplets::new(good, bad, good).is_err() && Triplets::new(good, good, bad).is_err());
-    let triplets = Triplets::new(good, good, good).unwrap();
+    assert!(
+        TripletRows::new(good, bad, good).is_err() && TripletRows::new(good, good, bad).is_err()
+    );
+    let triplets = TripletRows::new(good, good, good).unwrap();
     assert!(triplets.weighted(&data[..2]).is_err() && triplets.ignoring(&[true; 4]).is_err());
     let seven = T::from_f64(7.0);
     for wrong in 0..9 {
@@ -124,7 +126,7 @@ fn what_does_not_fit_triplets_is_refused<T: Element>() {
         let mut outputs = [[seven; 4]; 6];
         let rows = |m: usize| if m == wrong { 2 } else { 3 };
         let [ga, gp, gn] = grads.each_mut();
-        let out = TripletsOut::grads(
+        let out = TripletRowsOut::grads(
             MatMut::new(&mut ga[..2 * rows(0)], rows(0), 2).unwrap(),
             MatMut::new(&mut gp[..2 * rows(1)], rows(1), 2).unwrap(),
             MatMut::new(&mut gn[..2 * rows(2)], rows(2), 2).unwrap(),

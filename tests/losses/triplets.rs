@@ -1,6 +1,6 @@
 //! Triplets by rows against their formulas.
 
-use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+use drlim::batch::{TripletRows, TripletRowsOut, triplet_rows};
 use drlim::loss::{Reduction, TripletObjective};
 
 use crate::common::element::wide;
@@ -43,7 +43,7 @@ fn triplets_are_those_of_the_formula<T: Element>() {
             }
         }
         let [a, p, q] = inputs.each_ref().map(Guarded::mat);
-        let triplets = Triplets::new(a, p, q).unwrap();
+        let triplets = TripletRows::new(a, p, q).unwrap();
         let triplets = triplets.weighted(&weights).unwrap().ignoring(&ignored).unwrap();
         for (reduction, isa) in on_tiers([Reduction::Sum, Reduction::Mean, Reduction::MeanNonZero])
         {
@@ -53,7 +53,7 @@ fn triplets_are_those_of_the_formula<T: Element>() {
             let [values, dp, dn, third, s_ap, s_an, s_pn] =
                 per_triplet.each_mut().map(Guarded::slice_mut);
             let [grad_a, grad_p, grad_n] = grads.each_mut().map(Guarded::mat_mut);
-            let out = TripletsOut::grads(grad_a, grad_p, grad_n)
+            let out = TripletRowsOut::grads(grad_a, grad_p, grad_n)
                 .values(values)
                 .distances(dp, dn)
                 .third_distances(third)

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use drlim::batch::{
-    AllPairsScratch, Distance, MinedScratch, Mining, RowsOut, Triplets, TripletsOut, all_pairs,
-    row_distances, row_distances_backward, rows, triplet_rows, triplets,
+    AllPairsScratch, Distance, Mining, MiningScratch, RowsOut, TripletRows, TripletRowsOut,
+    all_pairs, row_distances, row_distances_backward, rows, triplet_rows, triplets,
 };
 use drlim::loss::{Objective, Pairing, TripletObjective};
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
@@ -49,7 +49,7 @@ pub fn by_mining<T: Element>(
     let mut grad = vec![T::NAN; z.rows() * z.cols()];
     let to = Some(MatMut::new(&mut grad, z.rows(), z.cols()).unwrap());
     let similar = Similar::Labels(&LABELS[..z.rows()]);
-    let scratch = &mut MinedScratch::new();
+    let scratch = &mut MiningScratch::new();
     let outcome = triplets(cx, objective, z, similar, mining, to, scratch).unwrap();
     Got { value: objective.scale.to_f64() * outcome.value, grad }
 }
@@ -68,7 +68,7 @@ pub fn by_triplets<T: Element>(
     let mut grads = [const { Vec::new() }; 3].map(|_: Vec<T>| vec![T::NAN; n * cols]);
     let [a, p, i] = inputs.each_ref().map(|input| Mat::new(input, n, cols).unwrap());
     let [ga, gp, gi] = grads.each_mut().map(|grad| MatMut::new(grad, n, cols).unwrap());
-    let (batch, out) = (Triplets::new(a, p, i).unwrap(), TripletsOut::grads(ga, gp, gi));
+    let (batch, out) = (TripletRows::new(a, p, i).unwrap(), TripletRowsOut::grads(ga, gp, gi));
     let outcome = triplet_rows(cx, objective, batch, out).unwrap();
     let rows = triplets.iter().map(|triplet| triplet.as_slice());
     Got {

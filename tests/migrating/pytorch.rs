@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use drlim::Mat;
-use drlim::batch::{Distance, IndexedOut, PairList, Scratch, indexed};
+use drlim::batch::{Distance, IndexedOut, IndexedScratch, PairList, indexed};
 use drlim::loss::{
     Contrastive, LinearHinge, Objective, SquaredHinge, SquaredTriplet, TripletMargin,
     TripletObjective,
@@ -163,7 +163,7 @@ fn cdist<T: Element>() {
             let (objective, similar) = (Objective::sum(&loss), vec![true; list.len()]);
             let mut distances = vec![T::NAN; list.len()];
             let out = IndexedOut::none().distances(&mut distances);
-            indexed(cx, &objective, x, &list, &similar, out, &mut Scratch::new()).unwrap();
+            indexed(cx, &objective, x, &list, &similar, out, &mut IndexedScratch::new()).unwrap();
             let mut got =
                 by_distances(cx, Distance::Euclidean, x, &pairs, |i, d| [weight(i) * d, weight(i)]);
             got.value = distances.iter().enumerate().map(|(i, d)| weight(i) * d.to_f64()).sum();

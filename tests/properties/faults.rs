@@ -307,7 +307,7 @@ impl PairLoss<f64> for ClaimsToPull {
         (value * s.splat(self.value), slope)
     }
 
-    fn pull(&self) -> Option<f64> {
+    fn similar_slope(&self) -> Option<f64> {
         Some(self.by)
     }
 }
@@ -322,25 +322,28 @@ impl PairLoss<f64> for PullsFromAfar {
         (s.splat(0.5) * far * d2, far)
     }
 
-    fn pull(&self) -> Option<f64> {
+    fn similar_slope(&self) -> Option<f64> {
         Some(1.0)
     }
 }
 
 #[test]
 fn a_loss_that_does_not_pull_as_it_says_is_caught() {
-    let pull = |by: f64, value: f64| PairCheck::new(&ClaimsToPull { by, value }).pull();
+    let pull = |by: f64, value: f64| PairCheck::new(&ClaimsToPull { by, value }).similar_slope();
     pull(1.0, 1.0).unwrap();
     let error = pull(2.0, 1.0).unwrap_err();
-    assert!(error.to_string().contains("a pull of 2, but value 0 and slope 1"), "{error}");
+    assert!(error.to_string().contains("a similar slope of 2, but value 0 and slope 1"), "{error}");
     for (by, value) in [(1.0, 0.5), (1.0, 1.0 + 1e-9), (1.0 + 1e-9, 1.0), (f64::NAN, 1.0)] {
         assert!(pull(by, value).is_err(), "slope 1 and value {value}, said to be {by}");
     }
-    assert!(PairCheck::new(&PullsFromAfar).pull().is_err(), "no pull where rows are close");
+    assert!(
+        PairCheck::new(&PullsFromAfar).similar_slope().is_err(),
+        "no pull where rows are close"
+    );
     for formula in PairFormula::all(0.7, 1.3) {
         let (loss, exact) = (formula.loss::<f32>(), formula.rounded::<f32>().loss::<f64>());
-        PairCheck::with_exact(&*loss, &*exact).pull().unwrap();
-        PairCheck::new(&*exact).pull().unwrap();
+        PairCheck::with_exact(&*loss, &*exact).similar_slope().unwrap();
+        PairCheck::new(&*exact).similar_slope().unwrap();
     }
     // As a part of all that is checked.
     let all: PairProperty = |check, batch| check.all(batch);

@@ -4,7 +4,7 @@
 //! `per_pair` (N), `sum`, `grad_a` and `grad_b` of the sum. The exponential loss has its bound Q in
 //! `margin`.
 
-use drlim::batch::{IndexedOut, PairList, RowsOut, Scratch, indexed, rows};
+use drlim::batch::{IndexedOut, IndexedScratch, PairList, RowsOut, indexed, rows};
 use drlim::loss::{
     BlockLoss, Contrastive, DoubleMargin, Exponential, LinearHinge, Objective, SquaredHinge,
 };
@@ -58,7 +58,8 @@ fn compare_list<T: Element>(reference: &Reference, case: &str, loss: &dyn BlockL
     let out = IndexedOut::grad(grad.mat_mut()).values(per_pair.slice_mut());
     let z = Mat::new(&z, 2 * n, d).unwrap();
     let objective = Objective::sum(loss);
-    let outcome = indexed(&cx, &objective, z, &list, &similar, out, &mut Scratch::new()).unwrap();
+    let outcome =
+        indexed(&cx, &objective, z, &list, &similar, out, &mut IndexedScratch::new()).unwrap();
     reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
     let grad: Vec<T> = grad.checked("grad");
     reference.compare(case, "grad_a", &grad[..n * d], &by);

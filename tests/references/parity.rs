@@ -6,8 +6,8 @@
 //! Each holds `value` and gradients by the rows before they are normalised.
 
 use drlim::batch::{
-    AllPairsScratch, IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, all_pairs,
-    indexed, rows, triplet_rows,
+    AllPairsScratch, IndexedOut, IndexedScratch, PairList, RowsOut, TripletRows, TripletRowsOut,
+    all_pairs, indexed, rows, triplet_rows,
 };
 use drlim::loss::{
     CosineContrastive, LinearHinge, Objective, Reduction, TripletMargin, TripletObjective,
@@ -68,7 +68,8 @@ fn contrastive<T: Element>(reference: &Reference, case: &str, cx: Cx) {
     let mut dz = vec![T::NAN; n * d];
     let out = IndexedOut::grad(MatMut::new(&mut dz, n, d).unwrap());
     let pairing = kinds.pairing();
-    let outcome = indexed(&cx, &objective, z, &list, pairing, out, &mut Scratch::new()).unwrap();
+    let outcome =
+        indexed(&cx, &objective, z, &list, pairing, out, &mut IndexedScratch::new()).unwrap();
     reference.compare(case, "value", &[T::from_f64(outcome.value)], &by);
     // The same pairs, without a list of them.
     let mut of_all = vec![T::NAN; n * d];
@@ -102,8 +103,8 @@ fn triplet<T: Element>(reference: &Reference, case: &str, cx: Cx) {
 
     let loss = TripletMargin::new(T::from_f64(0.2)).unwrap();
     let objective = TripletObjective::sum(&loss).reduced(Reduction::MeanNonZero).unwrap();
-    let all = Triplets::new(a, p, i).unwrap();
-    let outcome = triplet_rows(&cx, &objective, all, TripletsOut::grads(ga, gp, gi)).unwrap();
+    let all = TripletRows::new(a, p, i).unwrap();
+    let outcome = triplet_rows(&cx, &objective, all, TripletRowsOut::grads(ga, gp, gi)).unwrap();
     let mut dz = vec![0.0; n * d];
     for (t, triplet) in triplets.iter().enumerate() {
         for (&row, grad) in triplet.iter().zip(&grads) {

@@ -7,7 +7,7 @@
 //! of the Euclidean loss over all its triplets or the hardest; and how many triplets there are and how
 //! many are `active`, or the value `per_anchor` (B).
 
-use drlim::batch::{MinedScratch, Mining, Triplets, TripletsOut, triplet_rows, triplets};
+use drlim::batch::{Mining, MiningScratch, TripletRows, TripletRowsOut, triplet_rows, triplets};
 use drlim::loss::{BlockTripletLoss, SquaredTriplet, TripletMargin, TripletObjective};
 use drlim::{Cx, Mat, Par, Similar};
 
@@ -40,8 +40,8 @@ fn compare_rows<T: Element>(
     let mut grads = [1, 2, 3].map(|offset| Guarded::output(offset, [n, d], d));
     let mut per_triplet = Guarded::slice(n);
     let [grad_a, grad_p, grad_n] = grads.each_mut().map(Guarded::mat_mut);
-    let out = TripletsOut::grads(grad_a, grad_p, grad_n).values(per_triplet.slice_mut());
-    let triplets = Triplets::new(a, p, n_).unwrap();
+    let out = TripletRowsOut::grads(grad_a, grad_p, grad_n).values(per_triplet.slice_mut());
+    let triplets = TripletRows::new(a, p, n_).unwrap();
     let outcome = triplet_rows(&cx, &TripletObjective::sum(loss), triplets, out).unwrap();
     reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);
     reference.compare(case, "per_triplet", &per_triplet.checked("per_triplet"), &by);
@@ -62,7 +62,7 @@ fn compare_batches<T: Element>(reference: &Reference, family: &str, mining: Mini
             let cx = Cx { isa, par: Par::Rayon };
             let mut grad = Guarded::output(1, [n, d], d + 1);
             let to = Some(grad.mat_mut());
-            let scratch = &mut MinedScratch::new();
+            let scratch = &mut MiningScratch::new();
             let x = Mat::new(&x, n, d).unwrap();
             let outcome = triplets(&cx, &objective, x, labels, mining, to, scratch).unwrap();
             reference.compare(case, "sum", &[T::from_f64(outcome.value)], &by);

@@ -3,8 +3,8 @@
 
 use drlim::batch::{
     AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
-    MinedScratch, Mining, PairList, RowsHvpOut, RowsOut, Scratch, Triplets, TripletsHvpOut,
-    TripletsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix, hard_pairs, indexed,
+    MiningScratch, Mining, PairList, RowsHvpOut, RowsOut, IndexedScratch, TripletRows, TripletRowsHvpOut,
+    TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix, hard_pairs, indexed,
     indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp, triplet_rows,
     triplet_rows_hvp, triplets,
 };
@@ -55,7 +55,7 @@ fn losses<T: Real>(x: &[T], out: &mut [T]) -> Result<f64> {
         let grads = RowsOut::grads(MatMut::new(a, 2, 4)?, MatMut::new(b, 2, 4)?);
         sum += rows(cx, objective, z, z, &[true, false], grads)?.value;
         let grad = IndexedOut::grad(MatMut::new(out, 2, 4)?);
-        sum += indexed(cx, objective, z, &list, &[true], grad, &mut Scratch::new())?.value;
+        sum += indexed(cx, objective, z, &list, &[true], grad, &mut IndexedScratch::new())?.value;
         let grad = Some(MatMut::new(out, 2, 4)?);
         sum += all_pairs(cx, objective, z, similar, grad, &mut AllPairsScratch::new())?.value;
         let labels = CrossSimilar::Labels { queries: &[1, 2], keys: &[1, 2], ignored: None };
@@ -70,10 +70,10 @@ fn losses<T: Real>(x: &[T], out: &mut [T]) -> Result<f64> {
         [&TripletMargin::new(margin)?, &SquaredTriplet::new(margin)?];
     for loss in of_triplets {
         let objective = &TripletObjective::mean(loss);
-        let by_rows = Triplets::new(z, z, z)?;
-        sum += triplet_rows(cx, objective, by_rows, TripletsOut::none())?.value;
-        triplet_rows_hvp(cx, objective, by_rows, [z, z, z], TripletsHvpOut::none())?;
-        let scratch = &mut MinedScratch::new();
+        let by_rows = TripletRows::new(z, z, z)?;
+        sum += triplet_rows(cx, objective, by_rows, TripletRowsOut::none())?.value;
+        triplet_rows_hvp(cx, objective, by_rows, [z, z, z], TripletRowsHvpOut::none())?;
+        let scratch = &mut MiningScratch::new();
         for mining in [Mining::All, Mining::Hardest, Mining::SemiHard] {
             sum += triplets(cx, objective, z, similar, mining, None, scratch)?.value;
         }

@@ -2,7 +2,7 @@
 //! and looks for kernels in what comes out; it never runs.
 
 use drlim::batch::{
-    AllPairsScratch, RowsOut, Triplets, TripletsOut, all_pairs, rows, triplet_rows,
+    AllPairsScratch, RowsOut, TripletRows, TripletRowsOut, all_pairs, rows, triplet_rows,
 };
 use drlim::loss::{Objective, PairLoss, TripletLoss, TripletObjective};
 use drlim::nn::{Backward, Forward, Layer, Network, Shape, Workspace};
@@ -32,7 +32,7 @@ impl<T: Real> TripletLoss<T> for OwnTriplets {
 pub struct OwnLayer;
 
 impl<T: Real> Layer<T> for OwnLayer {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "OwnLayer".into()
     }
     fn connect(&mut self, input: Shape) -> std::result::Result<Shape, String> {
@@ -63,8 +63,8 @@ fn everything<T: Real>(x: &[T]) -> Result<f64> {
     let similar = Similar::Labels(&[1, 2]);
     let mut sum = rows(cx, objective, z, z, &[true, false], RowsOut::none())?.value;
     sum += all_pairs(cx, objective, z, similar, None, &mut AllPairsScratch::new())?.value;
-    let (objective, by_rows) = (&TripletObjective::mean(&OwnTriplets), Triplets::new(z, z, z)?);
-    sum += triplet_rows(cx, objective, by_rows, TripletsOut::none())?.value;
+    let (objective, by_rows) = (&TripletObjective::mean(&OwnTriplets), TripletRows::new(z, z, z)?);
+    sum += triplet_rows(cx, objective, by_rows, TripletRowsOut::none())?.value;
     let net = Network::builder(Shape::flat(4)).layer("own", OwnLayer).build(1)?;
     net.forward(cx, z, &mut Workspace::inference(&net, 2)?)?;
     Ok(sum)

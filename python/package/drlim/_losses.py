@@ -57,24 +57,24 @@ class SquaredHinge(PairLoss):
 
 @dataclass(frozen=True)
 class LinearHinge(PairLoss):
-    """similar max(0, d - pull), dissimilar max(0, push - d): that of pytorch-metric-learning."""
+    """similar max(0, d - positive_margin), dissimilar max(0, negative_margin - d): that of pytorch-metric-learning."""
 
-    pull: float = 0.0
-    push: float = 1.0
+    positive_margin: float = 0.0
+    negative_margin: float = 1.0
 
     def _parts(self) -> Parts:
-        return "linear-hinge", self.push, self.pull
+        return "linear-hinge", self.negative_margin, self.positive_margin
 
 
 @dataclass(frozen=True)
 class DoubleMargin(PairLoss):
-    """similar max(0, d - pull)²/2, dissimilar max(0, push - d)²/2."""
+    """similar max(0, d - positive_margin)²/2, dissimilar max(0, negative_margin - d)²/2."""
 
-    pull: float = 0.0
-    push: float = 1.0
+    positive_margin: float = 0.0
+    negative_margin: float = 1.0
 
     def _parts(self) -> Parts:
-        return "double-margin", self.push, self.pull
+        return "double-margin", self.negative_margin, self.positive_margin
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,17 @@ def squared_hinge(a: ArrayLike, b: ArrayLike, similar: ArrayLike, margin: float 
 
 
 def linear_hinge(
-    a: ArrayLike, b: ArrayLike, similar: ArrayLike, pull: float = 0.0, push: float = 1.0, **options: Any
+    a: ArrayLike, b: ArrayLike, similar: ArrayLike, positive_margin: float = 0.0, negative_margin: float = 1.0, **options: Any
 ) -> RowsOutcome:
-    """`rows` with `LinearHinge(pull, push)`, and its options."""
-    return rows(LinearHinge(pull, push), a, b, similar, **options)
+    """`rows` with `LinearHinge(positive_margin, negative_margin)`, and its options."""
+    return rows(LinearHinge(positive_margin, negative_margin), a, b, similar, **options)
 
 
 def double_margin(
-    a: ArrayLike, b: ArrayLike, similar: ArrayLike, pull: float = 0.0, push: float = 1.0, **options: Any
+    a: ArrayLike, b: ArrayLike, similar: ArrayLike, positive_margin: float = 0.0, negative_margin: float = 1.0, **options: Any
 ) -> RowsOutcome:
-    """`rows` with `DoubleMargin(pull, push)`, and its options."""
-    return rows(DoubleMargin(pull, push), a, b, similar, **options)
+    """`rows` with `DoubleMargin(positive_margin, negative_margin)`, and its options."""
+    return rows(DoubleMargin(positive_margin, negative_margin), a, b, similar, **options)
 
 
 def exponential(a: ArrayLike, b: ArrayLike, similar: ArrayLike, bound: float = 1.0, **options: Any) -> RowsOutcome:

@@ -4,7 +4,7 @@
 
 use super::{Listed, check_curvature};
 use crate::batch::blocking::task_rows;
-use crate::batch::rows::list::{IndexedOut, Scratch, indexed};
+use crate::batch::rows::list::{IndexedOut, IndexedScratch, indexed};
 use crate::batch::rows::pair_list::PairList;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::hvp::{Pairs, Rays, SumByRow};
@@ -105,7 +105,7 @@ fn indexed_hvp_with<T: Real>(
     }
     let sums = match objective.reduction.needs_values() {
         true => {
-            let (none, scratch) = (IndexedOut::none(), &mut Scratch::new());
+            let (none, scratch) = (IndexedOut::none(), &mut IndexedScratch::new());
             indexed(cx, objective, z, list, pairing, none, scratch)?.sums
         }
         false => pairing.counts(objective.reduction),

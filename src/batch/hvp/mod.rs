@@ -25,7 +25,7 @@ pub use all_pairs::all_pairs_hvp;
 pub use cross::cross_hvp;
 pub use indexed::{IndexedHvpOut, indexed_hvp};
 pub use rows::{RowsHvpOut, rows_hvp};
-pub use triplet_rows::{TripletsHvpOut, triplet_rows_hvp};
+pub use triplet_rows::{TripletRowsHvpOut, triplet_rows_hvp};
 
 use super::blocking::task_rows;
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@
 use super::rows::write_by_row;
 use super::{BendsOfPairs, bends};
 use crate::batch::blocking::task_rows;
-use crate::batch::rows::triplets::{Triplets, TripletsOut, triplet_rows};
+use crate::batch::rows::triplets::{TripletRows, TripletRowsOut, triplet_rows};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::hvp::{MeasureTripletBends, Rays};
 use crate::loss::TripletObjective;
@@ -15,15 +15,15 @@ use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
 /// What [`triplet_rows_hvp`] writes. Everything given is overwritten.
-pub struct TripletsHvpOut<'a, T> {
+pub struct TripletRowsHvpOut<'a, T> {
     products: Option<[MatMut<'a, T>; 3]>,
     derivatives: Option<&'a mut [T]>,
 }
 
-impl<'a, T> TripletsHvpOut<'a, T> {
+impl<'a, T> TripletRowsHvpOut<'a, T> {
     /// Nothing yet.
     pub fn none() -> Self {
-        TripletsHvpOut { products: None, derivatives: None }
+        TripletRowsHvpOut { products: None, derivatives: None }
     }
 
     /// The products with respect to anchor, positive and negative, each of their shape.
@@ -32,7 +32,7 @@ impl<'a, T> TripletsHvpOut<'a, T> {
         positive: MatMut<'a, T>,
         negative: MatMut<'a, T>,
     ) -> Self {
-        TripletsHvpOut { products: Some([anchor, positive, negative]), derivatives: None }
+        TripletRowsHvpOut { products: Some([anchor, positive, negative]), derivatives: None }
     }
 
     /// Also by how much the value of each triplet changes along the directions, N elements.
@@ -53,7 +53,7 @@ impl<'a, T> TripletsHvpOut<'a, T> {
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
-/// use drlim::batch::{Triplets, TripletsHvpOut, triplet_rows_hvp};
+/// use drlim::batch::{TripletRows, TripletRowsHvpOut, triplet_rows_hvp};
 /// use drlim::loss::{SquaredTriplet, TripletObjective};
 /// use drlim::{Cx, Mat, MatMut};
 ///
@@ -64,9 +64,9 @@ impl<'a, T> TripletsHvpOut<'a, T> {
 /// triplet_rows_hvp(
 ///     &Cx::default(),
 ///     &TripletObjective::sum(&SquaredTriplet::new(1.0)?),
-///     Triplets::new(view(&a)?, view(&p)?, view(&n)?)?,
+///     TripletRows::new(view(&a)?, view(&p)?, view(&n)?)?,
 ///     [view(&va)?, view(&still)?, view(&still)?],
-///     TripletsHvpOut::products(
+///     TripletRowsHvpOut::products(
 ///         MatMut::new(&mut h_a, 1, 1)?,
 ///         MatMut::new(&mut h_p, 1, 1)?,
 ///         MatMut::new(&mut h_n, 1, 1)?,
@@ -80,16 +80,16 @@ impl<'a, T> TripletsHvpOut<'a, T> {
 pub fn triplet_rows_hvp<T: Real>(
     cx: &Cx,
     objective: &TripletObjective<T>,
-    triplets: Triplets<T>,
+    triplets: TripletRows<T>,
     along: [Mat<T>; 3],
-    out: TripletsHvpOut<T>,
+    out: TripletRowsHvpOut<T>,
 ) -> Result<()> {
     const CALL: &str = "triplet_rows_hvp";
-    let TripletsHvpOut { products, derivatives } = out;
+    let TripletRowsHvpOut { products, derivatives } = out;
     if !objective.loss.curvatures_block(cx.isa, [(); 6].map(|()| &mut [] as &mut [T])) {
         return Err(Error::NoCurvature { call: CALL });
     }
-    let Triplets { inputs, weights, ignored } = triplets;
+    let TripletRows { inputs, weights, ignored } = triplets;
     let (n, shape) = (triplets.len(), inputs[0].shape());
     for (arg, mat) in ["along[0]", "along[1]", "along[2]"].iter().zip(along) {
         check_shape(CALL, arg, mat.shape(), shape, "as anchor")?;
@@ -101,7 +101,7 @@ pub fn triplet_rows_hvp<T: Real>(
         check_len(CALL, "derivatives", derivatives.len(), n, "the rows of anchor")?;
     }
     let sums = match objective.reduction().needs_values() {
-        true => triplet_rows(cx, objective, triplets, TripletsOut::none())?.sums,
+        true => triplet_rows(cx, objective, triplets, TripletRowsOut::none())?.sums,
         false => triplets.counts(),
     };
     let factor = objective.factor(&sums);

@@ -13,7 +13,7 @@ use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::gradient::StartGradient;
 use crate::kernel::pairwise::pack::NO_CLASS;
 use crate::kernel::pairwise::similarity::{Classes, Kinds};
-use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
+use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
@@ -72,7 +72,7 @@ impl<T: Real> AllPairsScratch<T> {
 /// A pair whose slope is 0 contributes nothing to the gradient, also where a row is infinite (by rows
 /// and lists, 0 times infinity is the NaN that it is in IEEE arithmetic). What lies beyond the
 /// [`reach`](crate::loss::PairLoss::reach) of the loss may be skipped, which changes no bit. Where the
-/// loss [pulls](crate::loss::PairLoss::pull) similar pairs by a constant, the pairs of a class may be
+/// loss [pulls](crate::loss::PairLoss::similar_slope) similar pairs by a constant, the pairs of a class may be
 /// added up by its mean.
 ///
 /// `grad` is B x D and overwritten, where it is given. Refused where a shape does not match or B
@@ -165,7 +165,7 @@ impl<T: Real> Call<'_, '_, T> {
         classes.clear();
         let count = set.order_of(&self.similar);
         // A factor that is not finite makes something of a slope of 0.
-        self.pull = loss.pull_block().filter(|_| count > 0 && self.objective.is_finite());
+        self.pull = loss.similar_slope_block().filter(|_| count > 0 && self.objective.is_finite());
         if count > 0 && (loss.reach_block().is_some() || self.pull.is_some()) {
             let rows = set.rows(z);
             self.pulled = classes.measure(cx, rows, &set.classes, count, self.pull);
@@ -256,6 +256,6 @@ pub(crate) fn count(similar: Similar, classes: &[u32]) -> Sums {
             (sizes.iter().sum(), sizes.iter().map(|&size| pairs(size)).sum())
         }
     };
-    let of = |pairs| Kind { pairs, ..Kind::default() };
+    let of = |pairs| KindSums { pairs, ..KindSums::default() };
     Sums { similar: of(alike), dissimilar: of(pairs(all) - alike) }
 }

@@ -7,7 +7,7 @@ use std::ops::{Add, Range};
 use crate::batch::blocking::MOST_TASKS;
 use crate::kernel::pairwise::classes::{MeasureClass, Spheres};
 use crate::kernel::pairwise::pack::Rows;
-use crate::loss::{Kind, Sums};
+use crate::loss::{KindSums, Sums};
 use crate::memory::mat::Mat;
 use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, sum_blocks};
@@ -89,7 +89,7 @@ impl<T: Real> ClassSet<T> {
                 *radius = found.radius;
                 *pulled = found.pulled.is_some();
                 let similar = found.pulled.unwrap_or_default();
-                sums = sums + Sums { similar, dissimilar: Kind::default() };
+                sums = sums + Sums { similar, dissimilar: KindSums::default() };
             }
             sums
         };

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::pack::NO_CLASS;
 use crate::kernel::pairwise::similarity::{Classes, Kinds, Own};
-use crate::loss::{Kind, Objective, Outcome, Reduction, Sums};
+use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
@@ -317,7 +317,7 @@ impl<T: Real> Call<'_, '_, T> {
                 (n as u64 * m as u64 - own as u64, alike.sum())
             }
         };
-        let of = |pairs| Kind { pairs, ..Kind::default() };
+        let of = |pairs| KindSums { pairs, ..KindSums::default() };
         Sums { similar: of(alike), dissimilar: of(all - alike) }
     }
 

@@ -18,7 +18,7 @@ use crate::similar::graph::check_samples;
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
-/// use drlim::batch::{IndexedOut, PairList, Scratch, hard_pairs, indexed};
+/// use drlim::batch::{IndexedOut, PairList, IndexedScratch, hard_pairs, indexed};
 /// use drlim::loss::{Contrastive, Objective};
 /// use drlim::{Cx, Mat};
 ///
@@ -27,7 +27,7 @@ use crate::similar::graph::check_samples;
 /// let list = PairList::new(4, &[(0, 1), (1, 2), (0, 3), (2, 3), (0, 2)])?;
 /// let similar = [true, false, false, true, true];
 /// let loss = Contrastive::new(1.0)?;
-/// let (cx, objective, mut scratch) = (Cx::default(), Objective::mean(&loss), Scratch::new());
+/// let (cx, objective, mut scratch) = (Cx::default(), Objective::mean(&loss), IndexedScratch::new());
 ///
 /// let mut distances = [0.0; 5];
 /// let out = IndexedOut::none().distances(&mut distances);

@@ -59,19 +59,19 @@ impl<'a, T> IndexedOut<'a, T> {
 /// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
-pub struct Scratch<T> {
+pub struct IndexedScratch<T> {
     slopes: Vec<T>,
 }
 
-impl<T: Real> Scratch<T> {
+impl<T: Real> IndexedScratch<T> {
     /// Empty.
     pub fn new() -> Self {
-        Scratch::default()
+        IndexedScratch::default()
     }
 
     /// With room for so many pairs, so that no call on as many allocates.
     pub(crate) fn with_room(pairs: usize) -> Result<Self> {
-        Ok(Scratch { slopes: filled("the slopes of pairs", pairs, T::ZERO)? })
+        Ok(IndexedScratch { slopes: filled("the slopes of pairs", pairs, T::ZERO)? })
     }
 }
 
@@ -99,7 +99,7 @@ impl<T: Real> Scratch<T> {
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
-/// use drlim::batch::{IndexedOut, PairList, Scratch, indexed};
+/// use drlim::batch::{IndexedOut, PairList, IndexedScratch, indexed};
 /// use drlim::loss::{Contrastive, Objective};
 /// use drlim::{Cx, Mat, MatMut};
 ///
@@ -114,7 +114,7 @@ impl<T: Real> Scratch<T> {
 ///     &list,
 ///     &[true, false],
 ///     IndexedOut::grad(MatMut::new(&mut grad, 3, 2)?),
-///     &mut Scratch::new(),
+///     &mut IndexedScratch::new(),
 /// )?;
 /// assert!((outcome.value - 12.625).abs() < 1e-6);
 /// assert_eq!(grad[2..4], [3.0, 4.0]);
@@ -127,7 +127,7 @@ pub fn indexed<'p, T: Real>(
     list: &PairList,
     pairing: impl Into<Pairing<'p, T>>,
     out: IndexedOut<T>,
-    scratch: &mut Scratch<T>,
+    scratch: &mut IndexedScratch<T>,
 ) -> Result<Outcome> {
     indexed_with(cx, objective, z, list, pairing.into(), out, scratch)
 }
@@ -140,7 +140,7 @@ fn indexed_with<T: Real>(
     list: &PairList,
     pairing: Pairing<T>,
     out: IndexedOut<T>,
-    scratch: &mut Scratch<T>,
+    scratch: &mut IndexedScratch<T>,
 ) -> Result<Outcome> {
     check_len("indexed", "list", list.rows(), z.rows(), "the rows of z")?;
     pairing.check("indexed", list.len(), "the pairs of the list")?;

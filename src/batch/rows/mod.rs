@@ -12,8 +12,8 @@ pub(crate) mod triplets;
 
 pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard_pairs::hard_pairs;
-pub use list::{IndexedOut, Scratch, indexed};
+pub use list::{IndexedOut, IndexedScratch, indexed};
 pub(crate) use pair_list::check_pairs;
-pub use pair_list::{PairKinds, PairList};
+pub use pair_list::{PairFlags, PairList};
 pub use pairs::{RowsOut, rows};
-pub use triplets::{Triplets, TripletsOut, triplet_rows};
+pub use triplets::{TripletRows, TripletRowsOut, triplet_rows};

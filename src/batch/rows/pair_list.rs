@@ -138,11 +138,11 @@ impl PairList {
     /// Which of the pairs are similar by labels or a graph, and which are to be left out.
     ///
     /// Refused where the number of samples is not that of the rows.
-    pub fn kinds(&self, similar: Similar) -> Result<PairKinds> {
+    pub fn kinds(&self, similar: Similar) -> Result<PairFlags> {
         check_len("kinds", "similar", similar.samples(), self.rows(), "the rows of the list")?;
         let kinds = self.pairs.iter().map(|&(i, j)| similar.of(i as usize, j as usize));
         let (similar, ignored) = kinds.map(|kind| (kind == Some(true), kind.is_none())).unzip();
-        Ok(PairKinds { similar, ignored })
+        Ok(PairFlags { similar, ignored })
     }
 }
 
@@ -180,14 +180,14 @@ fn check_places(places: &[u32], len: usize) -> Result<()> {
 /// # Ok::<(), drlim::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PairKinds {
+pub struct PairFlags {
     /// Whether a pair is similar.
     pub similar: Vec<bool>,
     /// Whether a pair is left out.
     pub ignored: Vec<bool>,
 }
 
-impl PairKinds {
+impl PairFlags {
     /// As the argument of a call.
     pub fn pairing<T: Real>(&self) -> Pairing<'_, T> {
         Pairing::new(&self.similar).ignoring(&self.ignored)
@@ -199,6 +199,6 @@ impl PairKinds {
     pub fn select(&self, places: &[u32]) -> Result<Self> {
         check_places(places, self.similar.len().min(self.ignored.len()))?;
         let pick = |flags: &[bool]| places.iter().map(|&place| flags[place as usize]).collect();
-        Ok(PairKinds { similar: pick(&self.similar), ignored: pick(&self.ignored) })
+        Ok(PairFlags { similar: pick(&self.similar), ignored: pick(&self.ignored) })
     }
 }

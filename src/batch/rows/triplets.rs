@@ -6,7 +6,7 @@ use crate::batch::blocking::task_rows;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::rows::pairs::step;
 use crate::kernel::rows::streaming::Fenced;
-use crate::kernel::rows::triplets::{PerTriplet, TripletRows};
+use crate::kernel::rows::triplets::{PerTriplet, RowTriplets};
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
@@ -18,19 +18,19 @@ use crate::similar::graph::check_samples;
 /// N triplets: row i of an anchor, a positive and a negative matrix, each N x D; on request with a
 /// weight each, or with some left out.
 #[derive(Clone, Copy, Debug)]
-pub struct Triplets<'a, T> {
+pub struct TripletRows<'a, T> {
     pub(crate) inputs: [Mat<'a, T>; 3],
     pub(crate) weights: Option<&'a [T]>,
     pub(crate) ignored: Option<&'a [bool]>,
 }
 
-impl<'a, T: Real> Triplets<'a, T> {
+impl<'a, T: Real> TripletRows<'a, T> {
     /// Refused where the shapes differ, or N does not fit in a `u32`.
     pub fn new(anchor: Mat<'a, T>, positive: Mat<'a, T>, negative: Mat<'a, T>) -> Result<Self> {
         check_shape("triplets", "positive", positive.shape(), anchor.shape(), "as anchor")?;
         check_shape("triplets", "negative", negative.shape(), anchor.shape(), "as anchor")?;
         check_samples(anchor.rows())?;
-        Ok(Triplets { inputs: [anchor, positive, negative], weights: None, ignored: None })
+        Ok(TripletRows { inputs: [anchor, positive, negative], weights: None, ignored: None })
     }
 
     /// What the value of each triplet is multiplied by: see [`Pairing`](crate::loss::Pairing).
@@ -38,7 +38,7 @@ impl<'a, T: Real> Triplets<'a, T> {
     /// Refused where there is not one for each triplet.
     pub fn weighted(self, weights: &'a [T]) -> Result<Self> {
         check_len("triplets", "weights", weights.len(), self.len(), "the rows of anchor")?;
-        Ok(Triplets { weights: Some(weights), ..self })
+        Ok(TripletRows { weights: Some(weights), ..self })
     }
 
     /// Triplets to leave out: see [`Pairing`](crate::loss::Pairing).
@@ -46,7 +46,7 @@ impl<'a, T: Real> Triplets<'a, T> {
     /// Refused where there is not one for each triplet.
     pub fn ignoring(self, ignored: &'a [bool]) -> Result<Self> {
         check_len("triplets", "ignored", ignored.len(), self.len(), "the rows of anchor")?;
-        Ok(Triplets { ignored: Some(ignored), ..self })
+        Ok(TripletRows { ignored: Some(ignored), ..self })
     }
 
     /// N.
@@ -62,21 +62,21 @@ impl<'a, T: Real> Triplets<'a, T> {
 
 /// What [`triplet_rows`] writes beside the outcome that it returns. Everything given is
 /// overwritten.
-pub struct TripletsOut<'a, T> {
+pub struct TripletRowsOut<'a, T> {
     grads: Option<[MatMut<'a, T>; 3]>,
     per_triplet: PerTriplet<'a, T>,
 }
 
-impl<'a, T> TripletsOut<'a, T> {
+impl<'a, T> TripletRowsOut<'a, T> {
     /// Nothing: the value alone.
     pub fn none() -> Self {
         let per_triplet = PerTriplet { distances: None, third: None, values: None, slopes: None };
-        TripletsOut { grads: None, per_triplet }
+        TripletRowsOut { grads: None, per_triplet }
     }
 
     /// The gradients with respect to anchor, positive and negative, each of their shape.
     pub fn grads(anchor: MatMut<'a, T>, positive: MatMut<'a, T>, negative: MatMut<'a, T>) -> Self {
-        TripletsOut { grads: Some([anchor, positive, negative]), ..TripletsOut::none() }
+        TripletRowsOut { grads: Some([anchor, positive, negative]), ..TripletRowsOut::none() }
     }
 
     /// Also the Euclidean distances of the anchor from positive and negative, N elements each.
@@ -123,16 +123,16 @@ impl<'a, T> TripletsOut<'a, T> {
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
-/// use drlim::batch::{Triplets, TripletsOut, triplet_rows};
+/// use drlim::batch::{TripletRows, TripletRowsOut, triplet_rows};
 /// use drlim::loss::{TripletMargin, TripletObjective};
 /// use drlim::{Cx, Mat, MatMut};
 ///
 /// let (anchor, positive, negative) = ([0.0_f32, 0.0], [3.0, 4.0], [0.0, 2.0]);
 /// let view = |x| Mat::new(x, 1, 2);
-/// let triplets = Triplets::new(view(&anchor)?, view(&positive)?, view(&negative)?)?;
+/// let triplets = TripletRows::new(view(&anchor)?, view(&positive)?, view(&negative)?)?;
 /// let loss = TripletMargin::new(1.0)?;
 /// let [mut grad_a, mut grad_p, mut grad_n] = [[0.0; 2]; 3];
-/// let grads = TripletsOut::grads(
+/// let grads = TripletRowsOut::grads(
 ///     MatMut::new(&mut grad_a, 1, 2)?,
 ///     MatMut::new(&mut grad_p, 1, 2)?,
 ///     MatMut::new(&mut grad_n, 1, 2)?,
@@ -146,10 +146,10 @@ impl<'a, T> TripletsOut<'a, T> {
 pub fn triplet_rows<T: Real>(
     cx: &Cx,
     objective: &TripletObjective<T>,
-    triplets: Triplets<T>,
-    out: TripletsOut<T>,
+    triplets: TripletRows<T>,
+    out: TripletRowsOut<T>,
 ) -> Result<Outcome> {
-    let TripletsOut { grads, per_triplet } = out;
+    let TripletRowsOut { grads, per_triplet } = out;
     let (n, shape) = (triplets.len(), triplets.inputs[0].shape());
     for (arg, grad) in
         ["grad_anchor", "grad_positive", "grad_negative"].iter().zip(grads.iter().flatten())
@@ -167,7 +167,7 @@ pub fn triplet_rows<T: Real>(
     let sloped = grads.is_some() || per_triplet.slopes.is_some();
     let call = Call { cx, objective, triplets };
     let counted = if sloped && objective.reduction().needs_values() {
-        let none = TripletsOut::none();
+        let none = TripletRowsOut::none();
         call.run(T::ONE, none.grads, none.per_triplet)
     } else {
         triplets.counts()
@@ -181,7 +181,7 @@ compiled!(triplet_rows::<T>);
 struct Call<'c, 'o, 't, T> {
     cx: &'c Cx,
     objective: &'c TripletObjective<'o, T>,
-    triplets: Triplets<'t, T>,
+    triplets: TripletRows<'t, T>,
 }
 
 /// The gradients of a task, its distances d(a,p) and d(a,n), its third distances and values, and its
@@ -194,7 +194,7 @@ type Parts<'a, T> = (
 impl<T: Real> Call<'_, '_, '_, T> {
     /// One pass over all triplets, cut into tasks.
     fn run(&self, factor: T, grads: Option<[MatMut<T>; 3]>, per_triplet: PerTriplet<T>) -> Sums {
-        let Triplets { inputs, weights, ignored } = self.triplets;
+        let TripletRows { inputs, weights, ignored } = self.triplets;
         let [n, cols] = inputs[0].shape();
         let bytes_per_row = cols.saturating_mul(6 * size_of::<T>());
         let past_caches = n.saturating_mul(bytes_per_row) > cache::last_level_bytes();
@@ -209,7 +209,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
         );
         let task = |block: usize, ((grads, distances), ([third, values], slopes)): Parts<T>| {
             let (start, end) = (block * height, ((block + 1) * height).min(n));
-            let kernel = TripletRows {
+            let kernel = RowTriplets {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
                 inputs: inputs.map(|input| input.rows_range(start, end)),
@@ -232,7 +232,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
     }
 }
 
-impl<T: Real> Triplets<'_, T> {
+impl<T: Real> TripletRows<'_, T> {
     /// How many triplets there are, without those left out.
     pub(crate) fn counts(&self) -> Sums {
         let ignored = self.ignored.into_iter().flatten().filter(|&&ignored| ignored).count();

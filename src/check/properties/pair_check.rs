@@ -7,7 +7,7 @@ use proptest::test_runner::{TestCaseError, TestCaseResult};
 use super::batch::{Embeddings, PairBatch};
 use super::evaluate::{Evaluate, Results};
 use super::property::{Properties, same_rows};
-use crate::batch::{IndexedOut, PairList, RowsOut, Scratch, indexed, rows};
+use crate::batch::{IndexedOut, IndexedScratch, PairList, RowsOut, indexed, rows};
 use crate::error::Result;
 use crate::loss::{BlockLoss, Objective};
 use crate::parallel::cx::Cx;
@@ -100,23 +100,24 @@ impl<T: Real> PairCheck<'_, T> {
         Ok(())
     }
 
-    /// Similar pairs have the slope s and the value s d²/2 of the [`pull`](crate::loss::PairLoss::pull)
+    /// Similar pairs have the slope s and the value s d²/2 of the [`similar_slope`](crate::loss::PairLoss::similar_slope)
     /// that the loss says it has, as calls on whole batches rely on. Holds where the loss has none.
-    pub fn pull(&self) -> TestCaseResult {
+    pub fn similar_slope(&self) -> TestCaseResult {
         /// Roundings on the way from d² to a value.
         const ROUNDINGS: f64 = 8.0;
-        let Some(pull) = self.loss.pull_block() else { return Ok(()) };
+        let Some(claimed) = self.loss.similar_slope_block() else { return Ok(()) };
         let unit = self.loss.reach_block().unwrap_or(T::ONE);
         for multiple in [0.0, 1e-3, 0.1, 0.5, 1.0, 1.5, 10.0, 1000.0] {
             let d = unit * T::from_f64(multiple);
             let (mut slope, mut value) = ([d * d], [T::from_f64(f64::NAN)]);
             self.loss.eval_block(self.cx.isa, &mut slope, &[true], &mut value);
-            let [slope, value, s, d] = [slope[0], value[0], pull, d].map(T::to_f64);
+            let [slope, value, s, d] = [slope[0], value[0], claimed, d].map(T::to_f64);
             let is_near = |got: f64, expected: f64| {
                 (got - expected).abs() <= ROUNDINGS * T::EPSILON.to_f64() * expected.abs()
             };
             if !is_near(slope, s) || !is_near(value, s * d * d / 2.0) {
-                let what = format!("a pull of {s}, but value {value} and slope {slope} at {d}");
+                let what =
+                    format!("a similar slope of {s}, but value {value} and slope {slope} at {d}");
                 return Err(TestCaseError::fail(what));
             }
         }
@@ -150,7 +151,7 @@ impl<T: Real> Evaluate<T, 2> for PairCheck<'_, T> {
         self.swap(batch)?;
         self.list(batch)?;
         self.reach()?;
-        self.pull()
+        self.similar_slope()
     }
 }
 
@@ -187,7 +188,7 @@ fn run_list<T: Real>(
     let mut values = vec![T::from_f64(f64::NAN); n];
     let out = IndexedOut::grad(grad.view_mut()).values(&mut values);
     let objective = Objective::sum(loss);
-    let (pairing, mut scratch) = (&batch.similar, Scratch::new());
+    let (pairing, mut scratch) = (&batch.similar, IndexedScratch::new());
     let outcome = indexed(cx, &objective, z.view(), &list, pairing, out, &mut scratch)?;
     let (of_a, of_b) = ((0..n).collect::<Vec<_>>(), (n..2 * n).collect::<Vec<_>>());
     Ok(Results { outcome, values, grads: [grad.pick(&of_a), grad.pick(&of_b)] })

@@ -35,7 +35,7 @@ pub trait Properties<T: Real, const N: usize>: Evaluate<T, N> {
     /// [`rotation`](Properties::rotation), [`additivity`](Properties::additivity),
     /// [`descent`](Properties::descent), and of pairs [`swap`](super::PairCheck::swap),
     /// [`list`](super::PairCheck::list), [`reach`](super::PairCheck::reach) and
-    /// [`pull`](super::PairCheck::pull).
+    /// [`similar_slope`](super::PairCheck::similar_slope).
     fn all(&self, batch: &Batch<T, N>) -> TestCaseResult {
         self.gradient(batch)?;
         self.permutation(batch)?;

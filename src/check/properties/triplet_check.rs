@@ -7,7 +7,7 @@ use proptest::test_runner::{TestCaseError, TestCaseResult};
 use super::batch::{Embeddings, TripletBatch};
 use super::evaluate::{Evaluate, Results};
 use super::property::{Properties, same_rows};
-use crate::batch::{Triplets, TripletsOut, triplet_rows};
+use crate::batch::{TripletRows, TripletRowsOut, triplet_rows};
 use crate::error::Result;
 use crate::loss::{BlockTripletLoss, TripletObjective};
 use crate::parallel::cx::Cx;
@@ -116,9 +116,9 @@ fn run_rows<T: Real>(
     let mut grads = batch.inputs.each_ref().map(|input| Embeddings::unwritten(input.shape()));
     let mut values = vec![T::from_f64(f64::NAN); batch.len()];
     let [grad_a, grad_p, grad_n] = grads.each_mut().map(Embeddings::view_mut);
-    let out = TripletsOut::grads(grad_a, grad_p, grad_n).values(&mut values);
+    let out = TripletRowsOut::grads(grad_a, grad_p, grad_n).values(&mut values);
     let [a, p, n] = batch.inputs.each_ref().map(Embeddings::view);
-    let triplets = Triplets::new(a, p, n)?;
+    let triplets = TripletRows::new(a, p, n)?;
     let outcome = triplet_rows(cx, &TripletObjective::sum(loss), triplets, out)?;
     Ok(Results { outcome, values, grads })
 }

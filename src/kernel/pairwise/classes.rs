@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::pack::Rows;
 use super::tile::DISTANCE_ROUNDINGS;
 use crate::kernel::vector::squared_distance;
-use crate::loss::Kind;
+use crate::loss::KindSums;
 use crate::memory::mat::Mat;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -68,7 +68,7 @@ pub(crate) struct Class<T> {
     /// Of a sphere around their mean; not finite where a row is not.
     pub radius: T,
     /// What its pairs add up to, where they need not be measured one by one.
-    pub pulled: Option<Kind>,
+    pub pulled: Option<KindSums>,
 }
 
 impl<T: Real> Kernel<T> for MeasureClass<'_, T> {
@@ -137,7 +137,7 @@ impl<T: Real> MeasureClass<'_, T> {
     /// What the pairs of the class add up to without being measured; none where overflow or underflow
     /// is near, or where so many rows may coincide that nothing is gained.
     #[inline(always)]
-    fn pulled<S: Simd<T>>(&mut self, s: S, pull: T, radius: T, spread: f64) -> Option<Kind> {
+    fn pulled<S: Simd<T>>(&mut self, s: S, pull: T, radius: T, spread: f64) -> Option<KindSums> {
         let n = self.places.len() as u64;
         let half = T::from_f64(0.5) * pull;
         let sum = half.to_f64() * n as f64 * spread;
@@ -168,6 +168,6 @@ impl<T: Real> MeasureClass<'_, T> {
             }
         }
         let pairs = n * (n - 1) / 2;
-        Some(Kind { pairs, active: pairs - coincident, sum })
+        Some(KindSums { pairs, active: pairs - coincident, sum })
     }
 }

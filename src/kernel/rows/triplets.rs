@@ -31,7 +31,7 @@ pub(crate) struct PerTriplet<'a, T> {
 }
 
 /// Values, and on request gradients, of triplets by rows.
-pub(crate) struct TripletRows<'a, T> {
+pub(crate) struct RowTriplets<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockTripletLoss<T>,
     /// Anchors, positives, negatives.
@@ -51,7 +51,7 @@ pub(crate) struct TripletRows<'a, T> {
 /// The similarities of a block: triplets are counted as pairs that are dissimilar.
 const NONE_SIMILAR: [bool; GROUP_PAIRS] = [false; GROUP_PAIRS];
 
-impl<T: Real> Kernel<T> for TripletRows<'_, T> {
+impl<T: Real> Kernel<T> for RowTriplets<'_, T> {
     type Output = Sums;
 
     #[inline(always)]
@@ -83,7 +83,7 @@ impl<T: Real> Kernel<T> for TripletRows<'_, T> {
     }
 }
 
-impl<T: Real> TripletRows<'_, T> {
+impl<T: Real> RowTriplets<'_, T> {
     fn pairing(&self, triplets: Range<usize>) -> Pairing<'_, T> {
         Pairing {
             similar: &NONE_SIMILAR[..triplets.len()],

@@ -8,7 +8,7 @@ mod pass;
 mod shape;
 
 pub use pass::{Backward, Forward};
-pub use shape::{ParamSpec, Shape, Start};
+pub use shape::{InitialValue, ParamSpec, Shape};
 
 use image_layer::ImageLayer;
 
@@ -29,7 +29,7 @@ use crate::simd::real::Real;
 /// struct Square;
 ///
 /// impl Layer<f64> for Square {
-///     fn kind(&self) -> String {
+///     fn describe(&self) -> String {
 ///         "Square".into()
 ///     }
 ///     fn connect(&mut self, input: Shape) -> Result<Shape, String> {
@@ -54,7 +54,7 @@ use crate::simd::real::Real;
 pub trait Layer<T: Real>: Send + Sync {
     /// What the summary calls the layer, such as `Conv2d 15 maps 6x6`: everything that decides what
     /// it computes, but its parameters. Checkpoints keep it, so it says the same in later versions.
-    fn kind(&self) -> String;
+    fn describe(&self) -> String;
 
     /// Takes the shape of an input sample and returns that of an output sample, or why there is
     /// none. Called once; the place to plan what follows from the shapes.

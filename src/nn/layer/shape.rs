@@ -59,7 +59,7 @@ pub struct ParamSpec {
     /// Its shape, row-major: `[out, in]` or `[out, in, height, width]` for weights.
     pub shape: Vec<usize>,
     /// Its starting values.
-    pub start: Start,
+    pub initial: InitialValue,
 }
 
 impl ParamSpec {
@@ -71,7 +71,7 @@ impl ParamSpec {
 
 /// Starting values of a parameter tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Start {
+pub enum InitialValue {
     /// Drawn by the network's [`Init`](crate::nn::init::Init).
     Random {
         /// Inputs that an output sums over.

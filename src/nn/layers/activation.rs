@@ -51,7 +51,7 @@ macro_rules! activation {
         }
 
         impl<T: Real> Layer<T> for $name {
-            fn kind(&self) -> String {
+            fn describe(&self) -> String {
                 stringify!($name).to_owned()
             }
             fn connect(&mut self, input: Shape) -> Result<Shape, String> {

@@ -10,7 +10,7 @@ use super::windows::{
 use crate::kernel::layers::activation::Activation;
 use crate::kernel::layers::avg_pool::{PoolBackward, PoolForward, Pooling};
 use crate::nn::layer::image_layer::{DisjointPooling, ImageLayer};
-use crate::nn::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start, image_blocks};
+use crate::nn::layer::{Backward, Forward, InitialValue, Layer, ParamSpec, Shape, image_blocks};
 use crate::parallel::cx::Cx;
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
@@ -57,7 +57,7 @@ compiled_pooling!(AvgPool2d);
 compiled_pooling!(Subsample2d);
 
 impl<T: Real> Layer<T> for AvgPool2d {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         let Pooling { kernel, stride, .. } = self.windows.sizes;
         format!("AvgPool2d {kernel}x{kernel} stride {stride}")
     }
@@ -102,7 +102,7 @@ impl<T: Real> DisjointPooling<T> for AvgPool2d {
 }
 
 impl<T: Real> Layer<T> for Subsample2d {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         let kernel = self.windows.sizes.kernel;
         format!("Subsample2d {kernel}x{kernel}")
     }
@@ -111,7 +111,7 @@ impl<T: Real> Layer<T> for Subsample2d {
         let spec = |name, value| ParamSpec {
             name,
             shape: vec![self.windows.sizes.channels],
-            start: Start::Constant(value),
+            initial: InitialValue::Constant(value),
         };
         vec![spec("coefficient", 1.0), spec("bias", 0.0)]
     }

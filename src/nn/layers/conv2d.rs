@@ -11,7 +11,7 @@ use crate::kernel::layers::conv::{self as kernel, Plan};
 use crate::kernel::layers::dense as dense_kernel;
 use crate::nn::MOST_ELEMENTS;
 use crate::nn::layer::image_layer::{BackwardByRows, ImageLayer};
-use crate::nn::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start, image_blocks};
+use crate::nn::layer::{Backward, Forward, InitialValue, Layer, ParamSpec, Shape, image_blocks};
 use crate::parallel::cx::Cx;
 use crate::simd::isa::Isa;
 use crate::simd::real::{Real, compiled};
@@ -106,7 +106,7 @@ pub(crate) fn windows(
 }
 
 impl<T: Real> Layer<T> for Conv2d {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         let [height, width] = self.kernel;
         let mut kind = format!("Conv2d {} maps {height}x{width}", self.maps);
         if self.stride > 1 {
@@ -155,8 +155,12 @@ impl<T: Real> Layer<T> for Conv2d {
         let (fan_in, fan_out) = (self.plan.tap_count(), self.maps * window);
         let shape = vec![self.maps, self.plan.input[0], self.kernel[0], self.kernel[1]];
         vec![
-            ParamSpec { name: "weight", shape, start: Start::Random { fan_in, fan_out } },
-            ParamSpec { name: "bias", shape: vec![self.maps], start: Start::Constant(0.0) },
+            ParamSpec { name: "weight", shape, initial: InitialValue::Random { fan_in, fan_out } },
+            ParamSpec {
+                name: "bias",
+                shape: vec![self.maps],
+                initial: InitialValue::Constant(0.0),
+            },
         ]
     }
 

@@ -10,7 +10,7 @@ use crate::kernel::gemm::packed::is_large;
 use crate::kernel::layers::activation::{Activate, Activation};
 use crate::kernel::layers::dense::{self as kernel, DenseDots, Plan};
 use crate::nn::MOST_ELEMENTS;
-use crate::nn::layer::{Backward, Forward, Layer, ParamSpec, Shape, Start};
+use crate::nn::layer::{Backward, Forward, InitialValue, Layer, ParamSpec, Shape};
 use crate::parallel::cx::{Cx, Par};
 use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::real::{Real, compiled};
@@ -54,7 +54,7 @@ impl Dense {
 }
 
 impl<T: Real> Layer<T> for Dense {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         format!("Dense {}", self.outputs)
     }
 
@@ -72,10 +72,10 @@ impl<T: Real> Layer<T> for Dense {
 
     fn params(&self) -> Vec<ParamSpec> {
         let Plan { inputs, outputs, .. } = self.plan;
-        let start = Start::Random { fan_in: inputs, fan_out: outputs };
+        let initial = InitialValue::Random { fan_in: inputs, fan_out: outputs };
         vec![
-            ParamSpec { name: "weight", shape: vec![outputs, inputs], start },
-            ParamSpec { name: "bias", shape: vec![outputs], start: Start::Constant(0.0) },
+            ParamSpec { name: "weight", shape: vec![outputs, inputs], initial },
+            ParamSpec { name: "bias", shape: vec![outputs], initial: InitialValue::Constant(0.0) },
         ]
     }
 

@@ -57,7 +57,7 @@ impl L2Normalize {
 }
 
 impl<T: Real> Layer<T> for L2Normalize {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         "L2Normalize".to_owned()
     }
 

@@ -45,7 +45,7 @@ impl MaxPool2d {
 compiled_pooling!(MaxPool2d);
 
 impl<T: Real> Layer<T> for MaxPool2d {
-    fn kind(&self) -> String {
+    fn describe(&self) -> String {
         let Pooling { kernel, stride, .. } = self.windows.sizes;
         format!("MaxPool2d {kernel}x{kernel} stride {stride}")
     }

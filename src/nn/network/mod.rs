@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::init::Init;
-use super::layer::{Layer, Shape, Start};
+use super::layer::{InitialValue, Layer, Shape};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::simd::real::{Real, compiled};
@@ -108,15 +108,15 @@ impl<T: Real> Builder<T> {
                 added.map_err(|_| Error::Overflow { what })?;
                 net.params.resize(end, T::ZERO);
                 let values = &mut net.params[start..];
-                match spec.start {
-                    Start::Constant(value) => values.fill(T::from_f64(value)),
-                    Start::Random { fan_in, fan_out } => {
+                match spec.initial {
+                    InitialValue::Constant(value) => values.fill(T::from_f64(value)),
+                    InitialValue::Random { fan_in, fan_out } => {
                         self.init.fill(&mut rng, fan_in, fan_out, values);
                     }
                 }
             }
             let params = first..net.params.len();
-            let (kind, count) = (layer.kind(), params.len());
+            let (kind, count) = (layer.describe(), params.len());
             net.lines.push(Line { name: name.clone(), kind, output, params: count });
             let before = net.stages.last_mut().map(|stage| &mut stage.layer);
             let fused = match (layer.activation(), before) {

@@ -1,7 +1,7 @@
 //! Every pair of a batch, two batches against each other, mined triplets, matrices and neighbours.
 
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, MinedScratch, Mining, all_pairs, cross,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Mining, MiningScratch, all_pairs, cross,
     distance_matrix, triplets,
 };
 use drlim::loss::{Objective, TripletObjective};
@@ -247,7 +247,7 @@ pub fn mined<T: Element>(plan: &Plan, record: &mut Record) {
                 let mut got = vec![T::NAN; n * d];
                 let to = Some(MatMut::new(&mut got, n, d).unwrap());
                 let (cx, objective) = (serial(isa), TripletObjective::sum(&*loss));
-                let (similar, mut scratch) = (Similar::Labels(&labels), MinedScratch::new());
+                let (similar, mut scratch) = (Similar::Labels(&labels), MiningScratch::new());
                 let z = batch.view();
                 let outcome =
                     triplets(&cx, &objective, z, similar, Mining::All, to, &mut scratch).unwrap();

@@ -1,7 +1,8 @@
 //! Pairs and triplets by rows, lists of pairs, and sums of values.
 
 use drlim::batch::{
-    IndexedOut, PairList, RowsOut, Scratch, Triplets, TripletsOut, indexed, rows, triplet_rows,
+    IndexedOut, IndexedScratch, PairList, RowsOut, TripletRows, TripletRowsOut, indexed, rows,
+    triplet_rows,
 };
 use drlim::loss::{Objective, SquaredHinge, TripletObjective};
 use drlim::{Mat, MatMut};
@@ -180,7 +181,7 @@ pub fn lists<T: Element>(plan: &Plan, record: &mut Record) {
                 let (mut got, mut to) = (vec![T::NAN; most], vec![T::NAN; n * d]);
                 let out = IndexedOut::grad(MatMut::new(&mut to, n, d).unwrap()).values(&mut got);
                 let (cx, objective) = (serial(isa), Objective::sum(&*loss));
-                let (z, mut scratch) = (Mat::new(&z, n, d).unwrap(), Scratch::new());
+                let (z, mut scratch) = (Mat::new(&z, n, d).unwrap(), IndexedScratch::new());
                 indexed(&cx, &objective, z, &list, &similar, out, &mut scratch).unwrap();
                 let exact = values.iter().copied();
                 record.compare::<T>(&bounds::INDEXED_VALUES, isa, case, f64s(&got), exact);
@@ -231,11 +232,11 @@ pub fn triplets_by_rows<T: Element>(plan: &Plan, record: &mut Record) {
             let loss = formula.loss::<T>();
             for isa in record.isas() {
                 let views = parts.each_ref().map(|part| Mat::new(part, n, d).unwrap());
-                let triplets = Triplets::new(views[0], views[1], views[2]).unwrap();
+                let triplets = TripletRows::new(views[0], views[1], views[2]).unwrap();
                 let mut got = vec![T::NAN; n];
                 let mut outs = [(); 3].map(|()| vec![T::NAN; n * d]);
                 let [a, p, q] = outs.each_mut().map(|g| MatMut::new(g, n, d).unwrap());
-                let out = TripletsOut::grads(a, p, q).values(&mut got);
+                let out = TripletRowsOut::grads(a, p, q).values(&mut got);
                 let objective = TripletObjective::sum(&*loss);
                 triplet_rows(&serial(isa), &objective, triplets, out).unwrap();
                 let exact = values.iter().copied();

@@ -2,9 +2,9 @@
 //! `f64` has it, and change no bit of anything else.
 
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedOut, MinedScratch,
-    Mining, PairList, RowsOut, Scratch, Triplets, TripletsOut, all_pairs, cross, distance_matrix,
-    indexed, row_distances, row_distances_backward, rows, triplet_rows, triplets,
+    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedOut, IndexedScratch,
+    Mining, MiningScratch, PairList, RowsOut, TripletRows, TripletRowsOut, all_pairs, cross,
+    distance_matrix, indexed, row_distances, row_distances_backward, rows, triplet_rows, triplets,
 };
 use drlim::loss::{Objective, TripletObjective};
 use drlim::nn::{
@@ -274,7 +274,7 @@ fn list<T: Element>() -> Subject<T> {
             let to = IndexedOut::grad(out(&mut grad, D)).values(&mut values);
             let similar: Vec<bool> = (0..4).map(kind).collect();
             let (z, objective) = (mat(&inputs[0], D), Objective::sum(&*loss));
-            let scratch = &mut Scratch::new();
+            let scratch = &mut IndexedScratch::new();
             indexed(&serial(isa), &objective, z, &list, &similar, to, scratch).unwrap();
             [values, grad].concat()
         }),
@@ -303,10 +303,10 @@ fn triplets_by_rows<T: Element>(name: &'static str, formula: TripletFormula) -> 
             let (mut values, mut grads) = (vec![T::ZERO; N], vec![T::ZERO; 3 * N * D]);
             let mut parts = grads.chunks_exact_mut(N * D).map(|part| out(part, D));
             let mut part = || parts.next().expect("three parts");
-            let to = TripletsOut::grads(part(), part(), part()).values(&mut values);
+            let to = TripletRowsOut::grads(part(), part(), part()).values(&mut values);
             let [a, p, n] = [0, 1, 2].map(|k| mat(&inputs[k], D));
             let (cx, objective) = (serial(isa), TripletObjective::sum(&*loss));
-            triplet_rows(&cx, &objective, Triplets::new(a, p, n).unwrap(), to).unwrap();
+            triplet_rows(&cx, &objective, TripletRows::new(a, p, n).unwrap(), to).unwrap();
             [values, grads].concat()
         }),
         plain: Box::new(move |inputs| {
@@ -403,7 +403,7 @@ fn of_batches<T: Element>() -> Vec<Subject<T>> {
                 let (cx, objective) = (serial(isa), TripletObjective::sum(&*loss));
                 let mut grad = vec![T::ZERO; B * D];
                 let (z, to) = (mat(&inputs[0], D), Some(out(&mut grad, D)));
-                let (similar, mut scratch) = (Similar::Labels(&LABELS), MinedScratch::new());
+                let (similar, mut scratch) = (Similar::Labels(&LABELS), MiningScratch::new());
                 let outcome =
                     triplets(&cx, &objective, z, similar, Mining::All, to, &mut scratch).unwrap();
                 [vec![T::from_f64(outcome.value)], grad].concat()
