@@ -221,7 +221,7 @@ def tournament():
         ]
     ):
         d.text(x, 76 + 21 * line, text, 13)
-    d.text(16, 318, "batch/pairwise/tournament.rs; parallel/split.rs, in_turn", 13, colour=QUIET)
+    d.text(16, 318, "batch/pairwise/tournament.rs; parallel/split.rs, run_in_order", 13, colour=QUIET)
     d.write("tournament.svg")
 
 

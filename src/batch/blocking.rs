@@ -18,7 +18,7 @@ pub(crate) fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
 }
 
 /// Whether so many pairs are so little work that the calling thread does it sooner alone.
-pub(crate) fn small(cx: &Cx, pairs: usize, d: usize) -> Cx {
+pub(crate) fn serial_if_small(cx: &Cx, pairs: usize, d: usize) -> Cx {
     const LEAST_WORK: usize = 1 << 21;
     let small = pairs.saturating_mul(d.max(8)) < LEAST_WORK;
     Cx { par: if small { Par::Serial } else { cx.par }, ..*cx }

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
-use super::blocking::{block_rows, small, task_rows};
+use super::blocking::{block_rows, serial_if_small, task_rows};
 use super::neighbours::{Found, among};
 use super::pairwise::gradient::Gradient;
-use super::pairwise::packed_rows::{ALL_ROWS, Set, center};
+use super::pairwise::packed_rows::{ALL_ROWS, PackedRows, center};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::blocking::BLOCK_ROWS;
 use crate::kernel::mining::anchors::{AnchorSums, Anchors};
@@ -52,7 +52,7 @@ pub enum Mining {
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct MiningScratch<T> {
-    set: Set<T>,
+    set: PackedRows<T>,
     gradient: Gradient<T>,
     d2: Aligned<T>,
     slopes: Aligned<T>,
@@ -128,7 +128,7 @@ pub fn triplets<T: Real>(
         return Ok(Outcome::new(objective.reduction(), Sums::default())); // of any number of columns
     }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
-    let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
+    let cx = &serial_if_small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar };
     let sums = match mining {
         Mining::Hardest => call.hardest(grad, scratch)?,
@@ -249,7 +249,7 @@ impl<T: Real> Call<'_, '_, T> {
 struct Strips<'s, 'c, 'o, T> {
     call: &'s Call<'c, 'o, T>,
     all: bool,
-    set: &'s Set<T>,
+    set: &'s PackedRows<T>,
     positives: Positives<'s>,
     factor: T,
     stride: usize,

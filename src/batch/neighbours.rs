@@ -5,20 +5,20 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::blocking::{block_rows, rows_of_a_task, small};
+use super::blocking::{block_rows, rows_of_a_task, serial_if_small};
 use super::pairwise::blocks::lock;
-use super::pairwise::packed_rows::{SOME_ROWS, Set, center};
+use super::pairwise::packed_rows::{PackedRows, SOME_ROWS, center};
 use super::pairwise::tournament::rounds;
 use crate::error::{Error, Result};
 use crate::kernel::neighbours::by_differences::{Best, Nearest};
 use crate::kernel::neighbours::by_tiles::{SearchBlock, Wanted};
 use crate::kernel::neighbours::shortlist::{LongLists, LongSearch, MOST_QUERIES, places};
 use crate::kernel::neighbours::top_k::{Lists, NONE};
-use crate::kernel::pairwise::similarity::{Classes, Kinds};
+use crate::kernel::pairwise::similarity::{Classes, Similarity};
 use crate::memory::mat::Mat;
-use crate::memory::reserve::filled;
+use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks, in_turn};
+use crate::parallel::split::{Chunks, for_blocks, run_in_order};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::Similar;
 
@@ -99,7 +99,7 @@ impl<T: Real> Room<T> {
         let parts = rows.div_ceil(height).min(cx.par.threads());
         let overflow = Error::Overflow { what: "a list of neighbours" };
         let len = places.checked_mul(height * parts).ok_or(overflow)?;
-        let room = filled("a list of neighbours", len, T::Ranked::default())?;
+        let room = try_filled("a list of neighbours", len, T::Ranked::default())?;
         Ok(Some(Room { room, height, places }))
     }
 
@@ -139,7 +139,7 @@ pub(crate) fn against<T: Real>(
     k: usize,
 ) -> Result<Found<T>> {
     let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
-    let cx = &small(cx, n.saturating_mul(m), d);
+    let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     let mut found = Found::new(n, k)?;
     // Rows without elements take no memory, so those of a copy would be beyond what the caller has.
     let few = n < MANY || d == 0;
@@ -184,7 +184,7 @@ fn search_against<T: Real>(call: Against<T>) {
         });
         return;
     }
-    let mut sets = [Set::default(), Set::default()];
+    let mut sets = [PackedRows::default(), PackedRows::default()];
     let both = [queries, references];
     sets.iter_mut().zip(both).for_each(|(set, z)| set.keep_order(z.rows()));
     let mean = center(cx, [(&sets[0], queries), (&sets[1], references)], SOME_ROWS);
@@ -219,7 +219,7 @@ pub(crate) fn among<T: Real>(
         return Ok(found.among_equal(k));
     }
     let [n, d] = z.shape();
-    let cx = &small(cx, n.saturating_mul(n), d);
+    let cx = &serial_if_small(cx, n.saturating_mul(n), d);
     let room = Room::new(cx, n, k, n, false)?;
     let order = search_among(Among { cx, z, k, kind, room, found: &mut found });
     if order.is_empty() {
@@ -249,7 +249,7 @@ struct Among<'a, T: Real> {
 /// Leaves lists by place; returns which row each place holds, where that is another one.
 fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec<u32> {
     let n = z.rows();
-    let mut set = Set::default();
+    let mut set = PackedRows::default();
     match kind {
         Some((similar, _)) => {
             set.order_of(&similar);
@@ -260,8 +260,8 @@ fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec
     set.prepare_distances(cx, z, &mean);
     let classes = Classes { of: [&set.classes; 2], spheres: None, pulled: &[], own: None };
     let kind = kind.map(|(of, similar)| match of {
-        Similar::Graph(graph) => (Kinds::Graph { graph, first: [0; 2] }, similar),
-        _ => (Kinds::Classes(classes), similar),
+        Similar::Graph(graph) => (Similarity::Graph { graph, first: [0; 2] }, similar),
+        _ => (Similarity::Classes(classes), similar),
     });
     let wanted = Wanted { farthest: kind.is_some_and(|(_, similar)| similar), kind };
     let sides = [set.side(z).points; 2];
@@ -277,7 +277,7 @@ fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec
     let lists = found.indices.chunks_mut(height * k).zip(found.distances.chunks_mut(height * k));
     let lists: Vec<_> =
         lists.map(|(indices, keys)| Mutex::new(Lists { k, indices, keys })).collect();
-    in_turn(cx.par, &pairs, |task| {
+    run_in_order(cx.par, &pairs, |task| {
         let [i, j] = pairs[task];
         // Never waited for: blocks take turns.
         let mut first = lock(&lists[i]);

@@ -4,7 +4,7 @@ use super::context::drlim_context;
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
-use super::places::Places;
+use super::places::PointerArgs;
 use super::run::with_scratch;
 use super::scratch::drlim_scratch;
 use super::similar::drlim_similar;
@@ -32,7 +32,7 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, rows) = (Places::new(), z.rows);
+                let (mut places, rows) = (PointerArgs::new(), z.rows);
                 let outcome = places.result("outcome", outcome)?;
                 let z = z.input("z", &mut places)?;
                 let grad = grad.optional("grad", &mut places)?;

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use super::handle::{free, lend, make};
-use super::places::Places;
+use super::places::PointerArgs;
 use super::status::{Refusal, drlim_status, guard};
 use crate::capi::places::Written;
 use crate::parallel::cx::Cx;
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn drlim_context_describe(
     threads: *mut usize,
 ) -> drlim_status {
     guard(|| {
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let tier = places.result("tier", tier)?;
         let threads = places.result("threads", threads)?;
         places.check_apart()?;

@@ -5,7 +5,7 @@ use super::handle::lend;
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
-use super::places::Places;
+use super::places::PointerArgs;
 use super::run::with_scratch;
 use super::scratch::drlim_scratch;
 use super::similar::drlim_graph;
@@ -41,7 +41,7 @@ impl drlim_cross_similar {
     unsafe fn lend<'a>(
         self,
         [queries, keys]: [usize; 2],
-        places: &mut Places,
+        places: &mut PointerArgs,
     ) -> Result<(CrossSimilar<'a>, Option<usize>), Refusal> {
         let labelled = !self.query_labels.is_null() || !self.key_labels.is_null();
         if labelled != self.graph.is_null() && queries.max(keys) > 0 {
@@ -87,7 +87,7 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, rows) = (Places::new(), [queries.rows, keys.rows]);
+                let (mut places, rows) = (PointerArgs::new(), [queries.rows, keys.rows]);
                 let outcome = places.result("outcome", outcome)?;
                 let queries = queries.input("queries", &mut places)?;
                 let keys = keys.input("keys", &mut places)?;

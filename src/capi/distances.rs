@@ -2,7 +2,7 @@
 
 use super::context::{drlim_context, run};
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
-use super::places::Places;
+use super::places::PointerArgs;
 use super::status::{Refusal, drlim_status, guard};
 use crate::batch::{self, Distance};
 use crate::loss::Pairing;
@@ -48,7 +48,7 @@ macro_rules! functions {
             distances: *mut $T,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, n) = (Places::new(), a.rows);
+                let (mut places, n) = (PointerArgs::new(), a.rows);
                 let (a, b) = (a.input("a", &mut places)?, b.input("b", &mut places)?);
                 let out = places.output("distances", distances, n)?;
                 places.check_apart()?;
@@ -79,7 +79,7 @@ macro_rules! functions {
             grad_b: drlim_matrix_mut<$T>,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, n) = (Places::new(), a.rows);
+                let (mut places, n) = (PointerArgs::new(), a.rows);
                 let (a, b) = (a.input("a", &mut places)?, b.input("b", &mut places)?);
                 let upstream = places.input("upstream", upstream, n)?;
                 let grad_a = grad_a.output("grad_a", &mut places)?;
@@ -110,7 +110,7 @@ macro_rules! functions {
             distances: drlim_matrix_mut<$T>,
         ) -> drlim_status {
             guard(|| {
-                let mut places = Places::new();
+                let mut places = PointerArgs::new();
                 let (a, b) = (a.input("a", &mut places)?, b.input("b", &mut places)?);
                 let out = distances.output("distances", &mut places)?;
                 places.check_apart()?;
@@ -138,7 +138,7 @@ macro_rules! functions {
             count: *mut usize,
         ) -> drlim_status {
             guard(|| {
-                let mut all = Places::new();
+                let mut all = PointerArgs::new();
                 let count = all.needed("count", count)?;
                 let distances = all.input("distances", distances, n)?;
                 let similar = all.input("similar", similar, n)?;

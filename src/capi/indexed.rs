@@ -6,7 +6,7 @@ use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
 use super::pairing::{PairingLists, PerPairLists, with};
-use super::places::Places;
+use super::places::PointerArgs;
 use super::run::with_scratch;
 use super::scratch::drlim_scratch;
 use super::similar::lend_pairs;
@@ -29,7 +29,7 @@ pub unsafe extern "C" fn drlim_pairs_new(
     list: *mut *mut drlim_pairs,
 ) -> drlim_status {
     guard(|| {
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let to = places.needed("list", list)?;
         // SAFETY: what can be known is checked; the rest is asked of the caller.
         let pairs = unsafe { lend_pairs(&mut places, pairs, count)? };
@@ -87,7 +87,7 @@ macro_rules! functions {
             guard(|| {
                 // SAFETY: null or a handle.
                 let list = &unsafe { needed("list", list)? }.0;
-                let (mut places, n) = (Places::new(), list.len());
+                let (mut places, n) = (PointerArgs::new(), list.len());
                 // SAFETY: null, or the caller's to be read.
                 let objective = unsafe { places.read_needed("objective", objective)? };
                 // SAFETY: null, or the caller's to be read.

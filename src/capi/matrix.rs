@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use super::extent::Extent;
-use super::places::{Place, Places};
+use super::places::{PointerArg, PointerArgs};
 use super::status::Refusal;
 use crate::error::Error;
 use crate::memory::mat::{Mat, MatMut};
@@ -71,9 +71,17 @@ impl<T> Output<T> {
 }
 
 impl<T> drlim_matrix<T> {
-    pub(super) fn input(self, arg: &'static str, places: &mut Places) -> Result<Input<T>, Refusal> {
+    pub(super) fn input(
+        self,
+        arg: &'static str,
+        places: &mut PointerArgs,
+    ) -> Result<Input<T>, Refusal> {
         let drlim_matrix { data, rows, cols, stride } = self;
-        places.add(Place { arg, written: false, extent: extent(arg, data, [rows, cols], stride)? });
+        places.add(PointerArg {
+            arg,
+            written: false,
+            extent: extent(arg, data, [rows, cols], stride)?,
+        });
         Ok(Input(self))
     }
 }
@@ -82,10 +90,14 @@ impl<T> drlim_matrix_mut<T> {
     pub(super) fn output(
         self,
         arg: &'static str,
-        places: &mut Places,
+        places: &mut PointerArgs,
     ) -> Result<Output<T>, Refusal> {
         let drlim_matrix_mut { data, rows, cols, stride } = self;
-        places.add(Place { arg, written: true, extent: extent(arg, data, [rows, cols], stride)? });
+        places.add(PointerArg {
+            arg,
+            written: true,
+            extent: extent(arg, data, [rows, cols], stride)?,
+        });
         Ok(Output(self))
     }
 
@@ -93,7 +105,7 @@ impl<T> drlim_matrix_mut<T> {
     pub(super) fn optional(
         self,
         arg: &'static str,
-        places: &mut Places,
+        places: &mut PointerArgs,
     ) -> Result<Option<Output<T>>, Refusal> {
         if self.data.is_null() { Ok(None) } else { self.output(arg, places).map(Some) }
     }

@@ -2,7 +2,7 @@
 
 use super::context::{drlim_context, run};
 use super::matrix::drlim_matrix;
-use super::places::{ListMut, Places};
+use super::places::{ListMut, PointerArgs};
 use super::similar::drlim_similar;
 use super::status::{Refusal, drlim_status, guard};
 use crate::error::Error;
@@ -23,7 +23,7 @@ impl<T: Real> drlim_found<T> {
     fn lists(
         self,
         args: [&'static str; 2],
-        places: &mut Places,
+        places: &mut PointerArgs,
         [rows, k]: [usize; 2],
     ) -> Result<FoundLists<T>, Refusal> {
         let n = rows.checked_mul(k).ok_or(Error::Overflow { what: args[0] })?;
@@ -69,7 +69,7 @@ macro_rules! functions {
             found: drlim_found<$T>,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, rows) = (Places::new(), queries.rows);
+                let (mut places, rows) = (PointerArgs::new(), queries.rows);
                 let queries = queries.input("queries", &mut places)?;
                 let references = references.input("references", &mut places)?;
                 let args = ["found.indices", "found.distances"];
@@ -96,7 +96,7 @@ macro_rules! functions {
             found: drlim_found<$T>,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, rows) = (Places::new(), z.rows);
+                let (mut places, rows) = (PointerArgs::new(), z.rows);
                 let z = z.input("z", &mut places)?;
                 let args = ["found.indices", "found.distances"];
                 let out = found.lists(args, &mut places, [rows, k])?;
@@ -126,7 +126,7 @@ macro_rules! functions {
             of_dissimilar: drlim_found<$T>,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, shape) = (Places::new(), [z.rows, k]);
+                let (mut places, shape) = (PointerArgs::new(), [z.rows, k]);
                 let z = z.input("z", &mut places)?;
                 let args = ["of_similar.indices", "of_similar.distances"];
                 let of_similar = of_similar.lists(args, &mut places, shape)?;

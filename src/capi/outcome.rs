@@ -1,6 +1,6 @@
 //! How the values of pairs become one number, and what a call reports.
 
-use super::places::Places;
+use super::places::PointerArgs;
 use super::status::{Refusal, drlim_status, guard};
 use crate::loss::{KindSums, Outcome, Reduction, Sums};
 
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn drlim_reduce(
         let reduction = reduction.with_factors([1.0; 2])?;
         let sums = Sums { similar: similar.kind(), dissimilar: dissimilar.kind() };
         let factors = reduction.factors(&sums);
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let value = places.result("value", value)?;
         let similar_factor = places.result("similar_factor", similar_factor)?;
         let dissimilar_factor = places.result("dissimilar_factor", dissimilar_factor)?;

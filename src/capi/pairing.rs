@@ -1,6 +1,6 @@
 //! What is known of pairs beside their rows, and what is written of each.
 
-use super::places::{List, ListMut, Places};
+use super::places::{List, ListMut, PointerArgs};
 use super::status::Refusal;
 use crate::loss::Pairing;
 use crate::simd::real::Real;
@@ -14,7 +14,7 @@ pub(super) struct PairingLists<T> {
 
 impl<T: Real> PairingLists<T> {
     pub fn new(
-        places: &mut Places,
+        places: &mut PointerArgs,
         similar: *const bool,
         weights: *const T,
         ignored: *const bool,
@@ -56,7 +56,11 @@ pub(super) fn with<O, X>(out: O, wanted: Option<X>, add: impl FnOnce(O, X) -> O)
 pub(super) struct PerPairLists<T>([Option<ListMut<T>>; 3]);
 
 impl<T> PerPairLists<T> {
-    pub fn new(places: &mut Places, lists: [*mut T; 3], pairs: usize) -> Result<Self, Refusal> {
+    pub fn new(
+        places: &mut PointerArgs,
+        lists: [*mut T; 3],
+        pairs: usize,
+    ) -> Result<Self, Refusal> {
         let [distances, values, slopes] = lists;
         Ok(PerPairLists([
             places.optional("out.distances", distances, pairs)?,

@@ -43,7 +43,7 @@ impl Extent {
 
 /// An argument that points somewhere.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct PointerArg {
     pub arg: &'static str,
     pub written: bool,
     pub extent: Extent,
@@ -53,18 +53,18 @@ pub(super) struct Place {
 const MOST: usize = 24;
 
 /// All arguments of a call that point somewhere.
-pub(super) struct Places {
-    places: [Place; MOST],
+pub(super) struct PointerArgs {
+    places: [PointerArg; MOST],
     len: usize,
 }
 
-impl Places {
+impl PointerArgs {
     pub fn new() -> Self {
-        let nowhere = Place { arg: "", written: false, extent: Extent::EMPTY };
-        Places { places: [nowhere; MOST], len: 0 }
+        let nowhere = PointerArg { arg: "", written: false, extent: Extent::EMPTY };
+        PointerArgs { places: [nowhere; MOST], len: 0 }
     }
 
-    pub fn add(&mut self, place: Place) {
+    pub fn add(&mut self, place: PointerArg) {
         self.places[self.len] = place;
         self.len += 1;
     }
@@ -76,7 +76,7 @@ impl Places {
         data: *const T,
         len: usize,
     ) -> Result<List<T>, Refusal> {
-        self.add(Place { arg, written: false, extent: Extent::new(arg, data, 1, len, len)? });
+        self.add(PointerArg { arg, written: false, extent: Extent::new(arg, data, 1, len, len)? });
         Ok(List { data, len })
     }
 
@@ -87,7 +87,7 @@ impl Places {
         data: *mut T,
         len: usize,
     ) -> Result<ListMut<T>, Refusal> {
-        self.add(Place { arg, written: true, extent: Extent::new(arg, data, 1, len, len)? });
+        self.add(PointerArg { arg, written: true, extent: Extent::new(arg, data, 1, len, len)? });
         Ok(ListMut { data, len })
     }
 
@@ -137,10 +137,10 @@ impl Places {
         Ok(unsafe { from.as_ref() })
     }
 
-    /// As [`read`](Places::read), refused where `from` is null.
+    /// As [`read`](PointerArgs::read), refused where `from` is null.
     ///
     /// # Safety
-    /// As for [`read`](Places::read).
+    /// As for [`read`](PointerArgs::read).
     pub unsafe fn read_needed<'a, S>(
         &mut self,
         arg: &'static str,
@@ -153,7 +153,7 @@ impl Places {
     /// A copy of a plain struct, zeros where `from` is null.
     ///
     /// # Safety
-    /// As for [`read`](Places::read).
+    /// As for [`read`](PointerArgs::read).
     pub unsafe fn read_copied<S: Copy + Default>(
         &mut self,
         arg: &'static str,

@@ -5,7 +5,7 @@ use super::matrix::{drlim_matrix, drlim_matrix_mut, together};
 use super::objective::drlim_objective;
 use super::outcome::drlim_outcome;
 use super::pairing::{PairingLists, PerPairLists, with};
-use super::places::Places;
+use super::places::PointerArgs;
 use super::status::{drlim_status, guard};
 use crate::batch::{self, RowsOut};
 
@@ -48,7 +48,7 @@ macro_rules! functions {
             outcome: *mut drlim_outcome,
         ) -> drlim_status {
             guard(|| {
-                let (mut places, n) = (Places::new(), a.rows);
+                let (mut places, n) = (PointerArgs::new(), a.rows);
                 // SAFETY: null, or the caller's to be read.
                 let objective = unsafe { places.read_needed("objective", objective)? };
                 // SAFETY: null, or the caller's to be read.

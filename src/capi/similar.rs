@@ -3,9 +3,9 @@
 use super::context::{drlim_context, run};
 use super::handle::{free, make, needed};
 use super::matrix::drlim_matrix;
-use super::places::Places;
+use super::places::PointerArgs;
 use super::status::{Refusal, drlim_status, guard};
-use crate::memory::reserve::with_room;
+use crate::memory::reserve::try_with_capacity;
 use crate::pairs;
 use crate::similar::graph::{self, Similar};
 
@@ -33,7 +33,7 @@ impl drlim_similar {
     pub(super) unsafe fn lend<'a>(
         self,
         rows: usize,
-        places: &mut Places,
+        places: &mut PointerArgs,
     ) -> Result<Similar<'a>, Refusal> {
         match (self.labels.is_null(), self.graph.is_null()) {
             (false, true) => {
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn drlim_graph_new(
     graph: *mut *mut drlim_graph,
 ) -> drlim_status {
     guard(|| {
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let to = places.needed("graph", graph)?;
         // SAFETY: what can be known is checked; the rest is asked of the caller.
         let pairs = unsafe { lend_pairs(&mut places, pairs, count)? };
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn drlim_graph_size(
     edges: *mut usize,
 ) -> drlim_status {
     guard(|| {
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let samples = places.result("samples", samples)?;
         let edges = places.result("edges", edges)?;
         places.check_apart()?;
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn drlim_graph_pairs(
     guard(|| {
         // SAFETY: null or a handle.
         let graph = &unsafe { needed("graph", graph)? }.0;
-        let mut places = Places::new();
+        let mut places = PointerArgs::new();
         let pairs = places.output("pairs", pairs, 2 * graph.edges())?;
         // SAFETY: what can be known has been checked; the rest is asked of the caller.
         let pairs = unsafe { pairs.lend() };
@@ -151,7 +151,7 @@ macro_rules! functions {
             graph: *mut *mut drlim_graph,
         ) -> drlim_status {
             guard(|| {
-                let mut places = Places::new();
+                let mut places = PointerArgs::new();
                 let to = places.needed("graph", graph)?;
                 let z = z.input("z", &mut places)?;
                 places.check_apart()?;
@@ -175,7 +175,7 @@ functions!(f64, drlim_graph_nearest_f64);
 /// # Safety
 /// `pairs` is null, misaligned, or `2 * count` numbers can be read there.
 pub(super) unsafe fn lend_pairs(
-    places: &mut Places,
+    places: &mut PointerArgs,
     pairs: *const u32,
     count: usize,
 ) -> Result<Vec<(u32, u32)>, Refusal> {
@@ -183,7 +183,7 @@ pub(super) unsafe fn lend_pairs(
     let numbers = count.checked_mul(2).ok_or(crate::Error::Overflow { what })?;
     let numbers = places.input("pairs", pairs, numbers)?;
     places.check_apart()?;
-    let mut copied = with_room(what, count)?;
+    let mut copied = try_with_capacity(what, count)?;
     // SAFETY: as promised.
     let numbers = unsafe { numbers.lend() };
     copied.extend(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])));

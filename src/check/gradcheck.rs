@@ -30,7 +30,7 @@ use crate::batch::{RowsOut, rows};
 use crate::error::{Error, Result, check_len};
 use crate::loss::{BlockLoss, BlockTripletLoss, Objective};
 use crate::memory::mat::{Mat, MatMut};
-use crate::memory::reserve::{filled, with_room};
+use crate::memory::reserve::{try_filled, try_with_capacity};
 use crate::nn::{Layer, Network, Shape, Workspace};
 use crate::parallel::cx::Cx;
 use crate::rng::Rng;
@@ -76,9 +76,9 @@ impl fmt::Display for Worst {
 /// ```
 pub fn check(mut f: impl FnMut(&[f64]) -> f64, x: &[f64], analytic: &[f64]) -> Result<Worst> {
     check_len("check", "analytic", analytic.len(), x.len(), "as x")?;
-    let (given, mut x) = (x, filled(POINT, x.len(), 0.0)?);
+    let (given, mut x) = (x, try_filled(POINT, x.len(), 0.0)?);
     x.copy_from_slice(given);
-    let mut numeric = with_room(POINT, x.len())?;
+    let mut numeric = try_with_capacity(POINT, x.len())?;
     for i in 0..x.len() {
         let center = x[i];
         let step = STEP * center.abs().max(1.0);
@@ -261,21 +261,21 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     // The workspace holds more samples than these: their products do not overflow.
     let coordinates = params + samples * inputs;
     let mut draw = || 2.0 * rng.uniform() - 1.0;
-    let mut point = filled(POINT, coordinates, 0.0)?;
+    let mut point = try_filled(POINT, coordinates, 0.0)?;
     point[..params].copy_from_slice(net.params());
     point[params..].fill_with(&mut draw);
-    let mut dz = filled(POINT, samples * outputs, 0.0)?;
+    let mut dz = try_filled(POINT, samples * outputs, 0.0)?;
     dz.fill_with(&mut draw);
     let cx = Cx::default();
 
-    let mut analytic = filled(POINT, coordinates, 0.0)?;
+    let mut analytic = try_filled(POINT, coordinates, 0.0)?;
     let (gradient, dx) = analytic.split_at_mut(params);
     let x = Mat::new(&point[params..], samples, inputs)?;
     net.forward(&cx, x, &mut workspace)?;
     let dx = MatMut::new(dx, samples, inputs)?;
     net.backward(&cx, Mat::new(&dz, samples, outputs)?, &mut workspace, gradient, Some(dx))?;
 
-    let mut start = filled(POINT, params, 0.0)?;
+    let mut start = try_filled(POINT, params, 0.0)?;
     start.copy_from_slice(net.params());
     let changed = Restored { net, start };
     let net = &mut *changed.net;

@@ -17,7 +17,7 @@
 use std::ops::Range;
 
 use super::blocking::GROUP_PAIRS;
-use super::reduce::weigh_slopes;
+use super::reduce::scale_slopes;
 use super::rows::list::Member;
 use super::shown::{bend_pairs, bend_triplets, eval_pairs, eval_triplets};
 use crate::loss::{BlockLoss, BlockTripletLoss, Pairing};
@@ -151,10 +151,10 @@ impl<T: Real> Block<T> {
         slopes.copy_from_slice(d2);
         let Pairing { similar, ignored, .. } = pairing;
         eval_pairs(loss, isa, slopes, similar, ignored, &mut self.values[..len]);
-        weigh_slopes(s, pairing, factors, slopes);
+        scale_slopes(s, pairing, factors, slopes);
         stretches.copy_from_slice(d2);
         bend_pairs(loss, isa, stretches, similar, ignored);
-        weigh_slopes(s, pairing, factors, stretches);
+        scale_slopes(s, pairing, factors, stretches);
         invert(s, d2, inverses);
         stretch(s, products, inverses, stretches);
     }
@@ -503,7 +503,7 @@ impl<T: Real> Kernel<T> for MeasureTripletBends<'_, T> {
             }
             let factors = [self.factor; 2];
             for of in slopes.iter_mut().chain(&mut curvatures) {
-                weigh_slopes(s, pairing, factors, &mut of[..len]);
+                scale_slopes(s, pairing, factors, &mut of[..len]);
             }
             for (pair, bends) in self.bends.iter_mut().enumerate() {
                 bends.slopes[some.clone()].copy_from_slice(&slopes[pair][..len]);

@@ -9,7 +9,7 @@ use crate::simd::{Kernel, Simd};
 /// Multiplies slopes by the factor of their kind and by their weight; those of ignored pairs
 /// become 0.
 #[inline(always)]
-pub(crate) fn weigh_slopes<T: Real, S: Simd<T>>(
+pub(crate) fn scale_slopes<T: Real, S: Simd<T>>(
     s: S,
     pairing: Pairing<T>,
     factors: [T; 2],
@@ -34,7 +34,7 @@ pub(crate) fn weigh_slopes<T: Real, S: Simd<T>>(
     }
 }
 
-/// [`weigh_slopes`] by itself.
+/// [`scale_slopes`] by itself.
 pub(crate) struct WeighSlopes<'a, T> {
     pub pairing: Pairing<'a, T>,
     pub factors: [T; 2],
@@ -46,14 +46,18 @@ impl<T: Real> Kernel<T> for WeighSlopes<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(self, s: S) {
-        weigh_slopes(s, self.pairing, self.factors, self.slopes);
+        scale_slopes(s, self.pairing, self.factors, self.slopes);
     }
 }
 
 /// Multiplies values by their weights, in place, and adds them up by kind; those of ignored pairs
 /// become 0 and are not counted.
 #[inline(always)]
-pub(crate) fn tally<T: Real, S: Simd<T>>(s: S, pairing: Pairing<T>, values: &mut [T]) -> Sums {
+pub(crate) fn reduce_values<T: Real, S: Simd<T>>(
+    s: S,
+    pairing: Pairing<T>,
+    values: &mut [T],
+) -> Sums {
     let left_out = if pairing.is_plain() { 0 } else { weigh_values(s, pairing, values) };
     let mut lanes = Lanes::new(s);
     let mut values_of = values.chunks_exact(S::LANES);

@@ -6,15 +6,15 @@
 use crate::error::{Error, Result};
 
 /// Nothing, with room for so many elements.
-pub(crate) fn with_room<T>(what: &'static str, len: usize) -> Result<Vec<T>> {
+pub(crate) fn try_with_capacity<T>(what: &'static str, len: usize) -> Result<Vec<T>> {
     let mut room = Vec::new();
     room.try_reserve_exact(len).map_err(|_| Error::Overflow { what })?;
     Ok(room)
 }
 
 /// `len` copies of `value`, or an error where there is no room.
-pub(crate) fn filled<T: Clone>(what: &'static str, len: usize, value: T) -> Result<Vec<T>> {
-    let mut filled = with_room(what, len)?;
+pub(crate) fn try_filled<T: Clone>(what: &'static str, len: usize, value: T) -> Result<Vec<T>> {
+    let mut filled = try_with_capacity(what, len)?;
     filled.resize(len, value);
     Ok(filled)
 }

@@ -5,7 +5,7 @@
 use crate::batch::neighbours::{Found, against, among};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::memory::mat::Mat;
-use crate::memory::reserve::with_room;
+use crate::memory::reserve::try_with_capacity;
 use crate::parallel::cx::Cx;
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::{Graph, Similar, check_samples};
@@ -168,7 +168,7 @@ pub fn hardest<T: Real>(cx: &Cx, set: Mat<T>, similar: Similar, k: usize) -> Res
 #[inline(never)]
 pub fn neighbour_graph<T: Real>(cx: &Cx, data: Mat<T>, k: usize) -> Result<Graph> {
     let found = nearest_others(cx, data, k)?;
-    let mut pairs = with_room("the pairs of a neighbour graph", found.indices.len())?;
+    let mut pairs = try_with_capacity("the pairs of a neighbour graph", found.indices.len())?;
     for i in 0..found.rows() {
         let (indices, distances) = found.row(i);
         if distances.iter().any(|d| d.is_nan()) {

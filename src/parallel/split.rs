@@ -153,7 +153,7 @@ fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send))
 /// Runs `f(t)` for every task and returns what each gave. Task t locks the things `tasks[t]`, two or twice the
 /// same one: it runs when all tasks before it in the list that lock one of them are done. So tasks that share
 /// a thing run in the order of the list, by any number of threads, and no thread waits for a round to end.
-pub(crate) fn in_turn<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
+pub(crate) fn run_in_order<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
 where
     R: Send + Sync,
     F: Fn(usize) -> R + Sync,
@@ -265,7 +265,7 @@ mod tests {
         let tasks: Vec<[usize; 2]> = (0..4000).map(|task| [task % 2000; 2]).collect();
         for _ in 0..20 {
             let runs: Vec<AtomicUsize> = tasks.iter().map(|_| AtomicUsize::new(0)).collect();
-            in_turn(Par::Rayon, &tasks, |task| runs[task].fetch_add(1, Ordering::Relaxed));
+            run_in_order(Par::Rayon, &tasks, |task| runs[task].fetch_add(1, Ordering::Relaxed));
             assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1));
         }
     }
@@ -277,7 +277,7 @@ mod tests {
         let tasks: Vec<[usize; 2]> = (0..300).map(|_| [draw(), draw()]).collect();
         for par in [Par::Serial, Par::Rayon] {
             let seen: Vec<Mutex<Vec<usize>>> = (0..7).map(|_| Mutex::default()).collect();
-            let results = in_turn(par, &tasks, |task| {
+            let results = run_in_order(par, &tasks, |task| {
                 for (k, &thing) in tasks[task].iter().enumerate() {
                     if k == 0 || thing != tasks[task][0] {
                         seen[thing].lock().unwrap().push(task);

@@ -25,8 +25,8 @@ use crate::loss::Outcome;
 use crate::loss::Pairing;
 use crate::memory::mat::Mat;
 use crate::memory::mat::MatMut;
-use crate::memory::reserve::filled;
-use crate::memory::reserve::with_room;
+use crate::memory::reserve::try_filled;
+use crate::memory::reserve::try_with_capacity;
 use crate::nn::Network;
 use crate::nn::Workspace;
 use crate::optim::Optimizer;
@@ -105,12 +105,12 @@ struct Batch {
 
 impl Batch {
     /// Holds the largest batch, of samples that are all different, so that no later one allocates.
-    fn with_room(pairs: usize) -> Result<Self> {
+    fn try_with_capacity(pairs: usize) -> Result<Self> {
         let mut batch = Batch::default();
-        let mut different = with_room(PAIRS, pairs)?;
+        let mut different = try_with_capacity(PAIRS, pairs)?;
         different.extend((0..pairs as u32).map(|i| (2 * i, 2 * i + 1)));
-        batch.samples = with_room(PAIRS, 2 * pairs)?;
-        batch.pairs = with_room(PAIRS, pairs)?;
+        batch.samples = try_with_capacity(PAIRS, 2 * pairs)?;
+        batch.pairs = try_with_capacity(PAIRS, pairs)?;
         batch.set(&different)?;
         Ok(batch)
     }
@@ -138,11 +138,11 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
         check_samples(samples)?;
         let workspace = Workspace::training(&net, samples)?;
-        let dz = filled(PAIRS, samples * net.output().len(), T::ZERO)?;
-        let gradient = filled("the gradient of a network", net.params().len(), T::ZERO)?;
+        let dz = try_filled(PAIRS, samples * net.output().len(), T::ZERO)?;
+        let gradient = try_filled("the gradient of a network", net.params().len(), T::ZERO)?;
         let (batch, scratch) =
-            (Batch::with_room(max_pairs)?, IndexedScratch::with_room(max_pairs)?);
-        let (subset, all_pairs) = (Subset::with_room(samples)?, AllPairsScratch::new());
+            (Batch::try_with_capacity(max_pairs)?, IndexedScratch::try_with_capacity(max_pairs)?);
+        let (subset, all_pairs) = (Subset::try_with_capacity(samples)?, AllPairsScratch::new());
         Ok(Siamese {
             net,
             optimizer,

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
-use crate::memory::reserve::{filled, with_room};
+use crate::memory::reserve::{try_filled, try_with_capacity};
 
 /// What memory is asked for.
 const GRAPH: &str = "a graph";
@@ -138,7 +138,7 @@ pub(crate) fn check_samples(samples: usize) -> Result<()> {
 /// Where each sample's neighbours start, repeated ones counted too.
 fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Result<Vec<usize>> {
     let rows = samples.checked_add(1).ok_or(Error::Overflow { what: GRAPH })?;
-    let mut offsets = filled(GRAPH, rows, 0)?;
+    let mut offsets = try_filled(GRAPH, rows, 0)?;
     for &(i, j) in pairs {
         offsets[i as usize + 1] += 1;
         offsets[j as usize + 1] += 1;
@@ -154,9 +154,9 @@ fn offsets(samples: usize, pairs: &[(u32, u32)]) -> Result<Vec<usize>> {
 /// each sample to its neighbours. The pairs are symmetric, so both passes have the same offsets.
 fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Result<Vec<u32>> {
     let samples = offsets.len() - 1;
-    let mut next = with_room(GRAPH, samples)?;
+    let mut next = try_with_capacity(GRAPH, samples)?;
     next.extend_from_slice(&offsets[..samples]);
-    let mut unsorted = filled(GRAPH, offsets[samples], 0)?;
+    let mut unsorted = try_filled(GRAPH, offsets[samples], 0)?;
     for &(i, j) in pairs {
         for (row, neighbour) in [(i, j), (j, i)] {
             unsorted[next[row as usize]] = neighbour;
@@ -164,7 +164,7 @@ fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Result<Vec<u32>> {
         }
     }
     next.copy_from_slice(&offsets[..samples]);
-    let mut sorted = filled(GRAPH, unsorted.len(), 0)?;
+    let mut sorted = try_filled(GRAPH, unsorted.len(), 0)?;
     for j in 0..samples {
         for &i in &unsorted[offsets[j]..offsets[j + 1]] {
             sorted[next[i as usize]] = j as u32;

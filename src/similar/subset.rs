@@ -4,7 +4,7 @@
 
 use super::graph::{Graph, Similar};
 use crate::error::{Error, Result};
-use crate::memory::reserve::with_room;
+use crate::memory::reserve::try_with_capacity;
 
 impl Graph {
     /// The graph among some of the samples, such as those of a batch: sample p of it is `samples[p]`.
@@ -39,9 +39,10 @@ pub(crate) struct Subset {
 
 impl Subset {
     /// Holds the labels of so many samples without allocating.
-    pub(crate) fn with_room(samples: usize) -> Result<Self> {
+    pub(crate) fn try_with_capacity(samples: usize) -> Result<Self> {
         let what = "a batch of samples";
-        let (places, labels) = (with_room(what, samples)?, with_room(what, samples)?);
+        let (places, labels) =
+            (try_with_capacity(what, samples)?, try_with_capacity(what, samples)?);
         Ok(Subset { places, labels, graph: Graph::default() })
     }
 

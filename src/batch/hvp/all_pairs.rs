@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::{Side, check_curvature};
-use crate::batch::blocking::small;
+use crate::batch::blocking::serial_if_small;
 use crate::batch::pairwise::all_pairs::{AllPairsScratch, all_pairs, count};
-use crate::batch::pairwise::packed_rows::Set;
+use crate::batch::pairwise::packed_rows::PackedRows;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
@@ -69,14 +69,14 @@ pub fn all_pairs_hvp<T: Real>(
     if z.rows() == 0 || z.cols() == 0 {
         return Ok(()); // of any number of the other
     }
-    let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
+    let cx = &serial_if_small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let sums = match objective.reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         reduction if reduction.needs_values() => {
             all_pairs(cx, objective, z, similar, None, &mut AllPairsScratch::new())?.sums
         }
         _ => {
-            let mut set = Set::<T>::default();
+            let mut set = PackedRows::<T>::default();
             set.order_of(&similar);
             count(similar, &set.classes)
         }

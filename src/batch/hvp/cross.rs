@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Side, check_curvature};
-use crate::batch::blocking::small;
+use crate::batch::blocking::serial_if_small;
 use crate::batch::pairwise::cross::{CrossOut, CrossScratch, CrossSimilar, check, cross};
 use crate::error::{Result, check_shape};
 use crate::kernel::hvp::{Likeness, Rays};
@@ -63,7 +63,7 @@ pub fn cross_hvp<T: Real>(
     if d == 0 {
         return Ok(());
     }
-    let cx = &small(cx, n.saturating_mul(m), d);
+    let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     let sums = match objective.reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         _ => {

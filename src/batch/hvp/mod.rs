@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::kernel::hvp::{Bends, Likeness, MeasureBends, Pairs, Rays, SumOverAll};
 use crate::loss::{BlockLoss, Objective, Pairing};
 use crate::memory::mat::MatMut;
-use crate::memory::reserve::filled;
+use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, RowBlocks, for_blocks};
 use crate::simd::real::Real;
@@ -50,7 +50,7 @@ struct BendsOfPairs<T>([Vec<T>; 3]);
 
 impl<T: Real> BendsOfPairs<T> {
     fn new(pairs: usize) -> Result<Self> {
-        let zeros = || filled("the second derivatives of pairs", pairs, T::ZERO);
+        let zeros = || try_filled("the second derivatives of pairs", pairs, T::ZERO);
         Ok(BendsOfPairs([zeros()?, zeros()?, zeros()?]))
     }
 

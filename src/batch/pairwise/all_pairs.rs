@@ -3,16 +3,16 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::{kinks, offsets, run_blocks};
-use super::classes::{ClassSet, places_of};
+use super::classes::{ClassMeans, places_of};
 use super::gradient::Gradient;
-use super::packed_rows::{ALL_ROWS, Set, center};
+use super::packed_rows::{ALL_ROWS, PackedRows, center};
 use super::passes::{self, Pass, Walk};
-use crate::batch::blocking::{block_rows, small};
+use crate::batch::blocking::{block_rows, serial_if_small};
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::gradient::StartGradient;
 use crate::kernel::pairwise::pack::NO_CLASS;
-use crate::kernel::pairwise::similarity::{Classes, Kinds};
+use crate::kernel::pairwise::similarity::{Classes, Similarity};
 use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
@@ -29,8 +29,8 @@ use crate::similar::graph::{Similar, check_samples};
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
-    set: Set<T>,
-    classes: ClassSet<T>,
+    set: PackedRows<T>,
+    classes: ClassMeans<T>,
     gradient: Gradient<T>,
     slopes: Aligned<T>,
 }
@@ -118,7 +118,7 @@ pub fn all_pairs<T: Real>(
         return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
     }
     let grad = grad.filter(|_| z.cols() > 0); // rows without elements have none
-    let cx = &small(cx, z.rows().saturating_mul(z.rows()), z.cols());
+    let cx = &serial_if_small(cx, z.rows().saturating_mul(z.rows()), z.cols());
     let call = Call { cx, objective, z, similar, pull: None, pulled: Sums::default() };
     Ok(run(call, grad, scratch))
 }
@@ -211,8 +211,8 @@ impl<T: Real> Call<'_, '_, T> {
         let reach = self.objective.loss.reach_block().filter(|_| self.objective.is_finite());
         let spheres = classes.spheres(d).zip(reach);
         let kinds = match self.similar {
-            Similar::Graph(graph) => Kinds::Graph { graph, first: [0; 2] },
-            _ => Kinds::Classes(Classes {
+            Similar::Graph(graph) => Similarity::Graph { graph, first: [0; 2] },
+            _ => Similarity::Classes(Classes {
                 of: [&set.classes; 2],
                 spheres: spheres.map(|(spheres, reach)| ([spheres; 2], reach)),
                 pulled: &classes.pulled,

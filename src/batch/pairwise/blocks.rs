@@ -16,7 +16,7 @@ use crate::kernel::rows::planar::WIDEST;
 use crate::loss::{BlockLoss, Sums};
 use crate::memory::aligned::Aligned;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::in_turn;
+use crate::parallel::split::run_in_order;
 use crate::parallel::stop::look;
 use crate::simd::real::Real;
 
@@ -74,7 +74,7 @@ pub(crate) fn run_blocks<T: Real>(
         lock(&slopes).extend(scratch);
         sums
     };
-    in_turn(cx.par, &things, run).into_iter().fold(Sums::default(), Sums::add)
+    run_in_order(cx.par, &things, run).into_iter().fold(Sums::default(), Sums::add)
 }
 
 pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

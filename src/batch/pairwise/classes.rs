@@ -18,14 +18,14 @@ pub(crate) type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, 
 
 /// Memory of a call for the classes of one set.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ClassSet<T> {
+pub(crate) struct ClassMeans<T> {
     pub centers: Vec<T>,
     pub residuals: Vec<T>,
     pub radii: Vec<T>,
     pub pulled: Vec<bool>,
 }
 
-impl<T: Real> ClassSet<T> {
+impl<T: Real> ClassMeans<T> {
     pub(crate) fn clear(&mut self) {
         self.centers.clear();
         self.residuals.clear();
@@ -56,7 +56,7 @@ impl<T: Real> ClassSet<T> {
         resize_to_zero(&mut self.residuals, count * d);
         resize_to_zero(&mut self.radii, count);
         self.pulled.resize(count, false);
-        let ClassSet { centers, residuals, radii, pulled } = self;
+        let ClassMeans { centers, residuals, radii, pulled } = self;
         let at_once = count.div_ceil(MOST_TASKS).max(1);
         let means = (Chunks(centers, at_once * d), Chunks(residuals, at_once * d));
         let known = (Chunks(radii, at_once), Chunks(pulled, at_once));

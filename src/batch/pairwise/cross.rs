@@ -3,15 +3,15 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::{kinks, offsets, run_blocks};
-use super::classes::ClassSet;
+use super::classes::ClassMeans;
 use super::gradient::Gradient;
-use super::packed_rows::{ALL_ROWS, Set, center, number_classes};
+use super::packed_rows::{ALL_ROWS, PackedRows, center, number_classes};
 use super::passes::{self, Pass, Walk};
-use crate::batch::blocking::{block_rows, small};
+use crate::batch::blocking::{block_rows, serial_if_small};
 use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::pack::NO_CLASS;
-use crate::kernel::pairwise::similarity::{Classes, Kinds, Own};
+use crate::kernel::pairwise::similarity::{Classes, SelfPairs, Similarity};
 use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
@@ -77,8 +77,8 @@ impl<'a, T: Real> CrossOut<'a, T> {
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct CrossScratch<T> {
-    sets: [Set<T>; 2],
-    classes: [ClassSet<T>; 2],
+    sets: [PackedRows<T>; 2],
+    classes: [ClassMeans<T>; 2],
     gradients: [Gradient<T>; 2],
     own: Vec<u32>,
     slopes: Aligned<T>,
@@ -156,7 +156,7 @@ pub fn cross<T: Real>(
     if n == 0 && m == 0 {
         return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
     }
-    let cx = &small(cx, n.saturating_mul(m), d);
+    let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     // Rows without elements have no gradient.
     let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));
     let wanted = grads.each_ref().map(Option::is_some);
@@ -252,7 +252,7 @@ impl<T: Real> Call<'_, '_, T> {
     fn prepare(&self, scratch: &mut CrossScratch<T>) {
         let CrossScratch { sets: [i, j], classes, own, .. } = scratch;
         let (cx, [queries, keys]) = (self.cx, self.z);
-        classes.iter_mut().for_each(ClassSet::clear);
+        classes.iter_mut().for_each(ClassMeans::clear);
         own.clear();
         match self.similar {
             CrossSimilar::Labels { queries: of_i, keys: of_j, ignored } => {
@@ -287,7 +287,8 @@ impl<T: Real> Call<'_, '_, T> {
         let [i, j] = &scratch.sets;
         let (all, alike) = match self.similar {
             CrossSimilar::Labels { .. } => {
-                let known = |set: &Set<T>| set.classes.partition_point(|&class| class != NO_CLASS);
+                let known =
+                    |set: &PackedRows<T>| set.classes.partition_point(|&class| class != NO_CLASS);
                 let (of_i, of_j) = (&i.classes[..known(i)], &j.classes[..known(j)]);
                 let mut alike = 0;
                 for class in of_i.chunk_by(|a, b| a == b) {
@@ -328,16 +329,16 @@ impl<T: Real> Call<'_, '_, T> {
         let d = self.z[0].cols();
         let kinds = match self.similar {
             CrossSimilar::Graph { graph, first_query, first_key } => {
-                Kinds::Graph { graph, first: [first_query, first_key] }
+                Similarity::Graph { graph, first: [first_query, first_key] }
             }
             CrossSimilar::Labels { .. } => {
                 let spheres = classes[0].spheres(d).zip(classes[1].spheres(d));
                 let reach = self.objective.loss.reach_block();
-                Kinds::Classes(Classes {
+                Similarity::Classes(Classes {
                     of: [&i.classes, &j.classes],
                     spheres: spheres.map(|(i, j)| [i, j]).zip(reach),
                     pulled: &[],
-                    own: self.own.map(|_| Own { places: own }),
+                    own: self.own.map(|_| SelfPairs { places: own }),
                 })
             }
         };

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::packed_rows::{SOME_ROWS, Set, center};
-use crate::batch::blocking::{block_rows, small};
+use super::packed_rows::{PackedRows, SOME_ROWS, center};
+use crate::batch::blocking::{block_rows, serial_if_small};
 use crate::error::{Result, check_shape};
 use crate::kernel::pairwise::distance_matrix::MatrixBlock;
 use crate::memory::mat::{Mat, MatMut};
@@ -50,7 +50,7 @@ pub fn distance_matrix<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut
     if n == 0 || m == 0 {
         return Ok(());
     }
-    let cx = &small(cx, n.saturating_mul(m), d);
+    let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     run(cx, a, b, distances);
     Ok(())
 }
@@ -58,7 +58,7 @@ compiled!(distance_matrix::<T>);
 
 fn run<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) {
     let n = a.rows();
-    let mut sets = [Set::default(), Set::default()];
+    let mut sets = [PackedRows::default(), PackedRows::default()];
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.keep_order(z.rows()));
     let mean = center(cx, [(&sets[0], a), (&sets[1], b)], SOME_ROWS);
     sets.iter_mut().zip([a, b]).for_each(|(set, z)| set.prepare_distances(cx, z, &mean));

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::packed_rows::Set;
+use super::packed_rows::PackedRows;
 use crate::batch::blocking::task_rows;
 use crate::kernel::pairwise::gradient::FinishGradient;
 use crate::memory::aligned::Aligned;
@@ -36,13 +36,13 @@ impl<T: Real> Gradient<T> {
     pub(crate) fn finish(
         &self,
         cx: &Cx,
-        set: &mut Set<T>,
+        set: &mut PackedRows<T>,
         block: usize,
         scale: T,
         grad: MatMut<T>,
     ) {
         set.find_places();
-        let Set { places, centered, block: set_block, .. } = set;
+        let PackedRows { places, centered, block: set_block, .. } = set;
         let [n, d] = grad.shape();
         let height = task_rows(n, d.saturating_mul(3 * size_of::<T>()));
         let grad = RowBlocks(grad, height);

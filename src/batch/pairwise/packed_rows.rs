@@ -6,9 +6,9 @@
 use crate::batch::blocking::{block_rows, task_rows};
 use crate::kernel::blocking::tile_cols;
 use crate::kernel::pairwise::center::{NearestToMean, SumRows};
-use crate::kernel::pairwise::gradient::Side;
+use crate::kernel::pairwise::gradient::Operand;
 use crate::kernel::pairwise::pack::{AT_ONCE, CenterRows, NO_CLASS, Rows};
-use crate::kernel::pairwise::tile::Points;
+use crate::kernel::pairwise::tile::TileOperand;
 use crate::kernel::rows::planar::WIDEST;
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::Mat;
@@ -19,7 +19,7 @@ use crate::similar::graph::Similar;
 
 /// Memory of a call for one set of rows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Set<T> {
+pub(crate) struct PackedRows<T> {
     /// Rows by place, and places by row: in a call, rows of a class are neighbours.
     pub order: Vec<u32>,
     pub places: Vec<u32>,
@@ -45,7 +45,7 @@ pub(crate) const SOME_ROWS: usize = 64;
 /// together is taken without rounding.
 pub(crate) fn center<T: Real, const N: usize>(
     cx: &Cx,
-    sets: [(&Set<T>, Mat<T>); N],
+    sets: [(&PackedRows<T>, Mat<T>); N],
     looked_at: usize,
 ) -> Vec<T> {
     let d = sets[0].1.cols();
@@ -66,7 +66,7 @@ pub(crate) fn center<T: Real, const N: usize>(
     mean.iter_mut().zip(point).for_each(|(x, &point)| *x = point + *x * share);
     let known = sets.iter().map(|(set, _)| set.known()).sum::<usize>();
     let step = known.div_ceil(looked_at).max(1);
-    let nearest = |nearest: Vec<T>, (set, z): (&Set<T>, Mat<T>)| {
+    let nearest = |nearest: Vec<T>, (set, z): (&PackedRows<T>, Mat<T>)| {
         nearer(&mean, nearest, &set.nearest_to_mean(cx, z, &mean, point, step))
     };
     sets.into_iter().fold(point.to_vec(), nearest)
@@ -82,7 +82,7 @@ pub(crate) fn nearer<T: Real>(mean: &[T], mut one: Vec<T>, other: &[T]) -> Vec<T
     one
 }
 
-impl<T: Real> Set<T> {
+impl<T: Real> PackedRows<T> {
     /// Rows in the order in which they are.
     pub(crate) fn keep_order(&mut self, rows: usize) {
         self.order.clear();
@@ -198,7 +198,7 @@ impl<T: Real> Set<T> {
     }
 
     fn fill(&mut self, cx: &Cx, z: Mat<T>, mean: Option<&[T]>, centers: bool, untouched: bool) {
-        let Set { order, classes, panels, centered, norms, .. } = self;
+        let PackedRows { order, classes, panels, centered, norms, .. } = self;
         let ([n, d], cols) = (z.shape(), tile_cols::<T>(cx.isa));
         let (rows, height) = (Rows { z, order }, self.block);
         panels.resize(n.next_multiple_of(cols) * d);
@@ -233,17 +233,17 @@ impl<T: Real> Set<T> {
         });
     }
 
-    pub(crate) fn side<'a>(&'a self, z: Mat<'a, T>) -> Side<'a, T> {
+    pub(crate) fn side<'a>(&'a self, z: Mat<'a, T>) -> Operand<'a, T> {
         let rows = self.rows(z);
-        let points = Points { rows, panels: &self.panels, norms: &self.norms };
-        Side { points, centered: &self.centered }
+        let points = TileOperand { rows, panels: &self.panels, norms: &self.norms };
+        Operand { points, centered: &self.centered }
     }
 }
 
 /// Numbers the classes of rows in the order of their labels, the same on all sides, from 0; rows that are
 /// left out are of [`NO_CLASS`]. Returns how many there are.
 pub(crate) fn number_classes<T: Real, const N: usize>(
-    sets: [&mut Set<T>; N],
+    sets: [&mut PackedRows<T>; N],
     labels: [&[i64]; N],
     ignored: Option<i64>,
 ) -> usize {
@@ -251,7 +251,7 @@ pub(crate) fn number_classes<T: Real, const N: usize>(
     let mut count = 0;
     let mut sets = sets.map(|set| (set, 0));
     loop {
-        let label = |side: usize, set: &Set<T>, at: usize| {
+        let label = |side: usize, set: &PackedRows<T>, at: usize| {
             let label = labels[side][*set.order.get(at)? as usize];
             (Some(label) != ignored).then_some(label)
         };

@@ -12,7 +12,7 @@ use crate::kernel::rows::pair_blocks::{PairBlocks, PerPair};
 use crate::kernel::rows::planar::WIDEST;
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::memory::mat::{Mat, MatMut};
-use crate::memory::reserve::filled;
+use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, RowBlocks, for_blocks, sum_blocks};
 use crate::simd::real::{Real, compiled};
@@ -70,8 +70,8 @@ impl<T: Real> IndexedScratch<T> {
     }
 
     /// With room for so many pairs, so that no call on as many allocates.
-    pub(crate) fn with_room(pairs: usize) -> Result<Self> {
-        Ok(IndexedScratch { slopes: filled("the slopes of pairs", pairs, T::ZERO)? })
+    pub(crate) fn try_with_capacity(pairs: usize) -> Result<Self> {
+        Ok(IndexedScratch { slopes: try_filled("the slopes of pairs", pairs, T::ZERO)? })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Result, check_shape};
 use crate::kernel::rows::pair_blocks::{PairBlocks, PerPair};
 use crate::kernel::rows::pairs::{Gradients, PairRows, step};
 use crate::kernel::rows::planar::{PlanarRows, WIDEST};
-use crate::kernel::rows::streaming::{Cut, Fenced};
+use crate::kernel::rows::streaming::{Fenced, StreamCursor};
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
@@ -182,7 +182,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 pairing: self.pairing.range(start..end),
                 factors,
                 per_pair: pair_outputs::join(per_pair),
-                layout: PairRows { a, b, grads, past_caches, cut: Cut::start() },
+                layout: PairRows { a, b, grads, past_caches, cut: StreamCursor::start() },
                 step,
             };
             run(pairs)

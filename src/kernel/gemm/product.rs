@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::memory::reserve::with_room;
+use crate::memory::reserve::try_with_capacity;
 use crate::simd::isa::Isa;
 use crate::simd::real::{Real, compiled};
 use crate::simd::tier::Tier;
@@ -41,7 +41,7 @@ pub(crate) struct Offsets<'a> {
 impl OffsetTable {
     /// As long as a layer is large.
     pub(crate) fn new(offsets: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
-        let mut table = with_room("the plan of a layer", offsets.len())?;
+        let mut table = try_with_capacity("the plan of a layer", offsets.len())?;
         table.extend(offsets);
         Ok(OffsetTable::from(table))
     }

@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use super::positives::{Others, Positives};
+use super::positives::{Candidates, Positives};
 use crate::kernel::blocking::GROUP_PAIRS;
 use crate::kernel::neighbours::top_k::NONE;
 use crate::kernel::pairwise::pack::Rows;
-use crate::kernel::reduce::{tally, weigh_slopes};
+use crate::kernel::reduce::{reduce_values, scale_slopes};
 use crate::kernel::vector::{add, squared_distance, sum};
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
 use crate::parallel::stop::look;
@@ -77,7 +77,7 @@ impl<T: Real> Kernel<T> for Anchors<'_, T> {
             slopes: Vec::new(),
             chosen: Vec::new(),
         };
-        let (mut others, mut out) = (Others::default(), AnchorSums::default());
+        let (mut others, mut out) = (Candidates::default(), AnchorSums::default());
         for anchor in self.anchors.clone() {
             look();
             let mut row = self.slopes.take();
@@ -110,7 +110,7 @@ impl<T: Real> Anchors<'_, T> {
         &self,
         s: S,
         anchor: usize,
-        others: &Others,
+        others: &Candidates,
         buffers: &mut Buffers<T>,
         mut slopes: Option<&mut [T]>,
     ) -> Sums {
@@ -153,11 +153,11 @@ impl<T: Real> Anchors<'_, T> {
         &self,
         s: S,
         positive: usize,
-        of_positive: &Others,
+        of_positive: &Candidates,
         buffers: &mut Buffers<T>,
         slopes: &mut [T],
     ) {
-        let mut others = Others::default();
+        let mut others = Candidates::default();
         for &anchor in &of_positive.positives {
             let anchor = anchor as usize;
             self.positives.find(anchor, self.rows.order.len(), &mut others);
@@ -197,16 +197,22 @@ impl<T: Real> Anchors<'_, T> {
         self.loss.eval_block(self.isa, [&mut ap[..len], &mut an[..len], &mut pn[..len]], values);
         let pairing = Pairing::new(&[false; GROUP_PAIRS][..len]);
         for slopes in [ap, an, pn] {
-            weigh_slopes(s, pairing, [self.factor; 2], &mut slopes[..len]);
+            scale_slopes(s, pairing, [self.factor; 2], &mut slopes[..len]);
         }
-        tally(s, pairing, values)
+        reduce_values(s, pairing, values)
     }
 
     /// For each positive the nearest negative that is farther from the anchor, or else the farthest; of
     /// equal ones that of the lowest index. Where the positive or all negatives are at distance NaN, the
     /// first one.
     #[inline(always)]
-    fn choose<S: Simd<T>>(&self, s: S, anchor: usize, others: &Others, buffers: &mut Buffers<T>) {
+    fn choose<S: Simd<T>>(
+        &self,
+        s: S,
+        anchor: usize,
+        others: &Candidates,
+        buffers: &mut Buffers<T>,
+    ) {
         buffers.chosen.clear();
         if others.positives.is_empty() || others.negatives.is_empty() {
             return;
@@ -231,7 +237,7 @@ impl<T: Real> Anchors<'_, T> {
         &self,
         s: S,
         anchor: usize,
-        others: &Others,
+        others: &Candidates,
         buffers: &mut Buffers<T>,
     ) {
         let Buffers { of_anchor, chosen, .. } = buffers;

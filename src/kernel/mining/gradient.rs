@@ -13,9 +13,9 @@
 use std::ops::Range;
 
 use crate::kernel::pairwise::gradient::{
-    BlockOffsets, BlockOut, CLOSE, Side, Slopes, add_difference,
+    BlockOffsets, BlockOut, CLOSE, Operand, Slopes, add_difference,
 };
-use crate::kernel::pairwise::tile::{Points, by_differences};
+use crate::kernel::pairwise::tile::{TileOperand, by_differences};
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -24,7 +24,7 @@ use crate::simd::{Kernel, Simd};
 /// two that are equal none is a rounding the larger, and one and the same pair has the same wherever it
 /// stands. Panels hold rows as they are.
 pub(crate) struct StripDistances<'a, T> {
-    pub points: Points<'a, T>,
+    pub points: TileOperand<'a, T>,
     pub rows: Range<usize>,
     /// Room for whole panels of columns.
     pub stride: usize,
@@ -88,7 +88,7 @@ impl<T: Real> Kernel<T> for TakeClose<'_, T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Strip<'a, T> {
     pub isa: Isa,
-    pub side: Side<'a, T>,
+    pub side: Operand<'a, T>,
     /// Of the strip's rows.
     pub rows: &'a Range<usize>,
     /// Rows of a block of the side.
@@ -212,7 +212,7 @@ impl<T: Real> Kernel<T> for OtherRows<'_, T> {
 
 /// Slopes of pairs of rows outside of a strip.
 pub(crate) struct AddExtras<'a, T> {
-    pub side: Side<'a, T>,
+    pub side: Operand<'a, T>,
     pub extras: &'a [super::anchors::Extra<T>],
     /// Rows of a block of gradients.
     pub block: usize,

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::kernel::blocking::GROUP_PAIRS;
-use crate::kernel::reduce::tally;
+use crate::kernel::reduce::reduce_values;
 use crate::kernel::vector::squared_distance;
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
 use crate::memory::mat::{Mat, MatMut};
@@ -45,7 +45,8 @@ impl<T: Real> Kernel<T> for MinedTriplets<'_, T> {
             if !swaps {
                 pn.fill(T::ZERO);
             }
-            sums = sums + tally(s, Pairing::new(&[false; GROUP_PAIRS][..len]), &mut values[..len]);
+            sums = sums
+                + reduce_values(s, Pairing::new(&[false; GROUP_PAIRS][..len]), &mut values[..len]);
             for (i, slopes) in slopes.iter_mut().enumerate() {
                 *slopes = [three[0][i], three[1][i], three[2][i]];
             }

@@ -19,7 +19,7 @@ pub(crate) enum Positives<'a> {
 
 /// The rows that an anchor is compared with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Others {
+pub(crate) struct Candidates {
     /// Places.
     pub(super) positives: Vec<u32>,
     /// Runs of places.
@@ -47,8 +47,8 @@ impl Positives<'_> {
     }
 
     /// Finds those of an anchor; there are none of one that is left out.
-    pub(super) fn find(&self, anchor: usize, rows: usize, others: &mut Others) {
-        let Others { positives, negatives } = others;
+    pub(super) fn find(&self, anchor: usize, rows: usize, others: &mut Candidates) {
+        let Candidates { positives, negatives } = others;
         positives.clear();
         negatives.clear();
         match self {
@@ -83,7 +83,7 @@ impl Positives<'_> {
     }
 }
 
-impl Others {
+impl Candidates {
     pub(super) fn negatives(&self) -> impl Iterator<Item = usize> + '_ {
         self.negatives.iter().cloned().flatten()
     }

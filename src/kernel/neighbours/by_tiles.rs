@@ -11,8 +11,8 @@ use std::ops::Range;
 use super::top_k::Lists;
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, PANEL_COLS, STRIP_PAIRS, rows_at_once};
 use crate::kernel::pairwise::pack::Rows;
-use crate::kernel::pairwise::similarity::{Content, Kinds};
-use crate::kernel::pairwise::tile::{Points, Trust, by_products};
+use crate::kernel::pairwise::similarity::{Content, Similarity};
+use crate::kernel::pairwise::tile::{TileOperand, Trust, by_products};
 use crate::kernel::rows::pairs::squared_distances;
 use crate::kernel::vector::squared_distance;
 use crate::parallel::stop::look;
@@ -25,12 +25,12 @@ pub(crate) struct Wanted<'a, T> {
     /// The farthest rows rather than the nearest.
     pub farthest: bool,
     /// Where only similar pairs, or only dissimilar ones, are looked at.
-    pub kind: Option<(Kinds<'a, T>, bool)>,
+    pub kind: Option<(Similarity<'a, T>, bool)>,
 }
 
 /// All pairs of rows `i` of one side with rows `j` of the other, both from the start of a panel.
 pub(crate) struct SearchBlock<'a, T> {
-    pub sides: [Points<'a, T>; 2],
+    pub sides: [TileOperand<'a, T>; 2],
     pub i: Range<usize>,
     /// At most [`BLOCK_ROWS`] where they have lists.
     pub j: Range<usize>,

@@ -14,7 +14,7 @@ use super::top_k::{Lists, NONE};
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, PANEL_COLS, STRIP_PAIRS};
 use crate::kernel::pairwise::pack::Rows;
 use crate::kernel::pairwise::similarity::Content;
-use crate::kernel::pairwise::tile::{Points, Trust, by_products};
+use crate::kernel::pairwise::tile::{TileOperand, Trust, by_products};
 use crate::kernel::rows::pairs::squared_distances;
 use crate::kernel::vector::squared_distance;
 use crate::parallel::stop::look;
@@ -147,7 +147,7 @@ impl<'a, T: Real> LongLists<'a, T> {
 /// measured before it enters: a panel's rows are in L1 then. A list of k rows at distance 0 takes no later
 /// one, so that equal rows are hardly looked at.
 pub(crate) struct LongSearch<'a, T: Real> {
-    pub sides: [Points<'a, T>; 2],
+    pub sides: [TileOperand<'a, T>; 2],
     /// At most [`BLOCK_ROWS`].
     pub i: Range<usize>,
     /// Whether both are the same rows: a row and itself are no pair then.
@@ -202,7 +202,7 @@ impl<T: Real> Kernel<T> for LongSearch<'_, T> {
 /// The keys of pairs of two sides.
 #[derive(Clone, Copy)]
 struct Keys<'a, T> {
-    sides: [Points<'a, T>; 2],
+    sides: [TileOperand<'a, T>; 2],
     farthest: bool,
 }
 

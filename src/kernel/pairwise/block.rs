@@ -18,11 +18,11 @@
 
 use std::ops::Range;
 
-use super::gradient::{BlockOffsets, BlockOut, CLOSE, Side, Slopes, add_difference};
-use super::similarity::{Content, Kinds, Marks};
+use super::gradient::{BlockOffsets, BlockOut, CLOSE, Operand, Slopes, add_difference};
+use super::similarity::{Content, GraphMask, Similarity};
 use super::tile::{Subtraction, squared_distances};
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, SLOPE_STRIDE, STRIP_PAIRS, rows_at_once};
-use crate::kernel::reduce::{tally, weigh_slopes};
+use crate::kernel::reduce::{reduce_values, scale_slopes};
 use crate::kernel::shown::eval_pairs;
 use crate::loss::{BlockLoss, Pairing, Sums};
 use crate::simd::isa::{Isa, MOST_LANES};
@@ -34,8 +34,8 @@ pub(crate) struct Batch<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
     /// Twice the same where pairs are of one set.
-    pub sides: [Side<'a, T>; 2],
-    pub kinds: Kinds<'a, T>,
+    pub sides: [Operand<'a, T>; 2],
+    pub kinds: Similarity<'a, T>,
     /// Squared distances at which the loss changes its mind.
     pub kinks: &'a [T],
     /// What slopes of similar and of dissimilar pairs are multiplied by.
@@ -46,7 +46,7 @@ pub(crate) struct Batch<'a, T> {
 }
 
 impl<T: Real> Batch<'_, T> {
-    /// As [`Kinds::content`], of what is asked for.
+    /// As [`Similarity::content`], of what is asked for.
     #[inline(always)]
     pub(crate) fn content<S: Simd<T>>(
         &self,
@@ -54,7 +54,7 @@ impl<T: Real> Batch<'_, T> {
         rows: &Range<usize>,
         cols: &Range<usize>,
         few: u32,
-        marks: Option<&Marks>,
+        marks: Option<&GraphMask>,
     ) -> Content {
         match self.kinds.content(s, rows, cols, few, marks) {
             Content::Uniform(false) if self.similar_only => Content::Known(Sums::default()),
@@ -72,8 +72,8 @@ pub(crate) struct BlockPair<'a, T> {
     pub among: bool,
     /// Of rows i and of rows j, as far as they are asked for; of rows i alone among the same rows.
     pub out: [Option<BlockOut<'a, T>>; 2],
-    /// What [`Kinds::marks`] finds, once a block.
-    pub marks: Option<Marks>,
+    /// What [`Similarity::marks`] finds, once a block.
+    pub marks: Option<GraphMask>,
     /// Scratch for a block of -C: [`SLOPE_BLOCK`] elements of any content, where a gradient is
     /// asked for.
     pub slopes: &'a mut [T],
@@ -279,9 +279,9 @@ impl<T: Real> BlockPair<'_, T> {
         let Batch { loss, isa, .. } = self.batch;
         eval_pairs(*loss, *isa, slopes, pairing.similar, pairing.ignored, values);
         if self.wants_gradient() {
-            weigh_slopes(s, pairing, self.batch.factors, slopes);
+            scale_slopes(s, pairing, self.batch.factors, slopes);
         }
-        tally(s, pairing, values)
+        reduce_values(s, pairing, values)
     }
 
     /// The negative slopes of a group into the block, and into its sums.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::tile::{Points, Subtraction, squared_distances};
+use super::tile::{Subtraction, TileOperand, squared_distances};
 use crate::kernel::blocking::{STRIP_PAIRS, rows_at_once};
 use crate::memory::mat::MatMut;
 use crate::parallel::stop::look;
@@ -15,7 +15,7 @@ use crate::simd::{Kernel, Simd};
 /// |x_i - y_j| for some rows of one side, which start at a panel, and all of the other.
 pub(crate) struct MatrixBlock<'a, T> {
     pub isa: Isa,
-    pub sides: [Points<'a, T>; 2],
+    pub sides: [TileOperand<'a, T>; 2],
     pub rows: Range<usize>,
     /// To be overwritten.
     pub distances: MatMut<'a, T>,

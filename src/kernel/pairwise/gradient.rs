@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::pack::{Rows, panels, place};
-use super::tile::Points;
+use super::tile::TileOperand;
 use crate::kernel::gemm::product::{
     Broadcast, Contiguous, Initial, OffsetTable, Output, Product, multiply,
 };
@@ -181,8 +181,8 @@ pub(crate) const CLOSE: f64 = 1e-6;
 
 /// The rows of one side.
 #[derive(Clone, Copy)]
-pub(crate) struct Side<'a, T> {
-    pub points: Points<'a, T>,
+pub(crate) struct Operand<'a, T> {
+    pub points: TileOperand<'a, T>,
     /// The rows without the batch's mean, block by block in panels of columns; empty where no gradient
     /// is asked for. Rows whose length is not finite, and rows in no pair, are 0.
     pub centered: &'a [T],

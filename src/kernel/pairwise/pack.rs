@@ -39,7 +39,7 @@ pub(crate) fn place(height: usize, depth: usize, width: usize, r: usize, at: usi
     height * from + r * width.min(depth - from) + (at - from)
 }
 
-/// Rows less a mean, as tiles and products read them: see [`Points`](super::tile::Points).
+/// Rows less a mean, as tiles and products read them: see [`TileOperand`](super::tile::TileOperand).
 pub(crate) struct CenterRows<'a, T> {
     pub rows: Rows<'a, T>,
     /// Of a block that starts at a panel.

@@ -14,7 +14,7 @@ use crate::similar::graph::Graph;
 
 /// What makes two rows similar, each of one side.
 #[derive(Clone, Copy)]
-pub(crate) enum Kinds<'a, T> {
+pub(crate) enum Similarity<'a, T> {
     Classes(Classes<'a, T>),
     /// Places are samples of a graph, from a first one on each side. A sample and itself are no pair.
     Graph {
@@ -32,12 +32,12 @@ pub(crate) struct Classes<'a, T> {
     pub spheres: Option<([Spheres<'a, T>; 2], T)>,
     /// By class: whether its pairs have been added up as one, so that they are none here. May be empty.
     pub pulled: &'a [bool],
-    pub own: Option<Own<'a>>,
+    pub own: Option<SelfPairs<'a>>,
 }
 
 /// Which of one side is the same sample as which of the other: no pair.
 #[derive(Clone, Copy)]
-pub(crate) struct Own<'a> {
+pub(crate) struct SelfPairs<'a> {
     /// By place on the first side: the place of the same sample on the other.
     pub places: &'a [u32],
 }
@@ -54,15 +54,15 @@ pub(crate) enum Content {
 
 /// Where in a block of rows and columns a graph has something to say: for each few rows and each panel of
 /// columns.
-pub(crate) struct Marks {
+pub(crate) struct GraphMask {
     /// Bit p of group g.
-    groups: [u32; Marks::MOST],
+    groups: [u32; GraphMask::MOST],
     /// Rows of a group, and columns of a panel.
     size: [usize; 2],
     start: [usize; 2],
 }
 
-impl Marks {
+impl GraphMask {
     const MOST: usize = 32;
 
     fn has(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
@@ -72,7 +72,7 @@ impl Marks {
     }
 }
 
-impl<T: Real> Kinds<'_, T> {
+impl<T: Real> Similarity<'_, T> {
     /// The neighbours of a block's rows among its columns, and samples that are among both; none where
     /// rows are known by classes. Few pairs are either, and looking at each group for them would take
     /// longer than a pair in the plane does.
@@ -81,9 +81,10 @@ impl<T: Real> Kinds<'_, T> {
         rows: &Range<usize>,
         cols: &Range<usize>,
         size: [usize; 2],
-    ) -> Option<Marks> {
-        let Kinds::Graph { graph, first } = self else { return None };
-        let mut marks = Marks { groups: [0; Marks::MOST], size, start: [rows.start, cols.start] };
+    ) -> Option<GraphMask> {
+        let Similarity::Graph { graph, first } = self else { return None };
+        let mut marks =
+            GraphMask { groups: [0; GraphMask::MOST], size, start: [rows.start, cols.start] };
         for (r, row) in rows.clone().enumerate() {
             let samples = first[1] + cols.start..first[1] + cols.end;
             let neighbours = graph.neighbours(first[0] + row);
@@ -106,9 +107,9 @@ impl<T: Real> Kinds<'_, T> {
         rows: &Range<usize>,
         cols: &Range<usize>,
         few: u32,
-        marks: Option<&Marks>,
+        marks: Option<&GraphMask>,
     ) -> Content {
-        let Kinds::Classes(classes) = self else {
+        let Similarity::Classes(classes) = self else {
             return match marks {
                 Some(marks) if !marks.has(rows, cols) => Content::Uniform(false),
                 _ => Content::Mixed,
@@ -171,10 +172,10 @@ impl<T: Real> Kinds<'_, T> {
             let similar = &mut similar[r * stride..][..stride];
             let ignored = &mut ignored[r * stride..][..stride];
             match self {
-                Kinds::Classes(classes) => {
+                Similarity::Classes(classes) => {
                     whole &= classes.fill_row(row, cols.clone(), similar, ignored);
                 }
-                Kinds::Graph { graph, first } => {
+                Similarity::Graph { graph, first } => {
                     similar.fill(false);
                     let cols = first[1] + cols.start..first[1] + cols.end;
                     let neighbours = graph.neighbours(first[0] + row);

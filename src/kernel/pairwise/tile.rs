@@ -24,7 +24,7 @@ use crate::simd::{Kernel, Simd};
 
 /// A set of rows, as tiles read them.
 #[derive(Clone, Copy)]
-pub(crate) struct Points<'a, T> {
+pub(crate) struct TileOperand<'a, T> {
     pub rows: Rows<'a, T>,
     /// The rows less some point, in panels of [`tile_cols`]: element k of row c of a panel is at
     /// `k * cols + c`. The last panel is filled up with zeros. Rows whose length is not finite are 0.
@@ -77,7 +77,7 @@ impl<T: Real> Trust<T> {
 #[inline(always)]
 pub(crate) fn squared_distances<T: Real, S: Simd<T>>(
     s: S,
-    sides: [&Points<T>; 2],
+    sides: [&TileOperand<T>; 2],
     rows: Range<usize>,
     col: usize,
     kinks: &[T],
@@ -103,7 +103,7 @@ pub(crate) fn squared_distances<T: Real, S: Simd<T>>(
 #[inline(always)]
 pub(crate) fn by_products<T: Real, S: Simd<T>>(
     s: S,
-    sides: [&Points<T>; 2],
+    sides: [&TileOperand<T>; 2],
     rows: Range<usize>,
     col: usize,
     out: &mut [T],
@@ -116,7 +116,7 @@ pub(crate) fn by_products<T: Real, S: Simd<T>>(
 #[inline(always)]
 pub(crate) fn products<T: Real, S: Simd<T>, const COUNTED: bool, const KINKS: usize>(
     s: S,
-    [x, y]: [&Points<T>; 2],
+    [x, y]: [&TileOperand<T>; 2],
     rows: Range<usize>,
     col: usize,
     kinks: [T; KINKS],
@@ -224,7 +224,7 @@ impl<T: Real, S: Simd<T>, const KINKS: usize> Panel<'_, T, S, KINKS> {
     fn tile<const ROWS: usize, const COUNTED: bool>(
         &self,
         s: S,
-        x: &Points<T>,
+        x: &TileOperand<T>,
         (row, height, chunk): (usize, usize, Range<usize>),
         out: &mut [T],
     ) -> bool {
@@ -287,7 +287,7 @@ impl<T: Real, S: Simd<T>, const KINKS: usize> Panel<'_, T, S, KINKS> {
 #[inline(always)]
 pub(crate) fn by_differences<T: Real, S: Simd<T>>(
     s: S,
-    [x, y]: [&Points<T>; 2],
+    [x, y]: [&TileOperand<T>; 2],
     rows: Range<usize>,
     col: usize,
     (out, stride): (&mut [T], usize),
@@ -422,7 +422,7 @@ impl<T> Subtraction<T> {
 /// Measures by subtraction what products are not trusted with, in the groups of which `near` has a bit. A
 /// kernel by itself, called where it is needed: it would be in the way of the loops that products are in.
 pub(crate) struct Subtract<'a, T> {
-    sides: [&'a Points<'a, T>; 2],
+    sides: [&'a TileOperand<'a, T>; 2],
     rows: Range<usize>,
     near: u32,
     col: usize,

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::kernel::blocking::GROUP_PAIRS;
-use crate::kernel::reduce::{tally, weigh_slopes};
+use crate::kernel::reduce::{reduce_values, scale_slopes};
 use crate::kernel::shown::eval_pairs;
 use crate::kernel::vector::square_roots;
 use crate::loss::{BlockLoss, Pairing, Sums};
@@ -93,7 +93,7 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
                 let Pairing { similar, ignored, .. } = pairing;
                 eval_pairs(self.loss, self.isa, slopes, similar, ignored, values);
                 if let Some(factors) = self.factors {
-                    weigh_slopes(s, pairing, factors, slopes);
+                    scale_slopes(s, pairing, factors, slopes);
                 }
                 if let Some(out) = &mut self.per_pair.slopes {
                     out[some.clone()].copy_from_slice(slopes);
@@ -102,7 +102,7 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
                     self.layout.gradients(s, some, slopes, pairing.ignored);
                 }
             }
-            sums = sums + tally(s, self.pairing.range(start..end), values);
+            sums = sums + reduce_values(s, self.pairing.range(start..end), values);
         }
         sums
     }

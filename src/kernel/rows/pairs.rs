@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::pair_blocks::PairLayout;
-use super::streaming::{Cut, PairForces, one_row};
+use super::streaming::{DifferenceGradient, StreamCursor, write_row};
 use crate::kernel::blocking::GROUP_PAIRS;
 use crate::kernel::vector::squared_distance;
 use crate::memory::mat::{Mat, MatMut};
@@ -25,7 +25,7 @@ pub(crate) struct PairRows<'a, T> {
     pub grads: Gradients<'a, T>,
     /// Whether gradients are too large for the caches; those of gapless rows go past them then.
     pub past_caches: bool,
-    pub cut: Cut<T, 1>,
+    pub cut: StreamCursor<T, 1>,
 }
 
 /// How many rows of `inputs` matrices are measured before their gradients are written.
@@ -67,7 +67,7 @@ impl<T: Real> PairLayout<T> for PairRows<'_, T> {
         if let (Some(a), Some(b), Some(grad_a), Some(grad_b)) = gapless
             && cols >= S::LANES
         {
-            let (forces, grads) = (PairForces { a, b }, [grad_a, grad_b]);
+            let (forces, grads) = (DifferenceGradient { a, b }, [grad_a, grad_b]);
             if apart {
                 cut.flush(s, forces, pairs.start * cols, grads);
             } else {
@@ -82,8 +82,8 @@ impl<T: Real> PairLayout<T> for PairRows<'_, T> {
                 if ignored.is_some_and(|ignored| ignored[i]) {
                     grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
                 } else {
-                    let forces = PairForces { a: self.a.row(pair), b: self.b.row(pair) };
-                    one_row(s, forces, [slope], grads);
+                    let forces = DifferenceGradient { a: self.a.row(pair), b: self.b.row(pair) };
+                    write_row(s, forces, [slope], grads);
                 }
             }
             cut.resume(pairs.end * cols);

@@ -18,7 +18,7 @@ use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
 /// What the `N` gradients of a row are made of: its `K` slopes and the elements of the inputs.
-pub(crate) trait Forces<T: Real, const K: usize, const N: usize>: Copy {
+pub(crate) trait RowGradient<T: Real, const K: usize, const N: usize>: Copy {
     /// Elements of each input, and of each output.
     fn len(&self) -> usize;
 
@@ -28,12 +28,12 @@ pub(crate) trait Forces<T: Real, const K: usize, const N: usize>: Copy {
 
 /// slope (a - b) and its negative.
 #[derive(Clone, Copy)]
-pub(crate) struct PairForces<'a, T> {
+pub(crate) struct DifferenceGradient<'a, T> {
     pub a: &'a [T],
     pub b: &'a [T],
 }
 
-impl<T: Real> Forces<T, 1, 2> for PairForces<'_, T> {
+impl<T: Real> RowGradient<T, 1, 2> for DifferenceGradient<'_, T> {
     #[inline(always)]
     fn len(&self) -> usize {
         assert_eq!(self.a.len(), self.b.len());
@@ -50,17 +50,17 @@ impl<T: Real> Forces<T, 1, 2> for PairForces<'_, T> {
 /// Where a run over rows without gaps stands: it is cut where the outputs are aligned, so the end of
 /// a row may wait for the next one.
 #[derive(Clone, Copy)]
-pub(crate) struct Cut<T, const K: usize> {
+pub(crate) struct StreamCursor<T, const K: usize> {
     /// The elements that are written.
     at: usize,
     /// The slopes of the last row that was seen.
     last: [T; K],
 }
 
-impl<T: Real, const K: usize> Cut<T, K> {
+impl<T: Real, const K: usize> StreamCursor<T, K> {
     /// Before the first row.
     pub(crate) fn start() -> Self {
-        Cut { at: 0, last: [T::ZERO; K] }
+        StreamCursor { at: 0, last: [T::ZERO; K] }
     }
 
     /// The gradients of the next rows, whose slopes are given, of matrices without gaps. The rows
@@ -73,7 +73,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
     pub(crate) fn rows<S: Simd<T>, const N: usize>(
         &mut self,
         s: S,
-        forces: impl Forces<T, K, N>,
+        forces: impl RowGradient<T, K, N>,
         [first, cols]: [usize; 2],
         slopes: [&[T]; K],
         out: [&mut [T]; N],
@@ -97,7 +97,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
     fn run<S: Simd<T>, const N: usize, const STREAMED: bool>(
         &mut self,
         s: S,
-        forces: impl Forces<T, K, N>,
+        forces: impl RowGradient<T, K, N>,
         [first, cols]: [usize; 2],
         slopes: [&[T]; K],
         mut out: [&mut [T]; N],
@@ -148,7 +148,7 @@ impl<T: Real, const K: usize> Cut<T, K> {
     pub(crate) fn flush<S: Simd<T>, const N: usize>(
         &mut self,
         s: S,
-        forces: impl Forces<T, K, N>,
+        forces: impl RowGradient<T, K, N>,
         end: usize,
         mut out: [&mut [T]; N],
     ) {
@@ -207,7 +207,7 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
         if STREAMED {
             debug_assert!(to.as_ptr().align_offset(S::LANES * size_of::<T>()) == 0);
             // SAFETY: `to` is a vector's room, a multiple of vectors behind an aligned element, which
-            // `Cut::rows` has made sure of; the caller fences, else other threads may read old values
+            // `StreamCursor::rows` has made sure of; the caller fences, else other threads may read old values
             // (never memory that is not theirs).
             unsafe { s.stream(vector, to.as_mut_ptr()) }
         } else {
@@ -218,9 +218,9 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
 
 /// The gradients of one row, whatever lies around it.
 #[inline(always)]
-pub(crate) fn one_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
+pub(crate) fn write_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     s: S,
-    forces: impl Forces<T, K, N>,
+    forces: impl RowGradient<T, K, N>,
     slopes: [T; K],
     mut out: [&mut [T]; N],
 ) {
@@ -317,7 +317,7 @@ mod tests {
     #[derive(Clone, Copy)]
     struct ThreeForces<'a, T>([&'a [T]; 3]);
 
-    impl<T: Real> Forces<T, 3, 3> for ThreeForces<'_, T> {
+    impl<T: Real> RowGradient<T, 3, 3> for ThreeForces<'_, T> {
         #[inline(always)]
         fn len(&self) -> usize {
             self.0[0].len()
@@ -332,7 +332,7 @@ mod tests {
         }
     }
 
-    /// Rows that are written together, in a call of [`Cut::rows`] or apart from it.
+    /// Rows that are written together, in a call of [`StreamCursor::rows`] or apart from it.
     #[derive(Clone, Copy, Debug)]
     struct Turn {
         rows: usize,
@@ -364,14 +364,14 @@ mod tests {
 
     impl<T: Real, F, const K: usize, const N: usize> Kernel<T> for Block<'_, T, F, K, N>
     where
-        F: Forces<T, K, N>,
+        F: RowGradient<T, K, N>,
     {
         type Output = ();
 
         #[inline(always)]
         fn run<S: Simd<T>>(self, s: S) {
             let Block { forces, of_row, cols, slopes, mut grads, turns, past_caches } = self;
-            let (mut cut, mut first) = (Cut::start(), 0);
+            let (mut cut, mut first) = (StreamCursor::start(), 0);
             for &Turn { rows, apart } in turns {
                 let end = first + rows;
                 let out = grads.each_mut().map(|grad| &mut **grad);
@@ -379,7 +379,7 @@ mod tests {
                     cut.flush(s, forces, first * cols, out);
                     for row in first..end {
                         let out = grads.each_mut().map(|grad| &mut grad[row * cols..][..cols]);
-                        one_row(s, of_row(row), at_row(slopes, row), out);
+                        write_row(s, of_row(row), at_row(slopes, row), out);
                     }
                     cut.resume(end * cols);
                 } else {
@@ -423,7 +423,7 @@ mod tests {
     }
 
     /// The outputs of turns over rows are those of the formula, an output and an element at a time.
-    fn check<T: Real, F: Forces<T, K, N>, const K: usize, const N: usize>(
+    fn check<T: Real, F: RowGradient<T, K, N>, const K: usize, const N: usize>(
         [rows, cols]: [usize; 2],
         forces: F,
         of_row: &dyn Fn(usize) -> F,
@@ -470,8 +470,8 @@ mod tests {
             let [x, y, z] = [3, 20, 61].map(|from| numbers::<T>(rows, from));
             let row = |i: usize| i * cols..(i + 1) * cols;
 
-            let of_row = |i| PairForces { a: &a[row(i)], b: &b[row(i)] };
-            check([rows, cols], PairForces { a: &a, b: &b }, &of_row, [&x], |n, at| {
+            let of_row = |i| DifferenceGradient { a: &a[row(i)], b: &b[row(i)] };
+            check([rows, cols], DifferenceGradient { a: &a, b: &b }, &of_row, [&x], |n, at| {
                 let g = x[at / cols] * (a[at] - b[at]);
                 if n == 0 { g } else { -g }
             });

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use super::streaming::{Cut, Forces, at_row, one_row};
+use super::streaming::{RowGradient, StreamCursor, at_row, write_row};
 use crate::kernel::blocking::GROUP_PAIRS;
-use crate::kernel::reduce::{tally, weigh_slopes};
+use crate::kernel::reduce::{reduce_values, scale_slopes};
 use crate::kernel::shown::eval_triplets;
 use crate::kernel::vector::{square_roots, squared_distance};
 use crate::loss::{BlockTripletLoss, Pairing, Sums};
@@ -59,7 +59,7 @@ impl<T: Real> Kernel<T> for RowTriplets<'_, T> {
         let swaps = self.loss.swaps_block();
         let mut three = [[T::ZERO; GROUP_PAIRS]; 3];
         let mut values = [T::ZERO; GROUP_PAIRS];
-        let mut cut = Cut::start();
+        let mut cut = StreamCursor::start();
         let mut sums = Sums::default();
         let triplets = self.inputs[0].rows();
         for start in (0..triplets).step_by(GROUP_PAIRS) {
@@ -74,7 +74,7 @@ impl<T: Real> Kernel<T> for RowTriplets<'_, T> {
                 self.some(s, some, swaps, slopes, values, &mut cut);
             }
             let values = &mut values[..end - start];
-            sums = sums + tally(s, self.pairing(start..end), values);
+            sums = sums + reduce_values(s, self.pairing(start..end), values);
             if let Some(out) = &mut self.per_triplet.values {
                 out[start..end].copy_from_slice(values);
             }
@@ -102,7 +102,7 @@ impl<T: Real> RowTriplets<'_, T> {
         swaps: bool,
         [ap, an, pn]: [&mut [T]; 3],
         values: &mut [T],
-        cut: &mut Cut<T, 3>,
+        cut: &mut StreamCursor<T, 3>,
     ) {
         let third = swaps || self.per_triplet.third.is_some();
         self.squared_distances(s, some.clone(), third, [&mut *ap, &mut *an, &mut *pn]);
@@ -124,7 +124,7 @@ impl<T: Real> RowTriplets<'_, T> {
         }
         let mut slopes = [ap, an, pn];
         for slopes in &mut slopes {
-            weigh_slopes(s, self.pairing(some.clone()), [self.factor; 2], slopes);
+            scale_slopes(s, self.pairing(some.clone()), [self.factor; 2], slopes);
         }
         if let Some(out) = &mut self.per_triplet.slopes {
             for (out, slopes) in out.iter_mut().zip(&slopes) {
@@ -163,7 +163,7 @@ impl<T: Real> RowTriplets<'_, T> {
         triplets: Range<usize>,
         swaps: bool,
         slopes: [&mut [T]; 3],
-        cut: &mut Cut<T, 3>,
+        cut: &mut StreamCursor<T, 3>,
     ) {
         let Some(grads) = &mut self.grads else { return };
         let [ap, an, pn] = slopes;
@@ -194,7 +194,7 @@ impl<T: Real> RowTriplets<'_, T> {
                     grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
                 } else {
                     let forces = TripletForces { a: a.row(i), p: p.row(i), n: n.row(i), swaps };
-                    one_row(s, forces, at_row(slopes, k), grads);
+                    write_row(s, forces, at_row(slopes, k), grads);
                 }
             }
             cut.resume(triplets.end * cols);
@@ -211,7 +211,7 @@ struct TripletForces<'a, T> {
     swaps: bool,
 }
 
-impl<T: Real> Forces<T, 3, 3> for TripletForces<'_, T> {
+impl<T: Real> RowGradient<T, 3, 3> for TripletForces<'_, T> {
     #[inline(always)]
     fn len(&self) -> usize {
         assert!(self.p.len() == self.a.len() && self.n.len() == self.a.len());

@@ -23,7 +23,7 @@ use crate::simd::real::Real;
 pub(crate) type RowsOf<'a, T> = &'a (dyn Fn(usize) -> &'a [T] + Sync);
 
 /// The layers, which are all blockwise and of which there is at least one.
-pub(crate) struct Run<'a, T> {
+pub(crate) struct ImageRun<'a, T> {
     pub stages: &'a [Stage<T>],
     /// All parameters of the network.
     pub params: &'a [T],
@@ -31,14 +31,14 @@ pub(crate) struct Run<'a, T> {
 
 /// Where the elements before each layer and after the last lie, for a group.
 #[derive(Clone, Copy)]
-enum Place {
+enum Layout {
     /// One after another.
-    Each,
+    PerLayer,
     /// In turn.
-    Two,
+    PingPong,
 }
 
-impl<'a, T: Real> Run<'a, T> {
+impl<'a, T: Real> ImageRun<'a, T> {
     pub(crate) fn input(&self) -> usize {
         self.stages[0].input.len()
     }
@@ -66,10 +66,10 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     /// Elements of a sample in all places.
-    fn width(&self, place: Place) -> usize {
+    fn width(&self, place: Layout) -> usize {
         match place {
-            Place::Each => self.lens().sum(),
-            Place::Two => self.largest(0) + self.largest(1),
+            Layout::PerLayer => self.lens().sum(),
+            Layout::PingPong => self.largest(0) + self.largest(1),
         }
     }
 
@@ -79,18 +79,18 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     /// The elements before layer `i`, or after the last, of a group.
-    fn place(&self, place: Place, i: usize, group: usize) -> Range<usize> {
+    fn place(&self, place: Layout, i: usize, group: usize) -> Range<usize> {
         let len = self.lens().nth(i).unwrap_or(0);
         let start = match place {
-            Place::Each => self.lens().take(i).sum(),
-            Place::Two => i % 2 * self.largest(0),
+            Layout::PerLayer => self.lens().take(i).sum(),
+            Layout::PingPong => i % 2 * self.largest(0),
         };
         start * group..(start + len) * group
     }
 
     /// Elements of what a training workspace keeps of each sample.
     pub(crate) fn kept(&self) -> usize {
-        self.width(Place::Each)
+        self.width(Layout::PerLayer)
     }
 
     fn blocks(&self, samples: usize, lanes: usize) -> Blocks {
@@ -109,7 +109,7 @@ impl<'a, T: Real> Run<'a, T> {
         let layers = (0..self.stages.len()).map(|i| needs(i).saturating_add(below(i)));
         let (places, params) = match training {
             true => (2 * self.largest_gradient(), self.params_len()),
-            false => (self.width(Place::Two), 0),
+            false => (self.width(Layout::PingPong), 0),
         };
         let all = places.saturating_mul(group).saturating_add(layers.max().unwrap_or(0));
         whole_lines::<T>(all).saturating_add(whole_lines::<T>(params))
@@ -144,7 +144,7 @@ impl<'a, T: Real> Run<'a, T> {
     ) {
         let blocks = self.blocks(samples, cx.isa.lanes::<T>());
         let each = self.block_scratch(blocks.group(), kept.is_some());
-        let two = if kept.is_some() { 0 } else { self.width(Place::Two) * blocks.group() };
+        let two = if kept.is_some() { 0 } else { self.width(Layout::PingPong) * blocks.group() };
         let kept = kept.map(|kept| Samples::new(kept, self.kept(), blocks));
         let parts = ((kept, Samples::new(out, self.output(), blocks)), Chunks(scratch, each));
         type Part<'a, T> = ((Option<Samples<'a, T>>, Samples<'a, T>), Chunks<'a, T>);
@@ -157,8 +157,8 @@ impl<'a, T: Real> Run<'a, T> {
                 for samples in blocks.of(block) {
                     let group = samples.len();
                     let (place, data) = match &mut kept {
-                        Some(kept) => (Place::Each, kept.of(&samples)),
-                        None => (Place::Two, &mut *two),
+                        Some(kept) => (Layout::PerLayer, kept.of(&samples)),
+                        None => (Layout::PingPong, &mut *two),
                     };
                     interleave(
                         cx.isa,
@@ -253,7 +253,7 @@ impl<'a, T: Real> Run<'a, T> {
             let range = &self.stages[i].params;
             (&self.params[range.clone()], range.start - first..range.end - first)
         };
-        let values = |i: usize| &kept[self.place(Place::Each, i, group)];
+        let values = |i: usize| &kept[self.place(Layout::PerLayer, i, group)];
         let dx = dx.map(|dx| &mut dx[..self.stages[step.start].input.len() * group]);
         let dy = &mut above[..self.stages[step.end - 1].output.len() * group];
         let (i, layer) = (step.start, self.layer(step.start));

@@ -17,7 +17,7 @@ use super::layer::{InitialValue, Layer, Shape};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::simd::real::{Real, compiled};
-use image_run::Run;
+use image_run::ImageRun;
 use parts::{Part, is_run, parts};
 use stage::{Line, Stage};
 pub use workspace::Workspace;
@@ -198,7 +198,7 @@ impl<T: Real> Network<T> {
         self.parts.iter().map(|part| {
             let (stages, params) = (&self.stages[part.clone()], &self.params[..]);
             match is_run(stages) {
-                true => Part::Run(Run { stages, params }),
+                true => Part::ImageRun(ImageRun { stages, params }),
                 false => Part::One(&stages[0], params),
             }
         })

@@ -4,14 +4,14 @@
 
 use std::ops::Range;
 
-use super::image_run::Run;
+use super::image_run::ImageRun;
 use super::stage::Stage;
 use crate::simd::real::Real;
 
 /// Stages that run together.
 pub(crate) enum Part<'a, T> {
     /// Layers that take images block by block.
-    Run(Run<'a, T>),
+    ImageRun(ImageRun<'a, T>),
     /// Any other layer, and all parameters.
     One(&'a Stage<T>, &'a [T]),
 }
@@ -20,7 +20,7 @@ impl<T: Real> Part<'_, T> {
     /// Elements of a sample that goes in, and of one that comes out.
     pub(crate) fn lens(&self) -> [usize; 2] {
         match self {
-            Part::Run(run) => [run.input(), run.output()],
+            Part::ImageRun(run) => [run.input(), run.output()],
             Part::One(stage, _) => [stage.input.len(), stage.output.len()],
         }
     }
@@ -28,14 +28,14 @@ impl<T: Real> Part<'_, T> {
     /// Elements of a sample that a training workspace keeps beside the outputs.
     pub(crate) fn kept(&self) -> usize {
         match self {
-            Part::Run(run) => run.kept(),
+            Part::ImageRun(run) => run.kept(),
             Part::One(..) => 0,
         }
     }
 
     pub(crate) fn scratch(&self, samples: usize, backward: bool) -> usize {
         match self {
-            Part::Run(run) => run.scratch(samples, backward),
+            Part::ImageRun(run) => run.scratch(samples, backward),
             Part::One(stage, _) => stage.layer.scratch(samples),
         }
     }

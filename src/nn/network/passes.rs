@@ -44,7 +44,7 @@ impl<T: Real> Network<T> {
         // Where a layer panics there is nothing that a backward pass could follow.
         workspace.samples = 0;
         let last = self.parts().len();
-        if !matches!(self.parts().next(), Some(Part::Run(_))) {
+        if !matches!(self.parts().next(), Some(Part::ImageRun(_))) {
             let width = self.input().len();
             for (i, to) in workspace.between[0].chunks_exact_mut(width).take(samples).enumerate() {
                 to.copy_from_slice(rows(i));
@@ -57,7 +57,7 @@ impl<T: Real> Network<T> {
             let [x, y] = between.get_disjoint_mut([before, after]).expect("slots of their own");
             let y = &mut y[..samples * outputs];
             match part {
-                Part::Run(run) => {
+                Part::ImageRun(run) => {
                     let kept = keeps_all.then(|| &mut kept[i][..samples * run.kept()]);
                     match i {
                         0 => run.forward(cx, samples, rows, kept, scratch, y),
@@ -114,7 +114,7 @@ impl<T: Real> Network<T> {
             let dy = &mut current[..outputs];
             let below = (i > 0 || dx.is_some()).then_some(&mut next[..inputs]);
             match part {
-                Part::Run(run) => {
+                Part::ImageRun(run) => {
                     let kept = &kept[i][..samples * run.kept()];
                     run.backward(cx, samples, kept, dy, below, gradient, scratch);
                 }

@@ -91,7 +91,7 @@ impl<T: Real> Workspace<T> {
         };
         // A part of images reads the network's input as it comes.
         let first = match net.parts().next() {
-            Some(Part::Run(_)) => 0,
+            Some(Part::ImageRun(_)) => 0,
             _ => net.input().len(),
         };
         let lens = || [first].into_iter().chain(net.parts().map(|part| part.lens()[1]));
