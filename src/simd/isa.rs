@@ -82,6 +82,14 @@ impl Isa {
         bytes / size_of::<T>()
     }
 
+    /// How many vector registers the tier has: [`Simd::REGISTERS`](super::Simd::REGISTERS).
+    pub(crate) fn registers(self) -> usize {
+        match self.0 {
+            Tier::Portable | Tier::Avx2 => 16,
+            Tier::Avx512 => 32,
+        }
+    }
+
     fn at_most(limit: Tier) -> Self {
         Isa::available().filter(|isa| isa.0 <= limit).last().unwrap_or(Isa(Tier::Portable))
     }

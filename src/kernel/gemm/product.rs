@@ -19,7 +19,6 @@ use crate::error::Result;
 use crate::memory::reserve::try_with_capacity;
 use crate::simd::isa::Isa;
 use crate::simd::real::{Real, compiled};
-use crate::simd::tier::Tier;
 use crate::simd::{Kernel, Simd};
 
 /// Offsets into an operand, planned once, that know their largest one.
@@ -173,7 +172,7 @@ compiled!(multiply::<T>);
 
 /// Vectors of a tile's columns at most: what 32 registers have room for, or 16.
 pub(crate) fn most_vectors(isa: Isa) -> usize {
-    if isa.tier() == Tier::Avx512 { 3 } else { 2 }
+    if isa.registers() == 32 { 3 } else { 2 }
 }
 
 impl<T: Real> Kernel<T> for Product<'_, T> {

@@ -124,6 +124,12 @@ pub(crate) struct SlopeSums<T> {
 }
 
 impl<T: Real> BlockPair<'_, T> {
+    /// ```text
+    /// LOOP 2  for each panel of columns j: two vectors of rows of the other side
+    /// LOOP 3    for each strip of rows i, above the diagonal among the same rows
+    ///             d², values and slopes of rows x panel; -slopes into the block        `strip`
+    ///         gradients of i and j += -slopes x rows of j and i                        `gradients`
+    /// ```
     #[inline(always)]
     fn block<S: Simd<T>>(&mut self, s: S) -> Sums {
         let cols = 2 * S::LANES;
@@ -165,6 +171,15 @@ impl<T: Real> BlockPair<'_, T> {
     }
 
     /// The pairs of some rows with a panel of columns, and their slopes into the block.
+    ///
+    /// ```text
+    /// for each group of 256 pairs: what is known of it                                 `content`
+    /// distances of all groups from the first unknown to the last one                   `squared_distances`
+    /// for each group that is not known
+    ///   values, slopes = loss(d²)                                                      `evaluate`
+    ///   close pairs: their differences into the gradients, their slopes to 0           `add_close`
+    ///   -slopes into the block, slopes into sums of rows and columns                   `keep_slopes`
+    /// ```
     #[inline(always)]
     fn strip<S: Simd<T>>(
         &mut self,

@@ -111,8 +111,16 @@ pub(crate) fn by_products<T: Real, S: Simd<T>>(
     products::<T, S, false, 0>(s, sides, rows, col, [], out);
 }
 
-/// As [`by_products`]. Which groups may hold pairs that products are not exact enough for is found out where
-/// that is asked for.
+/// d² by products, at `r * cols + c`. With `COUNTED`, returns a bit for each group with a pair that needs its
+/// difference.
+///
+/// ```text
+/// LOOP 4  for each chunk of the depth: 128 elements of the panel stay in L1
+/// LOOP 5    for each register tile of the rows
+///             sums[r][v] = sum over k of x[k][r] panel[k][v]                           `sums`
+///             out = sums of the chunks before + sums; after the last one
+///             d² = |x|² + |y|² - 2 out, never below 0
+/// ```
 #[inline(always)]
 pub(crate) fn products<T: Real, S: Simd<T>, const COUNTED: bool, const KINKS: usize>(
     s: S,

@@ -128,7 +128,7 @@ impl<T: Real> RowSum<'_, T> {
     fn write<S: Simd<T>>(&self, s: S, grad: &mut [T]) {
         let cols = grad.len();
         let mut at = 0;
-        while at + 8 * S::LANES <= cols && S::LANES * size_of::<T>() >= 64 {
+        while S::REGISTERS == 32 && at + 8 * S::LANES <= cols {
             self.vectors::<S, 8>(s, at, grad);
             at += 8 * S::LANES;
         }

@@ -49,6 +49,12 @@ impl<T> Default for PerPair<'_, T> {
 }
 
 /// Values, and on request slopes and gradients, of the pairs of a layout.
+///
+/// ```text
+/// LOOP 1  for each group of 256 pairs
+/// LOOP 2    for each step of the group: as many pairs as fit L1, where gradients are wanted
+///             d² -> values and slopes; values into their sum; gradients, while rows are in L1
+/// ```
 pub(crate) struct PairBlocks<'a, T, L> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
