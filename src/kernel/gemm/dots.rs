@@ -151,7 +151,8 @@ impl<T: Real> Tile<'_, T> {
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.
         unsafe {
-            if S::REGISTERS == 32 {
+            // Known when it is compiled, as below: no tile is compiled for a tier that does not have it.
+            if const { S::REGISTERS == 32 } {
                 of_size!(self, s, rows, 12:
                     1 x 1 1 x 2 1 x 3 1 x 4 1 x 5 1 x 6 2 x 1 2 x 2 2 x 3 2 x 4 2 x 5 2 x 6
                     3 x 1 3 x 2 3 x 3 3 x 4 3 x 5 3 x 6 4 x 1 4 x 2 4 x 3 4 x 4 4 x 5 4 x 6)

@@ -246,10 +246,10 @@ impl<T: Real> Tile<'_, T> {
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.
         unsafe {
+            if const { S::REGISTERS == 32 } && self.width == 3 * S::LANES {
+                return self.of_height::<S, 3, true>(s, rows);
+            }
             match self.width {
-                w if w == 3 * S::LANES && S::REGISTERS == 32 => {
-                    self.of_height::<S, 3, true>(s, rows)
-                }
                 w if w == 2 * S::LANES => self.of_height::<S, 2, true>(s, rows),
                 w if w > S::LANES => self.of_height::<S, 2, false>(s, rows),
                 w if w == S::LANES => self.of_height::<S, 1, true>(s, rows),
@@ -271,12 +271,15 @@ impl<T: Real> Tile<'_, T> {
             match rows.len() {
                 1 => self.multiply::<S, 1, V, FULL>(s, rows.start),
                 2 => self.multiply::<S, 2, V, FULL>(s, rows.start),
-                3 => self.multiply::<S, 3, V, FULL>(s, rows.start),
-                4 => self.multiply::<S, 4, V, FULL>(s, rows.start),
-                5 => self.multiply::<S, 5, V, FULL>(s, rows.start),
-                6 => self.multiply::<S, 6, V, FULL>(s, rows.start),
-                7 => self.multiply::<S, 7, V, FULL>(s, rows.start),
-                8 if V < 3 => self.multiply::<S, 8, V, FULL>(s, rows.start),
+                // Known when it is compiled: no tile is compiled for a tier that does not have it.
+                3 if const { S::TILE_ROWS >= 3 } => self.multiply::<S, 3, V, FULL>(s, rows.start),
+                4 if const { S::TILE_ROWS >= 4 } => self.multiply::<S, 4, V, FULL>(s, rows.start),
+                5 if const { S::TILE_ROWS >= 5 } => self.multiply::<S, 5, V, FULL>(s, rows.start),
+                6 if const { S::TILE_ROWS >= 6 } => self.multiply::<S, 6, V, FULL>(s, rows.start),
+                7 if const { S::TILE_ROWS >= 7 } => self.multiply::<S, 7, V, FULL>(s, rows.start),
+                8 if const { V < 3 && S::TILE_ROWS >= 8 } => {
+                    self.multiply::<S, 8, V, FULL>(s, rows.start)
+                }
                 height => unreachable!("a tile of {height} rows"),
             }
         }
@@ -291,10 +294,6 @@ impl<T: Real> Tile<'_, T> {
         s: S,
         start: usize,
     ) {
-        // Known when it is compiled: nothing below is, for a tile that the tier does not have.
-        if const { M > S::TILE_ROWS } {
-            unreachable!("a tile of {M} rows on a tier of {}", S::TILE_ROWS);
-        }
         // SAFETY: as promised by the caller; each pointer is offset within its own slice.
         unsafe {
             let a = self.a.data.as_ptr().add(self.a.start);

@@ -225,7 +225,7 @@ impl<T: Real> Anchors<'_, T> {
             of_anchor[run.clone()].copy_from_slice(&row[run.clone()]);
         }
         // Several positives at a time hide each other's latency.
-        if S::REGISTERS == 32 {
+        if const { S::REGISTERS == 32 } {
             self.choose_some::<S, 8>(s, anchor, others, buffers);
         } else {
             self.choose_some::<S, 4>(s, anchor, others, buffers);

@@ -60,7 +60,7 @@ impl<T: Real> Kernel<T> for Nearest<'_, T> {
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) {
         // Sums take half of the registers: AVX-512 has 32 of 64 bytes, the other tiers have 16.
-        if S::REGISTERS == 32 {
+        if const { S::REGISTERS == 32 } {
             self.search::<S, 4>(s)
         } else {
             self.search::<S, 2>(s)

@@ -194,7 +194,7 @@ impl<T: Real> SearchBlock<'_, T> {
         let all = candidates >= MANY;
         let mut enter = [true; PANEL_COLS];
         if all {
-            match S::REGISTERS {
+            match const { S::REGISTERS } {
                 32 => measure_row::<T, S, 4>(s, [&x, &y], row, cols.clone(), &mut many),
                 _ => measure_row::<T, S, 2>(s, [&x, &y], row, cols.clone(), &mut many),
             }

@@ -375,7 +375,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
             }
             if let Some(last) = list.last {
                 let (of, to) = ((present.start, candidates), (list, room));
-                match S::REGISTERS {
+                match const { S::REGISTERS } {
                     32 => keys.enter_exact::<S, 4>(s, row, of, to, last),
                     _ => keys.enter_exact::<S, 2>(s, row, of, to, last),
                 }
@@ -458,7 +458,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
     /// From what keys may be, of places, to what they are, of rows.
     #[inline(always)]
     fn measure<S: Simd<T>>(&mut self, s: S, row: usize, list: &Shortlist<T>) {
-        match S::REGISTERS {
+        match const { S::REGISTERS } {
             32 => self.measure_some::<S, 4>(s, row, list.len),
             _ => self.measure_some::<S, 2>(s, row, list.len),
         }

@@ -158,11 +158,14 @@ pub(crate) fn products<T: Real, S: Simd<T>, const COUNTED: bool, const KINKS: us
             let out = &mut out[at * cols..];
             let height = tile_rows::<T, S>(row);
             let of = (row, (rows.end - row).min(height), chunk.clone());
-            let close = match height {
-                8 => panel.tile::<8, COUNTED>(s, x, of, out),
-                6 => panel.tile::<6, COUNTED>(s, x, of, out),
-                5 => panel.tile::<5, COUNTED>(s, x, of, out),
-                _ => panel.tile::<4, COUNTED>(s, x, of, out),
+            let close = if const { S::REGISTERS == 32 } {
+                panel.tile::<8, COUNTED>(s, x, of, out)
+            } else {
+                match height {
+                    6 => panel.tile::<6, COUNTED>(s, x, of, out),
+                    5 => panel.tile::<5, COUNTED>(s, x, of, out),
+                    _ => panel.tile::<4, COUNTED>(s, x, of, out),
+                }
             };
             near |= u32::from(close) << (at * cols / GROUP_PAIRS);
             row += height;
@@ -311,11 +314,14 @@ pub(crate) fn by_differences<T: Real, S: Simd<T>>(
             let from = &x.panels[row / cols * depth * cols..][..depth * cols];
             let height = tile_rows::<T, S>(row);
             let of = (from, row % cols, (rows.end - row).min(height), chunk.clone());
-            match height {
-                8 => squares::<T, S, 8>(s, of, panel, (out, stride)),
-                6 => squares::<T, S, 6>(s, of, panel, (out, stride)),
-                5 => squares::<T, S, 5>(s, of, panel, (out, stride)),
-                _ => squares::<T, S, 4>(s, of, panel, (out, stride)),
+            if const { S::REGISTERS == 32 } {
+                squares::<T, S, 8>(s, of, panel, (out, stride));
+            } else {
+                match height {
+                    6 => squares::<T, S, 6>(s, of, panel, (out, stride)),
+                    5 => squares::<T, S, 5>(s, of, panel, (out, stride)),
+                    _ => squares::<T, S, 4>(s, of, panel, (out, stride)),
+                }
             }
             row += height;
         }
@@ -509,7 +515,7 @@ impl<T: Real> Kernel<T> for Subtract<'_, T> {
             for (_, row) in groups() {
                 let some = row..(row + height).min(rows.end);
                 let sums = &mut sums[(row - rows.start) * cols..];
-                if S::REGISTERS == 32 {
+                if const { S::REGISTERS == 32 } {
                     add_squares::<T, S, 8>(s, &x.rows, some, chunk.clone(), panel, sums);
                 } else {
                     add_squares::<T, S, 4>(s, &x.rows, some, chunk.clone(), panel, sums);

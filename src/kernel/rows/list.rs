@@ -128,9 +128,11 @@ impl<T: Real> RowSum<'_, T> {
     fn write<S: Simd<T>>(&self, s: S, grad: &mut [T]) {
         let cols = grad.len();
         let mut at = 0;
-        while S::REGISTERS == 32 && at + 8 * S::LANES <= cols {
-            self.vectors::<S, 8>(s, at, grad);
-            at += 8 * S::LANES;
+        if const { S::REGISTERS == 32 } {
+            while at + 8 * S::LANES <= cols {
+                self.vectors::<S, 8>(s, at, grad);
+                at += 8 * S::LANES;
+            }
         }
         while at + 4 * S::LANES <= cols {
             self.vectors::<S, 4>(s, at, grad);
