@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::kernel::blocking::BLOCK_ROWS;
+use crate::kernel::blocking::{BLOCK_ROWS, PANEL_COLS};
 use crate::parallel::cx::{Cx, Par};
 
 /// Bytes of memory traffic that are worth handing to another thread.
@@ -27,7 +27,7 @@ pub(crate) fn serial_if_small(cx: &Cx, pairs: usize, d: usize) -> Cx {
 /// Rows of a block: a function of the batch alone, since it decides the order of addition. Eight
 /// blocks or more where the batch allows, so that rounds have work for several threads.
 pub(crate) fn block_rows(rows: usize) -> usize {
-    rows.div_ceil(8).max(1).next_multiple_of(32).min(BLOCK_ROWS)
+    rows.div_ceil(8).max(1).next_multiple_of(PANEL_COLS).min(BLOCK_ROWS)
 }
 
 /// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A

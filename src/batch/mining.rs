@@ -9,7 +9,7 @@ use super::neighbours::{Found, among};
 use super::pairwise::gradient::Gradient;
 use super::pairwise::packed_rows::{ALL_ROWS, PackedRows, center};
 use crate::error::{Error, Result, check_len, check_shape};
-use crate::kernel::blocking::BLOCK_ROWS;
+use crate::kernel::blocking::{BLOCK_ROWS, PANEL_COLS};
 use crate::kernel::mining::anchors::{AnchorSums, Anchors};
 use crate::kernel::mining::gradient::{
     AddExtras, OtherRows, OwnRows, Strip, StripDistances, TakeClose,
@@ -145,8 +145,8 @@ const ALL_BYTES: usize = 16 << 20;
 /// Bytes of strips that hold a few rows.
 const SOME_BYTES: usize = 8 << 20;
 
-/// Rows of a block of gradients, and of a task.
-const BLOCK: usize = 32;
+/// Rows of a block of gradients, and of a task: whole panels of every tier.
+const BLOCK: usize = PANEL_COLS;
 
 /// From a row of a strip to the next: not a power of two, which would put a column into a few sets of the
 /// cache.

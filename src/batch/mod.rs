@@ -10,7 +10,7 @@
 //! | `pairwise` | [`all_pairs`], [`cross`], [`distance_matrix`] |
 //! | `neighbours` | the searches of [`pairs`](crate::pairs) |
 //! | `mining` | [`triplets`] |
-//! | `hvp` | the Hessian-vector products of all of these |
+//! | `hvp` | Hessian-vector products of `rows`, `indexed`, `all_pairs`, `cross` and `triplet_rows` |
 
 #![forbid(unsafe_code)]
 

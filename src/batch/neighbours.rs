@@ -10,6 +10,7 @@ use super::pairwise::blocks::lock;
 use super::pairwise::packed_rows::{PackedRows, SOME_ROWS, center};
 use super::pairwise::tournament::rounds;
 use crate::error::{Error, Result};
+use crate::kernel::blocking::PANEL_COLS;
 use crate::kernel::neighbours::by_differences::{Best, Nearest};
 use crate::kernel::neighbours::by_tiles::{SearchBlock, Wanted};
 use crate::kernel::neighbours::shortlist::{LongLists, LongSearch, MOST_QUERIES, places};
@@ -94,7 +95,7 @@ impl<T: Real> Room<T> {
         let of_row = places.saturating_mul(size_of::<T::Ranked>());
         let height = match few {
             true => AT_ONCE,
-            false => (BYTES / of_row / 32 * 32).clamp(32, block_rows(rows)),
+            false => (BYTES / of_row / PANEL_COLS * PANEL_COLS).clamp(PANEL_COLS, block_rows(rows)),
         };
         let parts = rows.div_ceil(height).min(cx.par.threads());
         let overflow = Error::Overflow { what: "a list of neighbours" };

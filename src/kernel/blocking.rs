@@ -1,4 +1,4 @@
-//! Every size that the work on pairs is cut by, the cache it is for, and the ties between them.
+//! The sizes that the work on pairs is cut by, the cache it is for, and the ties between them.
 //!
 //! Every row with every row, from the outside in:
 //!
@@ -7,7 +7,7 @@
 //! LOOP 2:   panels of up to PANEL_COLS columns        a panel of CHUNK elements: L1
 //! LOOP 3:     strips: rows_at_once() rows x a panel   distances of a strip: L1
 //! LOOP 4:       chunks of CHUNK elements along the depth
-//! LOOP 5:         register tiles: 4, 8, ... rows x 2 vectors
+//! LOOP 5:         register tiles: 4, 5, 6 or 8 rows x 2 vectors
 //!               groups of GROUP_PAIRS pairs: one call of the loss, one partial sum
 //! ```
 //!
@@ -27,7 +27,7 @@ pub(crate) const BLOCK_ROWS: usize = 128;
 pub(crate) const PANEL_COLS: usize = 2 * MOST_LANES;
 
 /// Pairs of a group: the loss is called once for them, and their values are added up in lanes before they are
-/// added to the sum of the call. All that a call of the loss reads and writes takes some 5 KiB in `f32`.
+/// added to the sum of the call. What a call of the loss reads and writes takes 2.3 KiB in `f32`.
 pub(crate) const GROUP_PAIRS: usize = 256;
 
 /// Elements along the depth whose products are added up before their sum is added to those of other chunks:
@@ -48,8 +48,10 @@ pub(crate) const SLOPE_BLOCK: usize = BLOCK_ROWS * SLOPE_STRIDE;
 const _: () = assert!(BLOCK_ROWS.is_multiple_of(PANEL_COLS));
 // A strip is whole groups, one bit of a u32 for each.
 const _: () = assert!(STRIP_PAIRS.is_multiple_of(GROUP_PAIRS) && STRIP_PAIRS / GROUP_PAIRS <= 32);
-// A group is whole rows of a panel of every tier: of 2 or more lanes.
-const _: () = assert!(GROUP_PAIRS.is_multiple_of(PANEL_COLS) && GROUP_PAIRS / 4 <= BLOCK_ROWS);
+// A group is whole rows of a panel of every tier, and at least one register tile of 8 rows.
+const _: () = assert!(GROUP_PAIRS.is_multiple_of(PANEL_COLS) && GROUP_PAIRS / PANEL_COLS >= 8);
+// A graph's mask has a bit of a u32 for each panel of a block, of 4 or more columns.
+const _: () = assert!(BLOCK_ROWS / 4 <= 32);
 // A row of slopes ends at a whole vector.
 const _: () = assert!(SLOPE_STRIDE.is_multiple_of(MOST_LANES) && SLOPE_STRIDE > BLOCK_ROWS);
 

@@ -7,7 +7,7 @@
 //! | `pairwise` | every row with every row, in register tiles |
 //! | `neighbours` | the k nearest or farthest rows of each row |
 //! | `mining` | the triplets of a labelled batch |
-//! | `hvp` | Hessian-vector products of all of these |
+//! | `hvp` | Hessian-vector products of rows, lists, all pairs and triplets by rows |
 //! | `gemm` | the matrix products of layers and of gradients |
 //! | `layers` | layers, forward and backward |
 //! | `optim` | one pass over parameters, gradients and moments |

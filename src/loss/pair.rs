@@ -306,13 +306,14 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
     }
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend`, a reach, a pull and perhaps a
-/// slack, such that its block functions are compiled in this crate.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend` (its curvature), such that its
+/// block functions are compiled in this crate. Given the loss, the closures return its reach, the constant slope of
+/// similar pairs, and a distance below the reach at which it changes its mind, each if there is one.
 macro_rules! compiled_here {
-    ($loss:ident, $reach:expr, $pull:expr) => {
-        $crate::loss::pair::compiled_here!($loss, $reach, $pull, |_| None);
+    ($loss:ident, $reach:expr, $similar_slope:expr) => {
+        $crate::loss::pair::compiled_here!($loss, $reach, $similar_slope, |_| None);
     };
-    ($loss:ident, $reach:expr, $pull:expr, $slack:expr) => {
+    ($loss:ident, $reach:expr, $similar_slope:expr, $kink:expr) => {
         impl<T: $crate::Real> $crate::loss::PairLoss<T> for $loss<T> {
             #[inline(always)]
             fn eval<S: $crate::simd::Simd<T>>(
@@ -340,8 +341,8 @@ macro_rules! compiled_here {
             }
 
             fn similar_slope(&self) -> Option<T> {
-                let pull: fn(&Self) -> Option<T> = $pull;
-                pull(self)
+                let similar_slope: fn(&Self) -> Option<T> = $similar_slope;
+                similar_slope(self)
             }
 
             fn takes_any(&self) -> bool {
@@ -349,7 +350,7 @@ macro_rules! compiled_here {
             }
 
             fn kinks(&self) -> [Option<T>; 2] {
-                let slack: fn(&Self) -> Option<T> = $slack;
+                let slack: fn(&Self) -> Option<T> = $kink;
                 [$crate::loss::PairLoss::reach(self), slack(self)]
             }
 

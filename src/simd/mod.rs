@@ -71,12 +71,13 @@ pub trait Kernel<T: Real> {
 pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     /// How many elements a vector holds.
     const LANES: usize;
-    /// Vector registers that the tier has: 16 or 32. Heights of register tiles follow from it.
+    /// Vector registers that the tier has: 16 or 32. Heights of register tiles follow from it and from `LANES`.
     #[doc(hidden)]
     const REGISTERS: usize;
     /// Rows of the register tile of the product kernel, which is two vectors wide. On AVX-512
     /// eight rows reach 98 % of the FMA peak at 128 x 32 x 2430; twelve would fit the vector
-    /// registers, but not the pointers to their rows the others, and spilling costs half.
+    /// registers, but not the pointers to their rows the others, and spilling costs half. At most 8; of
+    /// 32 registers at least 7.
     #[doc(hidden)]
     const TILE_ROWS: usize;
     /// A vector of `LANES` elements.

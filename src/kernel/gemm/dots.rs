@@ -146,7 +146,7 @@ macro_rules! of_size {
 impl<T: Real> Tile<'_, T> {
     /// # Safety
     /// All runs of the tile's rows lie within their slices; there are 1 to 4 rows and 1 to 6 columns
-    /// where vectors are wide, else 1 to 2 and 1 to 5.
+    /// where there are 32 registers, else 1 to 2 and 1 to 5.
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.

@@ -241,7 +241,7 @@ impl<T: Real> Tile<'_, T> {
     /// # Safety
     /// All offsets of the operands, and the output's rows and columns of the tile, lie within
     /// their slices; there are 1 to `TILE_ROWS` rows and 1 to 2 `LANES` columns, or, where
-    /// vectors are wide, 1 to 7 rows and 3 `LANES` columns.
+    /// there are 32 registers, 1 to 7 rows and 3 `LANES` columns.
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.

@@ -1,8 +1,17 @@
-//! Blocks of rows in panels of columns: how the products of slopes and rows read and write them.
+//! The gradient of all pairs, in the parts in which it is formed.
 //!
-//! A block of h rows holds its first `width` columns of all rows, row after row, then the next ones; the
-//! last panel is as wide as what is left. So what a register tile of a product reads lies together,
-//! where rows of a power of two would fall into the same few sets of the cache.
+//! ```text
+//! grad = (diag(C 1) - C) Z        C the matrix of slopes
+//!
+//! StartGradient    what the pull of whole classes begins it with
+//! add_product      -C Z, block by block
+//! add_difference   pairs that are too close for products, one by one
+//! FinishGradient   + (C 1)_i z_i, times a scale, in the caller's order of rows
+//! ```
+//!
+//! Sums and rows lie in blocks of panels of columns: a block of h rows holds its first `width` columns of all rows,
+//! row after row, then the next ones; the last panel is as wide as what is left. So what a register tile of a
+//! product reads lies together, where rows of a power of two would fall into the same few sets of the cache.
 
 #![forbid(unsafe_code)]
 
@@ -51,8 +60,8 @@ impl BlockOffsets {
         }
     }
 
-    /// out += C rows, where C has a row for each of `height` rows of `out` and a column for each of
-    /// `others` rows of `rows`.
+    /// out += (-C) rows: the block of slopes holds -C, with a row for each of `height` rows of `out` and a column
+    /// for each of `others` rows of `rows`.
     #[inline(always)]
     pub(crate) fn add_product<T: Real>(
         &self,
@@ -79,7 +88,7 @@ impl BlockOffsets {
     }
 }
 
-/// Adds `slope (x - y)` to row `r` of a block of gradients, times `sign`.
+/// Adds `slope (x - y)` to row `r` of a block of gradients.
 #[inline(always)]
 pub(crate) fn add_difference<T: Real, S: Simd<T>>(
     s: S,
@@ -176,7 +185,7 @@ impl<T: Real> Kernel<T> for FinishGradient<'_, T> {
     }
 }
 
-/// A pair whose squared distance is below this share of a squared norm is too close for products.
+/// A pair whose squared distance is below this share of both squared norms' sum is too close for products.
 pub(crate) const CLOSE: f64 = 1e-6;
 
 /// The rows of one side.

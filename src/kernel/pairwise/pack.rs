@@ -59,7 +59,7 @@ pub(crate) struct CenterRows<'a, T> {
     pub scratch: &'a mut [T],
 }
 
-/// Rows that go into a panel together: what is written of a cache line at once.
+/// Rows that go into a panel together, where a panel has so many columns: what is written of a cache line at once.
 pub(crate) const AT_ONCE: usize = 8;
 
 impl<T: Real> Kernel<T> for CenterRows<'_, T> {
@@ -69,8 +69,9 @@ impl<T: Real> Kernel<T> for CenterRows<'_, T> {
     fn run<S: Simd<T>>(self, s: S) {
         let (depth, width, height) = (self.rows.z.cols(), 2 * S::LANES, self.places.len());
         let rows = self.scratch;
-        for first in (0..height).step_by(AT_ONCE) {
-            let count = AT_ONCE.min(height - first);
+        let at_once = AT_ONCE.min(width);
+        for first in (0..height).step_by(at_once) {
+            let count = at_once.min(height - first);
             let (panel, c) = (first / width, first % width);
             let panel = &mut self.panels[panel * width * depth..][..width * depth];
             let mut fill_panel = |rows: &[T]| {

@@ -16,8 +16,8 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use super::pack::Rows;
-use crate::kernel::blocking::{BLOCK_ROWS, CHUNK, GROUP_PAIRS, STRIP_PAIRS};
+use super::pack::{AT_ONCE, Rows};
+use crate::kernel::blocking::{CHUNK, GROUP_PAIRS, PANEL_COLS, STRIP_PAIRS};
 use crate::simd::isa::{Isa, MOST_LANES};
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -112,14 +112,14 @@ pub(crate) fn by_products<T: Real, S: Simd<T>>(
 }
 
 /// d² by products, at `r * cols + c`. With `COUNTED`, returns a bit for each group with a pair that needs its
-/// difference.
+/// difference, or may lie on the other side of a kink.
 ///
 /// ```text
 /// LOOP 4  for each chunk of the depth: 128 elements of the panel stay in L1
 /// LOOP 5    for each register tile of the rows
 ///             sums[r][v] = sum over k of x[k][r] panel[k][v]                           `sums`
 ///             out = sums of the chunks before + sums; after the last one
-///             d² = |x|² + |y|² - 2 out, never below 0
+///             d² = |x|² + |y|² - 2 out
 /// ```
 #[inline(always)]
 pub(crate) fn products<T: Real, S: Simd<T>, const COUNTED: bool, const KINKS: usize>(
@@ -158,7 +158,7 @@ pub(crate) fn products<T: Real, S: Simd<T>, const COUNTED: bool, const KINKS: us
             let out = &mut out[at * cols..];
             let height = tile_rows::<T, S>(row);
             let of = (row, (rows.end - row).min(height), chunk.clone());
-            let close = if const { S::REGISTERS == 32 } {
+            let close = if const { S::REGISTERS == 32 && S::LANES >= 4 } {
                 panel.tile::<8, COUNTED>(s, x, of, out)
             } else {
                 match height {
@@ -314,7 +314,7 @@ pub(crate) fn by_differences<T: Real, S: Simd<T>>(
             let from = &x.panels[row / cols * depth * cols..][..depth * cols];
             let height = tile_rows::<T, S>(row);
             let of = (from, row % cols, (rows.end - row).min(height), chunk.clone());
-            if const { S::REGISTERS == 32 } {
+            if const { S::REGISTERS == 32 && S::LANES >= 4 } {
                 squares::<T, S, 8>(s, of, panel, (out, stride));
             } else {
                 match height {
@@ -361,7 +361,7 @@ pub(crate) fn squares<T: Real, S: Simd<T>, const ROWS: usize>(
 fn tile_rows<T: Real, S: Simd<T>>(row: usize) -> usize {
     let cols = 2 * S::LANES;
     match cols - row % cols {
-        _ if S::REGISTERS == 32 => 8,
+        _ if S::REGISTERS == 32 && cols >= 8 => 8,
         16 => 6,
         10 | 5 => 5,
         _ => 4,
@@ -418,7 +418,7 @@ pub(crate) struct Subtraction<T> {
 }
 
 pub(crate) struct Room<T> {
-    panel: [T; CHUNK * STRIP_PAIRS / BLOCK_ROWS],
+    panel: [T; CHUNK * PANEL_COLS],
     sums: [T; STRIP_PAIRS],
 }
 
@@ -498,10 +498,7 @@ impl<T: Real> Kernel<T> for Subtract<'_, T> {
         if many == 0 {
             return;
         }
-        let zero = || Room {
-            panel: [T::ZERO; CHUNK * STRIP_PAIRS / BLOCK_ROWS],
-            sums: [T::ZERO; STRIP_PAIRS],
-        };
+        let zero = || Room { panel: [T::ZERO; CHUNK * PANEL_COLS], sums: [T::ZERO; STRIP_PAIRS] };
         let Subtraction { held, room, .. } = subtraction;
         let Room { panel, sums } = room.get_or_insert_with(zero);
         let groups =
@@ -566,13 +563,13 @@ pub(crate) fn fill_panel<T: Real>(
     cols: usize,
     panel: &mut [T],
 ) {
-    const AT_ONCE: usize = 8;
-    for first in places.clone().step_by(AT_ONCE) {
+    let at_once = AT_ONCE.min(cols);
+    for first in places.clone().step_by(at_once) {
         let last = places.end - 1;
         let some = from_fn::<_, AT_ONCE, _>(|r| &rows.row((first + r).min(last))[chunk.clone()]);
         for (k, to) in panel.chunks_exact_mut(cols).take(chunk.len()).enumerate() {
-            let to = &mut to[first - places.start..][..AT_ONCE];
-            for r in 0..AT_ONCE {
+            let to = &mut to[first - places.start..][..at_once];
+            for r in 0..at_once {
                 to[r] = some[r][k];
             }
         }

@@ -22,7 +22,7 @@ use crate::simd::real::Real;
 /// Rows of samples, by their number in the batch.
 pub(crate) type RowsOf<'a, T> = &'a (dyn Fn(usize) -> &'a [T] + Sync);
 
-/// The layers, which are all blockwise and of which there is at least one.
+/// The layers, which are all image layers and of which there is at least one.
 pub(crate) struct ImageRun<'a, T> {
     pub stages: &'a [Stage<T>],
     /// All parameters of the network.

@@ -55,12 +55,12 @@ class ContrastiveLoss(nn.Module):
         reduction: Reduction = "balanced-nonzero",
     ) -> None:
         super().__init__()
-        pull, push = number("pos_margin", pos_margin), number("neg_margin", neg_margin)
-        if not 0 <= pull < float("inf"):
-            raise ValueError(f"pos_margin is {pull}, expected finite and not negative")
-        if not 0 < push < float("inf"):
-            raise ValueError(f"neg_margin is {push}, expected finite and positive")
-        self.loss = LinearHinge(pull, push)
+        positive, negative = number("pos_margin", pos_margin), number("neg_margin", neg_margin)
+        if not 0 <= positive < float("inf"):
+            raise ValueError(f"pos_margin is {positive}, expected finite and not negative")
+        if not 0 < negative < float("inf"):
+            raise ValueError(f"neg_margin is {negative}, expected finite and positive")
+        self.loss = LinearHinge(positive, negative)
         self.normalize = truth("normalize", normalize)
         self.reduction: Reduction = reduction
         reduction_parts(reduction)
