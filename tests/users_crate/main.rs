@@ -55,7 +55,7 @@ const OWN: [&str; 2] = ["OwnPairs", "OwnTriplets"];
 
 /// Whether a function runs a kernel with the lanes of a tier, is a kernel, or splits its work over threads.
 fn is_kernel(function: &str) -> bool {
-    let parts = ["4simd8dispatch", "6Kernel", "3par", "10rayon_core"];
+    let parts = ["4simd8dispatch", "6Kernel", "8parallel5split", "10rayon_core"];
     function.contains("5drlim") && parts.iter().any(|part| function.contains(part))
 }
 

@@ -248,9 +248,11 @@ compiled!(
     <Conv2d as Layer<T>>::backward,
     <Conv2d as ImageLayer<T>>::forward_group,
     <Conv2d as ImageLayer<T>>::backward_group,
+    <Conv2d as BackwardByRows<T>>::backward_by_rows,
 );
 
 impl<T: Real> BackwardByRows<T> for Conv2d {
+    #[inline(never)]
     fn backward_by_rows(
         &self,
         isa: Isa,

@@ -136,6 +136,7 @@ macro_rules! disjoint_windows {
             self.windows.sizes.stride
         }
 
+        #[inline(never)]
         fn times_slope(&self, isa: Isa, y: &[T], dy: &mut [T]) {
             self.windows.slope(isa, y, dy);
         }
@@ -167,6 +168,7 @@ macro_rules! compiled_pooling {
             <$layer as ImageLayer<T>>::forward_group,
             <$layer as ImageLayer<T>>::backward_group,
             <$layer as DisjointPooling<T>>::backward_rows,
+            <$layer as DisjointPooling<T>>::times_slope,
         );
     };
 }
