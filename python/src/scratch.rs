@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use drlim::batch::{AllPairsScratch, CrossScratch, MiningScratch, IndexedScratch};
+use drlim::batch::{AllPairsScratch, CrossScratch, IndexedScratch, MiningScratch};
 use pyo3::PyResult;
 
 /// That of each kind of call.

@@ -15,7 +15,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub const EMPTY: Extent = Extent { start: 0, rows: 0, width: 0, stride: 0 };
+    pub(super) const EMPTY: Extent = Extent { start: 0, rows: 0, width: 0, stride: 0 };
 
     /// The first byte past the last row.
     fn end(&self) -> usize {
