@@ -115,7 +115,8 @@ where
     sum_blocks(par, blocks, output, f, |(), ()| ());
 }
 
-/// What is done to a block and its part of the output, and with what two blocks return.
+/// The functions of a pass: the first works on a block and its part of the output, the second adds up what two
+/// blocks return.
 type Work<'f, O, R> = (&'f (dyn Fn(usize, O) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
 
 /// Not generic over the functions, so that it is compiled once for each kind of output.

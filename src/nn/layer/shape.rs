@@ -79,6 +79,6 @@ pub enum InitialValue {
         /// Outputs that an input reaches.
         fan_out: usize,
     },
-    /// The same everywhere.
+    /// One value everywhere.
     Constant(f64),
 }
