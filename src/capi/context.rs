@@ -61,7 +61,7 @@ pub struct drlim_context {
 /// those of the process. context: where its handle goes, to be given back with drlim_context_free().
 /// Refused: a tier that is unknown or that this processor lacks, more threads than 4096 or than the system
 /// starts, null or misaligned. In a child of a process that forked, calls run on the calling thread.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn drlim_context_new(
     tier: drlim_tier,
     threads: usize,
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn drlim_context_new(
 }
 
 /// Gives a context back and ends its threads. Null is fine.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn drlim_context_free(context: *mut drlim_context) {
     // SAFETY: the caller gives up a handle that it has from drlim_context_new().
     unsafe { free(context) };
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn drlim_context_free(context: *mut drlim_context) {
 /// What a context, or with null the default one, comes down to.
 ///
 /// tier, threads: written; each may be null. Refused: misaligned pointers.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn drlim_context_describe(
     context: *const drlim_context,
     tier: *mut drlim_tier,
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn drlim_context_describe(
 }
 
 /// The name of a tier: "portable", "avx2" or "avx512"; null of any other code. Of the library, for ever.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
     match tier {
         drlim_tier::PORTABLE => c"portable".as_ptr(),
@@ -126,7 +126,7 @@ pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
 }
 
 /// The version of the library, such as "0.1.0". Of the library, for ever.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }

@@ -97,7 +97,7 @@ pub struct drlim_objective {
 }
 
 /// An objective with scale 1, positive margin 0 and no callback. Fails never: calls refuse what is wrong with it.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_objective_new(
     loss: drlim_loss,
     margin: f64,

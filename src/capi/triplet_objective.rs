@@ -76,7 +76,7 @@ pub struct drlim_triplet_objective {
 }
 
 /// An objective of triplets with scale 1 and no callback. Fails never: calls refuse what is wrong with it.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_triplet_objective_new(
     loss: drlim_triplet_loss,
     margin: f64,
