@@ -7,17 +7,17 @@
 //! ```
 //!
 //! Inputs are chosen to be hard on sums: see [`measure::inputs`]. What is exact is computed in
-//! double-double. The program fails where a bound is exceeded; `tests/accuracy` asserts the same bounds over
+//! double-double. The program fails where a bound is exceeded; `tests/precision` asserts the same bounds over
 //! fewer inputs.
 
 #![forbid(unsafe_code)]
 
 mod args;
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod json;
-#[path = "../../tests/accuracy/measure/mod.rs"]
+#[path = "../../tests/precision/accuracy/measure/mod.rs"]
 mod measure;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod table;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use drlim::batch::{Distance, distance_matrix, hard_pairs, row_distances, row_dis
 use drlim::loss::Pairing;
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::common::Element;
+use crate::support::Element;
 use crate::oracle::{Approx, Squared};
 use crate::points::Points;
 use crate::twin::Twin;

@@ -7,7 +7,7 @@ use drlim::loss::{BlockLoss, Objective, Reduction};
 use drlim::{Graph, Real, Similar};
 
 use crate::Plain;
-use crate::common::formulas::PairFormula;
+use crate::support::formulas::PairFormula;
 
 /// A loss of pairs with its way of being added up.
 #[derive(Arbitrary, Debug)]

@@ -5,7 +5,7 @@ use drlim::batch::{IndexedOut, IndexedScratch, PairList, indexed};
 use drlim::loss::{Objective, Pairing};
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::common::formulas::PairFormula;
+use crate::support::formulas::PairFormula;
 use crate::goal::Reduce;
 use crate::oracle::{Approx, Expected, Pair, Squared, Total};
 use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, check_same, flag, same_bits};

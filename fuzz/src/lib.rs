@@ -12,7 +12,7 @@ use drlim::loss::Outcome;
 use drlim::{Isa, Mat, MatMut, Real};
 
 mod all_pairs;
-mod common;
+mod support;
 mod cross;
 mod distances;
 /// Layers of images that the crate's own tests compare with, and how they list layers.
@@ -34,7 +34,7 @@ mod stack;
 mod training;
 mod triplets;
 /// The distances of rows and their gradients that the crate's own tests compare with.
-#[path = "../../tests/distances/twin.rs"]
+#[path = "../../tests/calls/distances/twin.rs"]
 mod twin;
 mod views;
 

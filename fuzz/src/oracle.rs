@@ -3,7 +3,7 @@
 use drlim::loss::{KindSums, Outcome, Reduction, Sums};
 use drlim::{Isa, Real};
 
-use crate::common::formulas::{PairFormula, TripletFormula};
+use crate::support::formulas::{PairFormula, TripletFormula};
 
 /// A number that a kernel has only up to an error. Where the error is infinite anything will do: so
 /// near the largest number that one order of operations overflows and another does not.

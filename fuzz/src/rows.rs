@@ -5,7 +5,7 @@ use drlim::batch::{RowsOut, rows};
 use drlim::loss::Objective;
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::common::formulas::PairFormula;
+use crate::support::formulas::PairFormula;
 use crate::oracle::{Expected, Pair, Squared};
 use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, flag, same_bits};
 

@@ -6,7 +6,7 @@ use drlim::loss::{Reduction, TripletObjective};
 use drlim::{Cx, Isa, Mat, Par, Real};
 
 use crate::all_pairs::{Weighed, late};
-use crate::common::formulas::TripletFormula;
+use crate::support::formulas::TripletFormula;
 use crate::goal::{Kinds, Known, Reduce};
 use crate::oracle::{Approx, Expected, Pair, Squared, Total};
 use crate::points::{Centered, Gradients, Points};

@@ -4,7 +4,8 @@
 //! Every function checks what it is given, makes views of it and hands these to the call that Rust has.
 //! `include/drlim.h` is generated from this module: what is exported has its names, in the order of the
 //! modules below, and its comments are written for readers of that file. Functions stand in macros, once for
-//! both element types.
+//! both element types. The crate's own tests export none: what is exported is compiled with all that it calls,
+//! and those tests are of a few private parts.
 
 #![allow(unsafe_code, reason = "pointers come from another language")]
 #![allow(non_camel_case_types, reason = "what is exported has the names of the header")]

@@ -1,6 +1,6 @@
 //! `exp` and `tanh` in lanes, for both element types from one formula each.
 //!
-//! Bounds, held by `tests/math.rs`: `f32` within 2 ULP of the exact value over all floats, `f64`
+//! Bounds, held by `tests/precision/math.rs`: `f32` within 2 ULP of the exact value over all floats, `f64`
 //! within 1e-15 relative; NaN gives NaN, `tanh` keeps the sign of zero.
 
 #![forbid(unsafe_code)]

@@ -137,7 +137,7 @@ pub trait ByType {
 /// `#[inline(never)]` makes rustc call the instance that is here from other crates too: it shares those of
 /// such functions in optimised builds, and of all functions in others. Naming the functions in a `static` makes
 /// that instance; nothing of the `static` itself is left in a program. A public function that runs a
-/// kernel is in such a list, or calls one that is: `tests/users_crate` finds those that do not.
+/// kernel is in such a list, or calls one that is: `tests/interfaces/users_crate` finds those that do not.
 macro_rules! compiled {
     (@$t:ident $($function:expr),+) => {
         // The crate's own unit tests do without: they call few of these.

@@ -3,10 +3,10 @@
 use drlim::nn::{Network, Relu, Shape, Workspace};
 use drlim::{Isa, Mat, MatMut};
 
-use super::common::element::same;
-use super::common::{Element, Random, tiers};
 use super::stack::{Spec, network};
 use super::{lanes, passes, serial};
+use crate::support::element::same;
+use crate::support::{Element, Random, tiers};
 
 #[test]
 fn the_rectifier_has_subgradient_0_at_0_and_keeps_a_nan() {

@@ -3,8 +3,8 @@
 use drlim::nn::{Dense, Network, Shape};
 use drlim::{Cx, Isa, Par, Tier};
 
-use super::common::tiers;
 use super::{assert_agree, mixed_network, pass, serial};
+use crate::support::tiers;
 
 #[test]
 fn tiers_agree_on_a_whole_network() {

@@ -5,9 +5,9 @@ use drlim::nn::{Network, Shape};
 use drlim::{Isa, Tier, gradcheck};
 use proptest::prelude::*;
 
-use super::common::{Element, tiers};
 use super::stack::{ACTIVATIONS, Spec, build, network};
 use super::{around_a_group, assert_agree, lanes, pass, serial};
+use crate::support::{Element, tiers};
 
 /// Windows that tile, overlap, and leave gaps.
 const POOLINGS: [Spec; 7] = [

@@ -3,10 +3,10 @@
 use drlim::Isa;
 use drlim::nn::Shape;
 
-use super::common::element::bits;
-use super::common::{Element, tiers};
 use super::stack::{Spec, network};
 use super::{batch, lanes, passes, serial};
+use crate::support::element::bits;
+use crate::support::{Element, tiers};
 
 /// Every kind of layer of images.
 const STACK: [Spec; 8] = [

@@ -4,11 +4,11 @@
 use drlim::Isa;
 use drlim::nn::Shape;
 
-use super::common::element::wide;
-use super::common::{Element, Random, tiers};
 use super::formulas::{Formula, Sum};
 use super::stack::{Spec, network};
 use super::{around_a_group, draw, lanes, passes, serial};
+use crate::support::element::wide;
+use crate::support::{Element, Random, tiers};
 
 /// Shapes at which something ends: strides and paddings that do not divide, rows that fill vectors and
 /// rows that do not, kernels of one pixel and of the whole image, windows with gaps between them.

@@ -6,12 +6,12 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
-use common::{Element, Guarded, Random};
+use crate::support::{Element, Guarded, Random, serial};
 use drlim::nn::{AvgPool2d, Conv2d, Dense, Network, Relu, Shape, Subsample2d, Tanh, Workspace};
-use drlim::{Cx, Isa, Mat, Par, Tier};
+use drlim::{Cx, Isa, Mat, Tier};
 
 mod activations;
 mod agreement;
@@ -28,10 +28,6 @@ mod stack;
 mod threads;
 mod ties;
 mod workspace;
-
-fn serial(isa: Isa) -> Cx {
-    Cx { isa, par: Par::Serial }
-}
 
 fn draw<T: Element>(random: &mut Random, len: usize, size: f64) -> Vec<T> {
     (0..len).map(|_| random.between(-size, size)).collect()

@@ -3,9 +3,9 @@
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
 use drlim::{Cx, Mat, Par};
 
-use super::common::{self, Element, Guarded, Random, tiers};
 use super::gradients::assert_gradient;
 use super::{draw, serial};
+use crate::support::{Element, Guarded, Random, tiers};
 
 /// Output and input gradient of `L2Normalize` on samples of `len` elements.
 fn normalize<T: Element>(cx: &Cx, len: usize, x: &[T], dy: &[T]) -> [Vec<T>; 2] {
@@ -44,7 +44,7 @@ fn normalisation_in<T: Element>() {
         for isa in tiers() {
             let [y, dx] = normalize(&serial(isa), len, &x, &dy);
             for i in 0..3 {
-                let row = |of: &[T]| common::element::wide(&of[i * len..][..len]);
+                let row = |of: &[T]| crate::support::element::wide(&of[i * len..][..len]);
                 let [x, dy, y, dx] = [&x, &dy, &y, &dx].map(|of| row(of));
                 let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
                 let along: f64 = x.iter().zip(&dy).map(|(x, dy)| x / length * dy).sum();
@@ -85,7 +85,7 @@ fn lengths_beyond_squares<T: Element>(exponents: &[i32]) {
         let x: Vec<T> = plain.iter().map(|x| T::from_f64(x.to_f64() * power)).collect();
         // So that no quotient leaves the range.
         let dy: Vec<T> = draw(&mut random, len, if exponent < 0 { 2.0 * power } else { 1.0 });
-        let (x, wide_dy) = (common::element::wide(&x), common::element::wide(&dy));
+        let (x, wide_dy) = (crate::support::element::wide(&x), crate::support::element::wide(&dy));
         let scaled: Vec<f64> = x.iter().map(|x| x / power).collect();
         let length = scaled.iter().map(|x| x * x).sum::<f64>().sqrt();
         let along: f64 = scaled.iter().zip(&wide_dy).map(|(x, dy)| x / length * dy).sum();

@@ -4,12 +4,12 @@
 use drlim::nn::{Network, Shape};
 use drlim::{Cx, Isa};
 
-use super::common::element::{same, wide};
-use super::common::{Element, tiers};
 use super::formulas::{Formula, Sum};
 use super::images::{assert_close, convolutions, poolings};
 use super::stack::{ACTIVATIONS, Spec, network};
 use super::{around_a_group, batch, passes, serial};
+use crate::support::element::{same, wide};
+use crate::support::{Element, tiers};
 
 /// A few of `len` places, both ends among them.
 fn places(len: usize) -> impl Iterator<Item = usize> {

@@ -7,7 +7,7 @@ use drlim::nn::{
 };
 use drlim::{Cx, Real};
 
-use super::common::{Element, Random};
+use crate::support::{Element, Random};
 
 /// A layer.
 #[derive(Clone, Copy, Debug, PartialEq)]

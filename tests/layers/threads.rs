@@ -3,9 +3,9 @@
 use drlim::nn::{Shape, Workspace};
 use drlim::{Cx, Par};
 
-use super::common::{Element, tiers};
 use super::stack::{Spec, build};
 use super::{batch, lanes, mixed_network, pass, passes, passes_within, serial};
+use crate::support::{Element, tiers};
 
 #[test]
 fn results_do_not_depend_on_threads_or_on_the_size_of_the_workspace() {

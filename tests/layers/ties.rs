@@ -3,9 +3,9 @@
 
 use drlim::nn::Shape;
 
-use super::common::{Element, tiers};
 use super::stack::{Spec, network};
 use super::{around_a_group, passes, serial};
+use crate::support::{Element, tiers};
 
 fn first_of_several<T: Element>() {
     // Windows of 2x2: all the same, three in each order, zeros of both signs, infinities, a NaN before and

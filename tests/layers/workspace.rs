@@ -3,9 +3,9 @@
 use drlim::nn::{Network, Shape, Workspace};
 use drlim::{Cx, Isa, Mat};
 
-use super::common::{Element, Random, tiers};
 use super::stack::{ACTIVATIONS, Spec, network};
 use super::{batch, lanes, mixed_network, pass, serial};
+use crate::support::{Element, Random, tiers};
 
 #[test]
 fn inference_gives_the_same_outputs_as_training() {

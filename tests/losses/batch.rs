@@ -4,12 +4,12 @@ use drlim::Cx;
 use drlim::batch::{RowsOut, rows};
 use drlim::loss::{Objective, Outcome, Pairing, Reduction};
 
-use crate::common::element::wide;
-use crate::common::formulas::{Cost, PairFormula};
-use crate::common::oracle::squared_distance;
-use crate::common::{Element, Guarded, Random};
 use crate::counted::{Counted, factors};
 use crate::outputs::Outputs;
+use crate::support::element::wide;
+use crate::support::formulas::{Cost, PairFormula};
+use crate::support::oracle::squared_distance;
+use crate::support::{Element, Guarded, Random};
 use crate::{M, assert_near};
 
 /// Pairs off the kinks of a loss, some with NaN in them and left out, and their formula's costs.

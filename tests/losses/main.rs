@@ -5,33 +5,18 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
-use common::formulas::PairFormula;
-use common::{Element, tiers};
-use drlim::loss::Reduction;
-use drlim::{Cx, Isa, Par};
-
-/// A test of each check in both precisions.
-macro_rules! in_both_precisions {
-    ($($check:ident)*) => {
-        $(mod $check {
-            #[test]
-            fn f32() {
-                super::$check::<f32>();
-            }
-            #[test]
-            fn f64() {
-                super::$check::<f64>();
-            }
-        })*
-    };
-}
+use crate::support::formulas::PairFormula;
+use crate::support::{Element, REDUCTIONS, serial, tiers};
+use drlim::Isa;
 
 mod batch;
 mod counted;
+mod gradcheck;
 mod outputs;
+mod properties;
 mod reductions;
 mod refusals;
 mod rows;
@@ -44,23 +29,9 @@ const M: f64 = 1.25;
 /// Row lengths: planar kernels, less than a vector, whole and split ones.
 const COLS: [usize; 7] = [1, 2, 3, 5, 16, 33, 100];
 
-/// Every reduction, `Factors` with factors that no count gives.
-const REDUCTIONS: [Reduction; 6] = [
-    Reduction::Sum,
-    Reduction::Mean,
-    Reduction::MeanNonZero,
-    Reduction::Balanced,
-    Reduction::BalancedNonZero,
-    Reduction::Factors { similar: 0.375, dissimilar: -2.5 },
-];
-
 /// Each of these on each tier.
 fn on_tiers<X: Clone>(of: impl IntoIterator<Item = X>) -> impl Iterator<Item = (X, Isa)> {
     of.into_iter().flat_map(|x| tiers().into_iter().map(move |isa| (x.clone(), isa)))
-}
-
-fn serial(isa: Isa) -> Cx {
-    Cx { isa, par: Par::Serial }
 }
 
 /// Each loss once, with its kinks at distances P and M.

@@ -2,7 +2,7 @@
 
 use drlim::batch::RowsOut;
 
-use crate::common::{Element, Guarded};
+use crate::support::{Element, Guarded};
 
 /// What a call by rows writes, between canaries.
 pub struct Outputs<T> {

@@ -5,12 +5,12 @@ use drlim::loss::{Objective, Pairing, Reduction, Sums};
 use drlim::{Cx, Par};
 
 use crate::batch::{Batch, Options};
-use crate::common::formulas::PairFormula;
-use crate::common::{Element, Guarded, tiers};
 use crate::outputs::Outputs;
+use crate::support::formulas::PairFormula;
+use crate::support::{Element, Guarded, tiers};
 use crate::{COLS, M, REDUCTIONS, formulas, on_tiers, serial};
 
-in_both_precisions! {
+crate::support::cases::in_both_precisions! {
     reductions_weights_and_pairs_left_out_do_what_they_say
     parts_of_a_batch_add_up_to_the_whole
     past_the_caches_weights_and_pairs_left_out_do_the_same

@@ -8,9 +8,9 @@ use drlim::loss::{
 };
 use drlim::{Cx, Mat, MatMut};
 
-use crate::common::Element;
+use crate::support::Element;
 
-in_both_precisions! {
+crate::support::cases::in_both_precisions! {
     slices_of_wrong_length_are_refused_and_nothing_is_written
     margins_outside_of_their_domain_are_refused
     what_does_not_fit_triplets_is_refused

@@ -5,13 +5,13 @@ use drlim::batch::{RowsOut, rows};
 use drlim::loss::Objective;
 
 use crate::batch::Batch;
-use crate::common::element::same;
-use crate::common::formulas::PairFormula;
-use crate::common::{Element, Guarded, Random, tiers};
 use crate::outputs::Outputs;
+use crate::support::element::same;
+use crate::support::formulas::PairFormula;
+use crate::support::{Element, Guarded, Random, tiers};
 use crate::{COLS, M, P, REDUCTIONS, assert_near, formulas, on_tiers, serial};
 
-in_both_precisions! {
+crate::support::cases::in_both_precisions! {
     values_and_slopes_are_those_of_the_formula_at_any_distance
     exactly_at_a_margin_nothing_is_active
     each_output_is_the_same_with_the_others_and_without

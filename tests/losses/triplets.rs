@@ -3,14 +3,14 @@
 use drlim::batch::{TripletRows, TripletRowsOut, triplet_rows};
 use drlim::loss::{Reduction, TripletObjective};
 
-use crate::common::element::wide;
-use crate::common::formulas::TripletFormula;
-use crate::common::oracle::squared_distance;
-use crate::common::{Element, Guarded, Random};
 use crate::counted::{Counted, factors};
+use crate::support::element::wide;
+use crate::support::formulas::TripletFormula;
+use crate::support::oracle::squared_distance;
+use crate::support::{Element, Guarded, Random};
 use crate::{COLS, assert_near, on_tiers, serial};
 
-in_both_precisions! {
+crate::support::cases::in_both_precisions! {
     triplets_are_those_of_the_formula
 }
 
