@@ -92,6 +92,7 @@ pub mod optim;
 pub mod pairs;
 mod parallel;
 mod rng;
+pub mod samples;
 pub mod siamese;
 pub mod simd;
 mod similar;

@@ -31,6 +31,7 @@ use crate::nn::Network;
 use crate::nn::Workspace;
 use crate::optim::Optimizer;
 use crate::parallel::cx::Cx;
+use crate::samples::{Made, Samples};
 use crate::simd::real::Real;
 use crate::similar::graph::Similar;
 use crate::similar::graph::check_samples;
@@ -88,6 +89,8 @@ pub struct Siamese<T, O> {
     scratch: IndexedScratch<T>,
     subset: Subset,
     all_pairs: AllPairsScratch<T>,
+    /// The samples of a batch that are not stored.
+    made: Made<T>,
 }
 
 /// What memory is asked for.
@@ -156,6 +159,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             scratch,
             subset,
             all_pairs,
+            made: Made::default(),
         })
     }
 
@@ -220,22 +224,23 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(outcome)
     }
 
-    /// One step on pairs of rows of `data`, given by index. A row that is in several pairs goes
+    /// One step on pairs of samples of `data`, given by index. A sample that is in several pairs goes
     /// through the network once.
     ///
-    /// `pairs` has at most `max_pairs` elements, and `pairing` says of each of them whether it is
-    /// similar; `data` has the width of the network's input. Where an argument is refused, no
-    /// parameter has changed.
+    /// `data` is a matrix, whose rows are the samples, or another source of [`Samples`]; they have the length of
+    /// the network's input. `pairs` has at most `max_pairs` elements, and `pairing` says of each of them whether
+    /// it is similar. Where an argument is refused, no parameter has changed.
     pub fn step_pairs<'p>(
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
         rate: f64,
-        data: Mat<T>,
+        data: impl Samples<T>,
         pairs: &[(u32, u32)],
         pairing: impl Into<Pairing<'p, T>>,
     ) -> Result<Outcome> {
-        let outcome = self.backward_pairs(cx, objective, data, pairs, pairing.into())?;
+        let draw = self.steps;
+        let outcome = self.backward_pairs(cx, objective, &data, draw, pairs, pairing.into())?;
         self.descend(cx, rate)?;
         Ok(outcome)
     }
@@ -245,20 +250,22 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
-        data: Mat<T>,
+        data: &impl Samples<T>,
+        draw: u64,
         pairs: &[(u32, u32)],
         pairing: Pairing<T>,
     ) -> Result<Outcome> {
-        let expected = [data.rows(), self.net.input().len()];
-        check_shape("step_pairs", "data", data.shape(), expected, "the network's input")?;
+        let (shape, expected) =
+            ([data.count(), data.len()], [data.count(), self.net.input().len()]);
+        check_shape("step_pairs", "data", shape, expected, "the network's input")?;
         pairing.check("step_pairs", pairs.len(), "as pairs")?;
-        check_pairs(data.rows(), pairs)?;
+        check_pairs(data.count(), pairs)?;
         self.check_room("step_pairs", "pairs", pairs.len())?;
         self.batch.set(pairs)?;
         let Batch { samples, list, .. } = &self.batch;
         let n = samples.len();
-        let row = |i: usize| data.row(samples[i] as usize);
-        let z = self.net.forward_rows(cx, n, &row, &mut self.workspace)?;
+        let x = self.made.batch(cx, data, samples, draw)?;
+        let z = self.net.forward_rows(cx, n, &|i| x.row(i), &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let out = IndexedOut::grad(dz);
         let outcome = indexed(cx, objective, z, list, pairing, out, &mut self.scratch)?;
@@ -266,24 +273,24 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(outcome)
     }
 
-    /// One step on all B (B - 1) / 2 pairs of B rows of `data`, given by index. Each of them goes
+    /// One step on all B (B - 1) / 2 pairs of B samples of `data`, given by index. Each of them goes
     /// through the network once.
     ///
-    /// `samples` has at most `2 max_pairs` elements, all different, and `similar` says of all rows of
-    /// `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
+    /// `data` is a matrix, whose rows are the samples, or another source of [`Samples`]; they have the length of
+    /// the network's input. `samples` has at most `2 max_pairs` elements, all different, and `similar` says of
+    /// all samples of `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
     /// outnumber the similar ones by far, so the objective will mostly be
-    /// [`Balanced`](crate::loss::Reduction::Balanced). `data` has the width of the network's input.
-    /// Where an argument is refused, no parameter has changed.
+    /// [`Balanced`](crate::loss::Reduction::Balanced). Where an argument is refused, no parameter has changed.
     pub fn step_batch(
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
         rate: f64,
-        data: Mat<T>,
+        data: impl Samples<T>,
         samples: &[u32],
         similar: Similar,
     ) -> Result<Outcome> {
-        let outcome = self.backward_batch(cx, objective, data, samples, similar)?;
+        let outcome = self.backward_batch(cx, objective, &data, self.steps, samples, similar)?;
         self.descend(cx, rate)?;
         Ok(outcome)
     }
@@ -293,18 +300,20 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
-        data: Mat<T>,
+        data: &impl Samples<T>,
+        draw: u64,
         samples: &[u32],
         similar: Similar,
     ) -> Result<Outcome> {
-        let expected = [data.rows(), self.net.input().len()];
-        check_shape("step_batch", "data", data.shape(), expected, "the network's input")?;
-        check_len("step_batch", "similar", similar.samples(), data.rows(), "the rows of data")?;
+        let (shape, expected) =
+            ([data.count(), data.len()], [data.count(), self.net.input().len()]);
+        check_shape("step_batch", "data", shape, expected, "the network's input")?;
+        check_len("step_batch", "similar", similar.samples(), data.count(), "the samples of data")?;
         let n = samples.len();
         self.net.check_workspace("step_batch", &self.workspace, n)?;
         let similar = self.subset.choose(similar, samples)?;
-        let row = |i: usize| data.row(samples[i] as usize);
-        let z = self.net.forward_rows(cx, n, &row, &mut self.workspace)?;
+        let x = self.made.batch(cx, data, samples, draw)?;
+        let z = self.net.forward_rows(cx, n, &|i| x.row(i), &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
         let outcome = all_pairs(cx, objective, z, similar, Some(dz), &mut self.all_pairs)?;
         self.backward(cx, n)?;
@@ -333,19 +342,27 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
 
     /// The embeddings of new samples, one a row, in `z`, which is overwritten.
     ///
-    /// `x` has any number of rows; it is taken in batches of the training's size.
-    pub fn embed(&mut self, cx: &Cx, x: Mat<T>, mut z: MatMut<T>) -> Result<()> {
+    /// `x` is a matrix of any number of rows, or another source of [`Samples`], which are made as for a batch
+    /// number 0. They are taken in batches of the training's size.
+    pub fn embed(&mut self, cx: &Cx, x: impl Samples<T>, mut z: MatMut<T>) -> Result<()> {
         let (inputs, outputs) = (self.net.input().len(), self.net.output().len());
-        check_shape("embed", "x", x.shape(), [x.rows(), inputs], "the network's input")?;
-        check_shape("embed", "z", z.shape(), [x.rows(), outputs], "x by the network's output")?;
+        let (count, like) = (x.count(), "x by the network's output");
+        check_shape("embed", "x", [count, x.len()], [count, inputs], "the network's input")?;
+        check_shape("embed", "z", z.shape(), [count, outputs], like)?;
+        check_samples(count)?;
         let at_once = self.workspace.max_samples();
-        if at_once == 0 && x.rows() > 0 {
+        if at_once == 0 && count > 0 {
             let (arg, got) = ("max_pairs", 0.0);
             return Err(Error::Value { arg, got, expected: "at least 1 to embed samples" });
         }
-        for start in (0..x.rows()).step_by(at_once.max(1)) {
-            let end = (start + at_once).min(x.rows());
-            let batch = self.net.forward(cx, x.rows_range(start, end), &mut self.workspace)?;
+        let mut samples = Vec::new();
+        for start in (0..count).step_by(at_once.max(1)) {
+            let end = (start + at_once).min(count);
+            samples.clear();
+            samples.extend(start as u32..end as u32);
+            let rows = self.made.batch(cx, &x, &samples, 0)?;
+            let batch =
+                self.net.forward_rows(cx, end - start, &|i| rows.row(i), &mut self.workspace)?;
             for (i, row) in batch.iter().enumerate() {
                 z.row_mut(start + i).copy_from_slice(row);
             }

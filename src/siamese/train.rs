@@ -7,14 +7,15 @@ use std::ops::ControlFlow;
 use super::{End, Fit, History, Progress, Siamese, check_at_most};
 use crate::error::Result;
 use crate::loss::{Objective, Outcome, Reduction, Sums};
-use crate::memory::mat::Mat;
 use crate::optim::{Optimizer, accumulate, clip_norm};
 use crate::pairs::{BatchSampler, Sampler};
 use crate::parallel::cx::Cx;
+use crate::samples::Samples;
 use crate::simd::real::Real;
 
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
-    /// Trains on batches of the sampler, whose indices are rows of `data`.
+    /// Trains on batches of the sampler, whose indices are samples of `data`: the rows of a matrix, or those of
+    /// another source of [`Samples`].
     ///
     /// `observe` is called after every step and after every epoch; it can show progress, keep a
     /// log, or end the training by [`ControlFlow::Break`]. Returns the mean value of a pair in each
@@ -23,22 +24,22 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
-        data: Mat<T>,
+        data: impl Samples<T>,
         sampler: &mut Sampler,
         fit: Fit,
         observe: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<History> {
         self.check_room("fit", "a batch of the sampler", sampler.batch())?;
         let (mut pairs, mut similar) = (Vec::new(), Vec::new());
-        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
+        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese, draw| {
             sampler.next_batch(&mut pairs, &mut similar);
-            siamese.backward_pairs(cx, objective, data, &pairs, (&similar).into())
+            siamese.backward_pairs(cx, objective, &data, draw, &pairs, (&similar).into())
         })
     }
 
     /// Trains on all pairs of batches of the sampler, as [`fit`](Siamese::fit) on listed pairs.
     ///
-    /// The samples are the rows of `data`.
+    /// The samples are the rows of `data`, or those of another source of [`Samples`].
     ///
     /// ```
     /// use drlim::loss::{Contrastive, Objective, Reduction};
@@ -71,7 +72,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &mut self,
         cx: &Cx,
         objective: &Objective<T>,
-        data: Mat<T>,
+        data: impl Samples<T>,
         sampler: &mut BatchSampler,
         fit: Fit,
         observe: impl FnMut(&Progress) -> ControlFlow<()>,
@@ -79,21 +80,21 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let samples = sampler.batch();
         check_at_most("fit_batches", "a batch of the sampler", samples, 2 * self.max_pairs)?;
         let mut samples = Vec::new();
-        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese| {
+        self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese, draw| {
             sampler.next_batch(&mut samples);
-            siamese.backward_batch(cx, objective, data, &samples, sampler.similar())
+            siamese.backward_batch(cx, objective, &data, draw, &samples, sampler.similar())
         })
     }
 
-    /// Trains in epochs of so many batches. `batch` leaves the next one's gradient in
-    /// `self.gradient`.
+    /// Trains in epochs of so many batches. `batch` is given the number of the next one in the run, and leaves its
+    /// gradient in `self.gradient`.
     fn train(
         &mut self,
         cx: &Cx,
         batches: usize,
         fit: Fit,
         mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
-        mut batch: impl FnMut(&mut Self) -> Result<Outcome>,
+        mut batch: impl FnMut(&mut Self, u64) -> Result<Outcome>,
     ) -> Result<History> {
         let steps = batches.div_ceil(fit.batches);
         if fit.batches > 1 {
@@ -113,7 +114,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             };
             for at in (done % steps as u64) as usize..steps {
                 let rest = batches - at * fit.batches;
-                let sums = self.backward_mean(cx, fit.batches.min(rest), &mut batch)?;
+                let draws = done.saturating_mul(fit.batches as u64);
+                let sums = self.backward_mean(cx, draws, fit.batches.min(rest), &mut batch)?;
                 let clip = |max| clip_norm(cx, &mut self.gradient, max);
                 norm = fit.max_norm.map(clip).transpose()?;
                 rate = (fit.rate)(done);
@@ -145,20 +147,22 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(history)
     }
 
-    /// Leaves the mean of the gradients of the next `batches` batches in `self.gradient`.
+    /// Leaves the mean of the gradients of the next `batches` batches, numbered from `draw` on, in
+    /// `self.gradient`.
     fn backward_mean(
         &mut self,
         cx: &Cx,
+        draw: u64,
         batches: usize,
-        batch: &mut impl FnMut(&mut Self) -> Result<Outcome>,
+        batch: &mut impl FnMut(&mut Self, u64) -> Result<Outcome>,
     ) -> Result<Sums> {
         if batches == 1 {
-            return Ok(batch(self)?.sums);
+            return Ok(batch(self, draw)?.sums);
         }
         self.accumulated.fill(T::ZERO);
         let mut sums = Sums::default();
-        for _ in 0..batches {
-            sums = sums + batch(self)?.sums;
+        for k in 0..batches as u64 {
+            sums = sums + batch(self, draw.saturating_add(k))?.sums;
             accumulate(cx, 1.0 / batches as f64, &self.gradient, &mut self.accumulated);
         }
         std::mem::swap(&mut self.gradient, &mut self.accumulated);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::memory::reserve::{try_filled, try_with_capacity};
 
 /// What memory is asked for.
-const GRAPH: &str = "a graph";
+pub(super) const GRAPH: &str = "a graph";
 
 /// A symmetric set of similar pairs of samples; no sample is paired with itself.
 ///
