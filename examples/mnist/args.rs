@@ -61,19 +61,17 @@
 //! images that pass through the net: 2.4 million by `--pairs neighbors`, 0.54 million by `--pairs
 //! batch`, and 0.73 million in the 20 epochs of batches of 512, which are no better.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 
-use crate::Failure;
+use crate::shared::Failure;
 
 /// Maps images of digits to the plane by contrastive learning, and draws the result.
 #[derive(Parser)]
 #[command(name = "mnist")]
-struct Args {
+pub struct Args {
     /// Folder with four IDX files: square images of up to 32x32 pixels [default: the fours and
     /// nines that come with the crate]
     #[arg(long, value_name = "DIR")]
@@ -159,33 +157,8 @@ pub struct Settings {
     pub rate: f64,
 }
 
-/// What the command line asks for.
-pub enum Command {
-    /// To print this.
-    Help(String),
-    /// To run the experiment.
-    Run(Settings),
-}
-
-/// Reads the command line; its errors fit on one line.
-pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
-    match Args::try_parse_from(line) {
-        Ok(args) => settings(args).map(Command::Run),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            Ok(Command::Help(error.to_string()))
-        }
-        Err(error) => Err(first_paragraph(&error.to_string()).into()),
-    }
-}
-
-/// What comes after it repeats the usage.
-fn first_paragraph(text: &str) -> String {
-    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let joined = lines.collect::<Vec<_>>().join(" ");
-    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
-}
-
-fn settings(args: Args) -> Result<Settings, Failure> {
+/// What the arguments ask for, checked as a whole.
+pub fn settings(args: Args) -> Result<Settings, Failure> {
     let (step, default_epochs) = match args.pairs {
         Pairs::Neighbors => (Step::Listed, 20),
         Pairs::Batch => (Step::Batch(256), 15),

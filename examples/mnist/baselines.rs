@@ -1,9 +1,10 @@
 //! What the embedding is compared with: the same classifier on pixels, and after PCA.
 
-use drlim::{Cx, Error, Mat, metrics};
+use drlim::{Cx, Error};
 
-use crate::digits::{Digits, VOTERS};
-use crate::pca::Pca;
+use crate::shared::digits::Digits;
+use crate::shared::pca::Pca;
+use crate::shared::points::{knn_error, points};
 
 /// Errors of the 5-NN classifier, test images against training images.
 pub struct Baselines {
@@ -23,14 +24,4 @@ impl Baselines {
             pca: knn_error(cx, digits, points(&pca.project(train))?, points(&pca.project(test))?)?,
         })
     }
-}
-
-/// Points in the plane as a matrix.
-pub fn points(points: &[[f32; 2]]) -> Result<Mat<'_, f32>, Error> {
-    Mat::new(points.as_flattened(), points.len(), 2)
-}
-
-/// The share of the test images that their nearest training images give a wrong class.
-pub fn knn_error(cx: &Cx, digits: &Digits, train: Mat<f32>, test: Mat<f32>) -> Result<f64, Error> {
-    metrics::knn_error(cx, train, &digits.train.labels, test, &digits.test.labels, VOTERS)
 }

@@ -4,12 +4,12 @@ use drlim::Rng;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::Failure;
 use crate::args::{Settings, Similarity, Step};
-use crate::digits::{Digits, FRAME, Split};
-use crate::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, png, svg, text};
 use crate::report::Report;
-use crate::sprites::{Placed, Sprite};
+use crate::shared::Failure;
+use crate::shared::digits::{Digits, FRAME, Split};
+use crate::shared::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, png, svg, text};
+use crate::shared::sprites::{Placed, Sprite};
 
 /// Told apart with any kind of colour vision: Okabe and Ito's, without their yellow and black,
 /// which are lost on white and on text, and three more for many classes.

@@ -4,16 +4,17 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use drlim::loss::{Contrastive, Objective, Reduction};
-use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
+use drlim::nn::Network;
 use drlim::optim::{Adam, schedule};
 use drlim::pairs::{BatchSampler, Sampler, nearest_others};
 use drlim::siamese::{Fit, Progress, Siamese};
 use drlim::{Cx, Error, Graph, MatMut, Similar};
 
-use crate::Failure;
 use crate::args::{Settings, Similarity, Step};
-use crate::digits::{Digits, FRAME, Split};
-use crate::progress::Bar;
+use crate::shared::Failure;
+use crate::shared::digits::{Digits, Split};
+use crate::shared::net::network;
+use crate::shared::progress::Bar;
 
 /// Listed pairs in a step.
 const PAIRS: usize = 128;
@@ -34,19 +35,6 @@ pub struct Trained {
     pub train: Vec<[f32; 2]>,
     /// Where the test images lie.
     pub test: Vec<[f32; 2]>,
-}
-
-/// G_W of the paper: 37 127 parameters.
-fn network(seed: u64) -> Result<Network<f32>, Error> {
-    Network::builder(Shape::image(1, FRAME, FRAME))
-        .layer("c1", Conv2d::new(15, 6))
-        .layer("tanh1", Tanh::new())
-        .layer("s2", Subsample2d::new(3))
-        .layer("tanh2", Tanh::new())
-        .layer("c3", Conv2d::new(30, 9))
-        .layer("tanh3", Tanh::new())
-        .layer("f4", Dense::new(2))
-        .build(seed)
 }
 
 /// Where the pairs of a step come from.

@@ -2,10 +2,10 @@
 
 use plotters::prelude::*;
 
-use crate::Failure;
 use crate::experiment::Trained;
-use crate::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, svg, text};
-use crate::sprites::Placed;
+use crate::shared::Failure;
+use crate::shared::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, svg, text};
+use crate::shared::sprites::Placed;
 
 const COLOR: RGBColor = RGBColor(0, 114, 178);
 

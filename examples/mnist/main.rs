@@ -19,62 +19,32 @@
 
 mod args;
 mod baselines;
-mod digits;
 mod embedding_figure;
 mod experiment;
-mod figure;
 mod loss_figure;
-mod output;
-mod pca;
-mod progress;
 mod report;
-mod sprites;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use drlim::{Cx, Isa, checkpoint};
 
-use args::{Command, Settings};
+use args::Settings;
 use baselines::Baselines;
-use digits::Digits;
-use output::Folder;
 use report::Report;
-
-/// What went wrong, in words that fit on one line.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use shared::Failure;
+use shared::digits::Digits;
+use shared::output::Folder;
+use shared::start;
 
 fn main() -> ExitCode {
-    let done = match args::parse(std::env::args_os()) {
-        Ok(Command::Help(text)) => {
-            print!("{text}");
-            Ok(())
-        }
-        Ok(Command::Run(settings)) => start(&settings),
-        Err(failure) => Err(failure),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("mnist: {}", one_line(&failure.to_string()));
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// Paths and arguments may hold line breaks; a message has none.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// Runs on as many threads as were asked for.
-fn start(settings: &Settings) -> Result<(), Failure> {
     let begin = Instant::now();
-    let mut pool = rayon::ThreadPoolBuilder::new();
-    if let Some(threads) = settings.threads {
-        pool = pool.num_threads(threads);
-    }
-    pool.build()?.install(|| run(settings, begin))
+    start::start("mnist", |args| {
+        let settings = args::settings(args)?;
+        start::on_threads(settings.threads, || run(&settings, begin))
+    })
 }
 
 fn run(settings: &Settings, begin: Instant) -> Result<(), Failure> {

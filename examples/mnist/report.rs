@@ -5,11 +5,12 @@ use std::fmt::Write;
 use drlim::{Cx, metrics};
 use serde_json::json;
 
-use crate::Failure;
 use crate::args::{Settings, Similarity, Step};
-use crate::baselines::{Baselines, knn_error, points};
-use crate::digits::{Digits, VOTERS};
+use crate::baselines::Baselines;
 use crate::experiment::Trained;
+use crate::shared::Failure;
+use crate::shared::digits::{Digits, VOTERS};
+use crate::shared::points::{knn_error, points};
 
 /// Everything that `report.json` holds.
 pub struct Report {

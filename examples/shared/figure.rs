@@ -7,8 +7,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, TextStyle, register_font};
 
-use crate::Failure;
-use crate::sprites::{self, Placed};
+use super::Failure;
+use super::sprites::{self, Placed};
 
 /// Dots of the canvas in a point of the figure, in each direction.
 pub const UNIT: i32 = 4;

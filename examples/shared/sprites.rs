@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use plotters::style::RGBColor;
 
-use crate::Failure;
-use crate::figure::encode;
+use super::Failure;
+use super::figure::encode;
 
 /// Width of the rim, in pixels of the digit.
 const RIM: usize = 2;

@@ -5,7 +5,7 @@ use std::path::Path;
 use drlim::data::idx::{Dataset, Labelled};
 use drlim::{Error, Mat};
 
-use crate::Failure;
+use super::Failure;
 
 /// The fours and nines that come with the crate.
 const EMBEDDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist49");

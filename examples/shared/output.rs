@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::Failure;
+use super::Failure;
 
 /// A folder that can be written to, and what has been written.
 pub struct Folder {

@@ -1,0 +1,19 @@
+//! The paper's network for digits, in a frame of 32 x 32 pixels.
+
+use drlim::Error;
+use drlim::nn::{Conv2d, Dense, Network, Shape, Subsample2d, Tanh};
+
+use super::digits::FRAME;
+
+/// G_W of the paper: 37 127 parameters.
+pub fn network(seed: u64) -> Result<Network<f32>, Error> {
+    Network::builder(Shape::image(1, FRAME, FRAME))
+        .layer("c1", Conv2d::new(15, 6))
+        .layer("tanh1", Tanh::new())
+        .layer("s2", Subsample2d::new(3))
+        .layer("tanh2", Tanh::new())
+        .layer("c3", Conv2d::new(30, 9))
+        .layer("tanh3", Tanh::new())
+        .layer("f4", Dense::new(2))
+        .build(seed)
+}

@@ -1,0 +1,70 @@
+//! The command line, and the defaults.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
+
+use crate::shared::Failure;
+
+/// Maps shifted digits to the plane: by neighbours alone, and by the knowledge that a shift changes nothing.
+#[derive(Parser, Debug)]
+#[command(name = "shifts")]
+pub struct Args {
+    /// Folder with four IDX files: square images of up to 20 x 32 pixels of ink [default: the fours and nines that
+    /// come with the crate]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The classes to use, such as 4,9 [default: all that the training labels hold]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub classes: Option<Vec<u8>>,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", default_value = "out/shifts")]
+    pub out: PathBuf,
+    /// Where the random numbers start
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Threads; the results are the same for any number [default: one a core]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub threads: Option<usize>,
+    /// The distance from which dissimilar images are left alone
+    #[arg(long, value_name = "M", default_value_t = 1.0)]
+    pub margin: f32,
+    /// Neighbours of each image that count as similar to it
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub neighbors: usize,
+    /// Rounds over the pairs of neighbours alone
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = rounds())]
+    pub neighbor_epochs: usize,
+    /// Rounds over the pairs of the originals, by prior knowledge
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = rounds())]
+    pub shift_epochs: usize,
+    /// Adam's learning rate at the first step
+    #[arg(long, hide = true, default_value_t = 0.004)]
+    pub rate: f64,
+    /// Images of a batch
+    #[arg(long, hide = true, default_value_t = 256)]
+    pub batch: usize,
+    /// Run one of the two alone
+    #[arg(long, hide = true)]
+    pub only: Option<usize>,
+}
+
+fn rounds() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=100_000)
+}
+
+impl Args {
+    /// The classes, ascending and different; none for all.
+    pub fn classes(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let classes = self.classes.clone().map(|mut classes| {
+            classes.sort_unstable();
+            classes
+        });
+        let same = |list: &Vec<u8>| list.len() < 2 || list.windows(2).any(|two| two[0] == two[1]);
+        if classes.as_ref().is_some_and(same) {
+            return Err("--classes takes two or more different classes".into());
+        }
+        Ok(classes)
+    }
+}
