@@ -1,4 +1,4 @@
-//! Who is similar to whom: labels or a graph.
+//! Which samples are similar: by labels or by a graph.
 
 #![forbid(unsafe_code)]
 
