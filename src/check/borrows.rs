@@ -1,11 +1,12 @@
-//! What the borrow checker holds callers to: no two outputs meet, none meets an input, and no view outlives
-//! what it looks at. Each text is compiled twice: with the line that must not compile, and, so that it
-//! is this line alone that does not, with another one in its place. (The error codes are compared by a
-//! nightly compiler only.)
+//! Programs that the borrow checker must refuse: outputs that overlap each other or an input, and views
+//! that outlive their memory. Each text is compiled twice: with a line that must not compile, and with
+//! another one in its place, which shows that it is this line alone that does not. (The error codes are
+//! compared by a nightly compiler only.)
 
 #![forbid(unsafe_code)]
 
-/// A text with a line that is refused, by an error code where it has one, and with one that is not.
+/// A text with a line that is refused, with an error code where it has one, and with a line that is not
+/// refused.
 macro_rules! refused {
     ($name:ident, $fence:literal, $before:literal, $wrong:literal, $right:literal, $after:literal) => {
         #[doc = concat!("```compile_fail", $fence, "\n", $before, "\n", $wrong, "\n", $after, "\n```")]

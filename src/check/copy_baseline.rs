@@ -1,5 +1,5 @@
-//! What the bench `roofline` measures the kernels against: the same traffic without the arithmetic.
-//! Not part of the crate's interface.
+//! The baseline of the bench `roofline`: the memory traffic of the kernels without their arithmetic. Not
+//! part of the crate's interface.
 
 #![forbid(unsafe_code)]
 

@@ -17,10 +17,10 @@
 //! # Ok::<(), drlim::Error>(())
 //! ```
 //!
-//! Everything is done in `f64`, with central differences, whose error is of second order in the
-//! step. Near a kink the difference of the two sides says nothing about either: a loss is not
-//! checked there (say where its kinks are), and of layers with kinks, such as a rectifier, an input
-//! can fall near one; another seed then tells.
+//! Everything is done in `f64`, with central differences, whose error is of second order in the step. Near
+//! a kink the difference of the two sides says nothing about either, so a loss is not checked there (say
+//! where its kinks are). In a layer with kinks, such as a rectifier, an input can fall near one; then try
+//! another seed.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +42,7 @@ const STEP: f64 = 1e-5;
 /// How far from a kink a loss is checked.
 const OFF_KINKS: f64 = 1e-3;
 
-/// What memory is asked for.
+/// The name of this memory in errors.
 const POINT: &str = "the point of a check";
 
 /// The coordinate at which two gradients differ most.
@@ -50,9 +50,9 @@ const POINT: &str = "the point of a check";
 pub struct Worst {
     /// The coordinate's index.
     pub at: usize,
-    /// What the formula says.
+    /// The derivative by the formula.
     pub analytic: f64,
-    /// What the difference says.
+    /// The derivative by a central difference.
     pub numeric: f64,
     /// How much they differ, relative to the largest entry of both gradients. A NaN in either is
     /// an infinite error.
@@ -288,7 +288,7 @@ pub fn check_network(net: &mut Network<f64>, samples: usize, seed: u64) -> Resul
     check(|point| value(point).unwrap_or(f64::NAN), &point, &analytic)
 }
 
-/// A network that gets its parameters back at the end, where a layer panics as well.
+/// A network whose parameters are restored at the end, also where a layer panics.
 struct Restored<'n> {
     net: &'n mut Network<f64>,
     start: Vec<f64>,

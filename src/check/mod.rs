@@ -1,5 +1,5 @@
-//! What losses and layers are checked with: gradients against differences, properties against random
-//! batches, programs that must not compile.
+//! Checks of losses and layers: gradients against differences, properties against random batches, programs
+//! that must not compile.
 
 #![forbid(unsafe_code)]
 

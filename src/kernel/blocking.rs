@@ -1,4 +1,5 @@
-//! The sizes that the work on pairs is cut by, the cache it is for, and the ties between them.
+//! Block sizes of the work on pairs: the loop that each one cuts, the cache it is chosen for, and what it
+//! must divide.
 //!
 //! Every row with every row, from the outside in:
 //!
@@ -11,8 +12,8 @@
 //!               groups of GROUP_PAIRS pairs: one call of the loss, one partial sum
 //! ```
 //!
-//! What a value or a gradient is in its last bits follows from GROUP_PAIRS, CHUNK and BLOCK_ROWS: sums are
-//! formed within a group, a chunk or a block first. The others change speed alone.
+//! GROUP_PAIRS, CHUNK and BLOCK_ROWS fix the last bits of values and gradients: sums are formed within a
+//! group, a chunk or a block first. The other sizes change speed alone.
 
 #![forbid(unsafe_code)]
 
@@ -20,21 +21,21 @@ use crate::simd::Simd;
 use crate::simd::isa::{Isa, MOST_LANES};
 use crate::simd::real::Real;
 
-/// Rows of a block at most: the block's slopes and the rows of both sides share L2.
+/// The most rows of a block: its slopes and the rows of both sides share L2.
 pub(crate) const BLOCK_ROWS: usize = 128;
 
-/// Columns of a panel at most: two vectors of the widest tier.
+/// The most columns of a panel: two vectors of the widest tier.
 pub(crate) const PANEL_COLS: usize = 2 * MOST_LANES;
 
-/// Pairs of a group: the loss is called once for them, and their values are added up in lanes before they are
-/// added to the sum of the call. What a call of the loss reads and writes takes 2.3 KiB in `f32`.
+/// Pairs of a group. The loss is called once for a group, and its values are added up in lanes before they
+/// are added to the sum of the call. One call of the loss reads and writes 2.3 KiB in `f32`.
 pub(crate) const GROUP_PAIRS: usize = 256;
 
-/// Elements along the depth whose products are added up before their sum is added to those of other chunks:
-/// fewer roundings than in one long sum, and a panel of so many elements stays in L1 (16 KiB).
+/// Elements of a chunk along the depth. The products of a chunk are added up first, then the sums of the
+/// chunks: this rounds less than one long sum does. The panel of one chunk stays in L1 (16 KiB).
 pub(crate) const CHUNK: usize = 128;
 
-/// Pairs of a strip at most: a block of rows x a panel.
+/// The most pairs of a strip: a block of rows x a panel.
 pub(crate) const STRIP_PAIRS: usize = BLOCK_ROWS * PANEL_COLS;
 
 /// Elements from a row of slopes to the next: a block takes 72 KiB in `f32`. (A power of two would put a
@@ -55,14 +56,13 @@ const _: () = assert!(BLOCK_ROWS / 4 <= 32);
 // A row of slopes ends at a whole vector.
 const _: () = assert!(SLOPE_STRIDE.is_multiple_of(MOST_LANES) && SLOPE_STRIDE > BLOCK_ROWS);
 
-/// Columns of a panel: two vectors. A function of the tier's width alone, which is why packed rows depend on
-/// the tier.
+/// Columns of a panel: two vectors. Their number depends on the tier, and so do packed rows.
 pub(crate) fn tile_cols<T>(isa: Isa) -> usize {
     2 * isa.lanes::<T>()
 }
 
-/// Rows of a strip: as many as make a group; or all of a block where a panel is too deep for L1, so that each
-/// chunk of it serves all of them.
+/// Rows of a strip: one group of pairs. Where a panel is too deep for L1, all rows of a block, so that each
+/// chunk of the panel serves all of them while it is in L1.
 #[inline(always)]
 pub(crate) fn rows_at_once<S: Simd<T>, T: Real>(depth: usize) -> usize {
     if depth > CHUNK { BLOCK_ROWS } else { GROUP_PAIRS / (2 * S::LANES) }

@@ -1,16 +1,16 @@
-//! The Hessian of a batch times a direction: what the gradient changes by as all rows move.
+//! Hessian-vector products of a batch: the change of its gradient as all rows move along given directions.
 //!
-//! Row z moves along v. A pair at difference δ = z_a - z_b, whose directions differ by η = v_a - v_b, has
-//! the gradient s δ with the slope s, and with the curvature c = d ds/dd its change is
+//! Row z moves along v. For a pair let δ = z_a - z_b, d = |δ| and η = v_a - v_b. Its gradient is s δ, with
+//! the slope s. With the curvature c = d ds/dd, the gradient changes by
 //!
 //! ```text
 //! h_a = s η + c (δ̂·η) δ̂        h_b = -h_a        δ̂ = δ/d
 //! ```
 //!
-//! Two numbers of a pair, d² and δ·η, are measured in one sweep over its rows; a loss turns d² into slope and
-//! curvature; and every row adds up its own pairs, so no two tasks write to one place. All differences are
-//! formed directly: second derivatives are asked for rarely, and close pairs, which bend the most, are where
-//! products of rows would lose their digits.
+//! Two numbers of a pair, d² and δ·η, are measured in one sweep over its rows. A loss turns d² into slope
+//! and curvature. Every row adds up its own pairs, so no two tasks write to one place. All differences are
+//! formed directly: second derivatives are asked for rarely, and products of rows would lose the digits of
+//! close pairs, which bend the most.
 
 #![forbid(unsafe_code)]
 
@@ -46,9 +46,9 @@ impl<'a, T: Real> Rays<'a, T> {
     }
 }
 
-/// What the products of N pairs are made of: h_a = slope η + stretch (inverse δ).
+/// Three numbers for each of N pairs, from which its product follows: h_a = slope η + stretch (inverse δ).
 pub(crate) struct Bends<'a, T> {
-    /// s, N elements, as all three.
+    /// s. All three slices have N elements.
     pub slopes: &'a mut [T],
     /// c δ̂·η
     pub stretches: &'a mut [T],
@@ -70,13 +70,13 @@ pub(crate) struct MeasureBends<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
     pub pairs: Pairs<'a, T>,
-    /// Similarities, weights and pairs left out, one for each of these pairs.
+    /// Similarity, weight and exclusion of each of these pairs.
     pub pairing: Pairing<'a, T>,
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    /// Factors of the slopes of similar and of dissimilar pairs.
     pub factors: [T; 2],
     /// To be overwritten.
     pub bends: Bends<'a, T>,
-    /// To be overwritten, where they are wanted: s δ·η, by which the value of a pair changes.
+    /// If wanted, the change s δ·η of each pair's value; to be overwritten.
     pub derivatives: Option<&'a mut [T]>,
 }
 
@@ -119,7 +119,7 @@ impl<T: Real> Kernel<T> for MeasureBends<'_, T> {
     }
 }
 
-/// Pairs on their way through a loss.
+/// Scratch for the pairs of one call of a loss.
 struct Block<T> {
     /// d², and δ·η.
     d2: [T; GROUP_PAIRS],
@@ -134,7 +134,7 @@ impl<T: Real> Block<T> {
         Block { d2: zeros, products: zeros, values: zeros }
     }
 
-    /// The bends of pairs that have been measured.
+    /// Turns the d² and δ·η of measured pairs into their [`Bends`].
     #[inline(always)]
     fn bend<S: Simd<T>>(
         &mut self,
@@ -169,7 +169,7 @@ fn invert<T: Real, S: Simd<T>>(s: S, d2: &[T], inverses: &mut [T]) {
     }
 }
 
-/// c δ̂·η from curvatures c, in place. No curvature stays none, whatever the rows hold.
+/// c δ̂·η from curvatures c, in place. A curvature of 0 gives 0, even where the rows are not finite.
 #[inline(always)]
 fn stretch<T: Real, S: Simd<T>>(s: S, products: &[T], inverses: &[T], curvatures: &mut [T]) {
     let lanes = products.chunks(S::LANES).zip(inverses.chunks(S::LANES));
@@ -181,8 +181,8 @@ fn stretch<T: Real, S: Simd<T>>(s: S, products: &[T], inverses: &[T], curvatures
     }
 }
 
-/// |a - b|² and (a - b)·(va - vb) of two rows and their directions, in one sweep; the former to the bit as
-/// [`squared_distance`](super::rows::pairs::squared_distance) has it.
+/// |a - b|² and (a - b)·(va - vb) of two rows and their directions, in one sweep. The first has the bits of
+/// [`squared_distance`](super::rows::pairs::squared_distance).
 #[inline(always)]
 fn measure<T: Real, S: Simd<T>>(s: S, [a, va]: [&[T]; 2], [b, vb]: [&[T]; 2]) -> [T; 2] {
     let cols = a.len();
@@ -202,8 +202,8 @@ fn measure<T: Real, S: Simd<T>>(s: S, [a, va]: [&[T]; 2], [b, vb]: [&[T]; 2]) ->
     ]
 }
 
-/// Adds to `sum` what a row gets of some pairs: slope_p (v - v_o) + stretch_p (inverse_p (z - z_o)) of each
-/// member p with its other row o.
+/// sum += slope_p (v - v_o) + stretch_p (inverse_p (z - z_o)) over the members of a row: pairs p with other
+/// rows o. `own` is [z, v] of the row, each (d); `bends` are slopes, stretches and inverses, by pair.
 #[inline(always)]
 fn add_products<T: Real, S: Simd<T>>(
     s: S,
@@ -224,7 +224,8 @@ fn add_products<T: Real, S: Simd<T>>(
     }
 }
 
-/// `N` vectors from `at` on, of which the last may end behind the row. Sums stay in registers.
+/// Adds `N` vectors of that sum from element `at` on; the last vector may reach past the end of the row.
+/// Sums stay in registers.
 #[inline(always)]
 fn add_vectors<T: Real, S: Simd<T>, const N: usize>(
     s: S,
@@ -258,13 +259,13 @@ fn add_vectors<T: Real, S: Simd<T>, const N: usize>(
 /// h_i of some rows, from the bends of a list of pairs: the sum over the pairs of row i.
 pub(crate) struct SumByRow<'a, T> {
     pub rays: Rays<'a, T>,
-    /// Where the members of rows start and end.
+    /// The members of row i are `members[offsets[i]..offsets[i + 1]]`.
     pub offsets: &'a [u32],
     pub members: &'a [Member],
     /// Slopes, stretches and inverses of every pair.
     pub bends: [&'a [T]; 3],
     pub ignored: Option<&'a [bool]>,
-    /// The first of the rows.
+    /// The number of the first of these rows.
     pub first: usize,
     /// To be overwritten.
     pub out: MatMut<'a, T>,
@@ -289,10 +290,11 @@ impl<T: Real> Kernel<T> for SumByRow<'_, T> {
     }
 }
 
-/// h_i of some rows by the pairs with rows of the same numbers: the sum over one or two others of each.
+/// h_i of some rows that are paired with the rows of the same number in one or two other matrices.
 pub(crate) struct WriteByRow<'a, T> {
     pub own: Rays<'a, T>,
-    /// The others of row i are rows i of these, each with the slopes, stretches and inverses of their pairs.
+    /// Row i is paired with row i of each of these; beside them slopes, stretches and inverses of the
+    /// pairs.
     pub others: &'a [(Rays<'a, T>, [&'a [T]; 3])],
     pub ignored: Option<&'a [bool]>,
     /// To be overwritten.
@@ -318,17 +320,17 @@ impl<T: Real> Kernel<T> for WriteByRow<'_, T> {
     }
 }
 
-/// What makes a row and another one similar, by their numbers.
+/// The rule by which two rows, given by their numbers, are similar.
 #[derive(Clone, Copy)]
 pub(crate) enum Likeness<'a> {
     /// Equal labels; rows of the label `ignored` are in no pair.
     Labels { own: &'a [i64], others: &'a [i64], ignored: Option<i64> },
-    /// Neighbours in a graph in which the first row and the first other one are these samples.
+    /// Neighbours in a graph: row i is sample `first[0] + i`, other row j is sample `first[1] + j`.
     Graph { graph: &'a Graph, first: [usize; 2] },
 }
 
 impl Likeness<'_> {
-    /// Which of the pairs of a row with some others are similar, and which are none.
+    /// Writes which pairs of a row with some others are `similar`, and which are left out (`ignored`).
     #[inline(always)]
     fn fill(&self, row: usize, others: Range<usize>, similar: &mut [bool], ignored: &mut [bool]) {
         match *self {
@@ -370,10 +372,10 @@ pub(crate) struct SumOverAll<'a, T> {
     pub own: Rays<'a, T>,
     pub others: Rays<'a, T>,
     pub likeness: Likeness<'a>,
-    /// Row i is other row i + `same`, where there is such a one: no pair.
+    /// Where both sides have rows in common, row i is other row i + `same`; a row with itself is no pair.
     pub same: Option<isize>,
     pub factors: [T; 2],
-    /// The first of the rows.
+    /// The number of the first of these rows.
     pub first: usize,
     /// To be overwritten.
     pub out: MatMut<'a, T>,
@@ -403,7 +405,7 @@ impl<T: Real> Kernel<T> for SumOverAll<'_, T> {
                 if let Some(itself) = itself.filter(|itself| others.contains(itself)) {
                     ignored[itself - start] = true;
                 }
-                // The loss is shown pairs alone: they are brought together.
+                // The loss is shown pairs alone, so they are moved together.
                 active.clear();
                 let (own, mut pairs) = (self.own.row(row), 0);
                 for (c, other) in others.clone().enumerate() {
@@ -444,18 +446,18 @@ pub(crate) struct MeasureTripletBends<'a, T> {
     pub rays: [Rays<'a, T>; 3],
     pub weights: Option<&'a [T]>,
     pub ignored: Option<&'a [bool]>,
-    /// What slopes are multiplied by.
+    /// Factor of all slopes.
     pub factor: T,
     /// To be overwritten.
     pub bends: [Bends<'a, T>; 3],
-    /// To be overwritten, where they are wanted: by how much the value of a triplet changes.
+    /// If wanted, the change of each triplet's value; to be overwritten.
     pub derivatives: Option<&'a mut [T]>,
 }
 
-/// Rows of a triplet that are the ends of its pairs.
+/// The two ends of each pair of a triplet: 0 is the anchor, 1 the positive, 2 the negative.
 const ENDS: [[usize; 2]; 3] = [[0, 1], [0, 2], [1, 2]];
 
-/// Where the curvature of two of a triplet's distances is found: see
+/// The index of the curvature C_kl among the six of
 /// [`TripletLoss::curvatures`](crate::loss::TripletLoss::curvatures).
 const COUPLINGS: [[usize; 3]; 3] = [[0, 3, 4], [3, 1, 5], [4, 5, 2]];
 

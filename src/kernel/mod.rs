@@ -12,8 +12,8 @@
 //! | `layers` | layers, forward and backward |
 //! | `optim` | one pass over parameters, gradients and moments |
 //!
-//! A wing has the same name in [`batch`](crate::batch), where its work is cut. `docs/design.md` has drawings of
-//! how all pairs are cut, of the layouts of rows, and the bound of a distance.
+//! A wing has the same name in [`batch`](crate::batch), where its work is cut. `docs/design.md` has
+//! drawings of how all pairs are cut, of the layouts of rows, and the bound of a distance.
 
 pub(crate) mod blocking;
 pub(crate) mod gemm;

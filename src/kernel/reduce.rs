@@ -6,8 +6,7 @@ use crate::loss::{KindSums, Pairing, Sums};
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Multiplies slopes by the factor of their kind and by their weight; those of ignored pairs
-/// become 0.
+/// Multiplies slopes by the factor of their kind and by their weight. Slopes of ignored pairs become 0.
 #[inline(always)]
 pub(crate) fn scale_slopes<T: Real, S: Simd<T>>(
     s: S,
@@ -34,7 +33,7 @@ pub(crate) fn scale_slopes<T: Real, S: Simd<T>>(
     }
 }
 
-/// [`scale_slopes`] by itself.
+/// [`scale_slopes`] as a kernel of its own.
 pub(crate) struct WeighSlopes<'a, T> {
     pub pairing: Pairing<'a, T>,
     pub factors: [T; 2],
@@ -50,8 +49,8 @@ impl<T: Real> Kernel<T> for WeighSlopes<'_, T> {
     }
 }
 
-/// Multiplies values by their weights, in place, and adds them up by kind; those of ignored pairs
-/// become 0 and are not counted.
+/// Multiplies values by their weights, in place, and adds them up by kind. Ignored pairs get the value 0
+/// and are not counted.
 #[inline(always)]
 pub(crate) fn reduce_values<T: Real, S: Simd<T>>(
     s: S,
@@ -69,7 +68,7 @@ pub(crate) fn reduce_values<T: Real, S: Simd<T>>(
     lanes.add(s.load(values_of.remainder()), s.mask(similar_of.remainder()));
     let mut sums = lanes.sums(values.len() as u64);
     if !(sums.similar.sum + sums.dissimilar.sum).is_finite() {
-        // Lanes overflow where f64 does not; a value that is not finite stays what it is.
+        // Lanes overflow where f64 does not. A value that is not finite leaves the sum not finite.
         [sums.similar.sum, sums.dissimilar.sum] = sums_one_by_one(pairing.similar, values);
     }
     if let Some(ignored) = pairing.ignored {
@@ -90,7 +89,7 @@ fn sums_one_by_one<T: Real>(similar: &[bool], values: &[T]) -> [f64; 2] {
     sums
 }
 
-/// Returns how many pairs are ignored.
+/// Multiplies values by their weights, in place; ignored pairs get 0. Returns how many pairs are ignored.
 #[inline(always)]
 fn weigh_values<T: Real, S: Simd<T>>(s: S, pairing: Pairing<T>, values: &mut [T]) -> u64 {
     let mut left_out = 0;
@@ -110,7 +109,7 @@ fn weigh_values<T: Real, S: Simd<T>>(s: S, pairing: Pairing<T>, values: &mut [T]
     left_out.into()
 }
 
-/// Sums and counts on the way through a block.
+/// Sums and counts of a block, by lane.
 struct Lanes<T: Real, S: Simd<T>> {
     s: S,
     similar: S::F,
@@ -138,7 +137,7 @@ impl<T: Real, S: Simd<T>> Lanes<T, S> {
         self.active += s.count(nonzero);
     }
 
-    /// The sums of a block of so many pairs.
+    /// The sums of a block of `pairs` pairs.
     #[inline(always)]
     fn sums(self, pairs: u64) -> Sums {
         let similar = KindSums {

@@ -1,8 +1,8 @@
-//! What a loss is shown: pairs and triplets of the batch, and nothing else.
+//! Calls of a loss: it is shown pairs and triplets of the batch, and nothing else.
 //!
-//! A block has places that are no pairs: past the last row, a row with itself, a pair that another place
-//! holds, one that is left out. The crate's own losses are asked of them too and what they say is dropped,
-//! since that is sooner done than telling places apart. Any other loss may look at what it is given, so
+//! Some places of a block hold no pair: places past the last row, a row with itself, a pair that another
+//! place holds, a pair that is left out. The crate's own losses are evaluated there too and the results are
+//! dropped, since that is faster than sorting such places out. Any other loss may look at its arguments, so
 //! it is shown the pairs alone, moved together.
 
 #![forbid(unsafe_code)]
@@ -12,8 +12,8 @@ use crate::loss::{BlockLoss, BlockTripletLoss};
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 
-/// [`BlockLoss::eval_block`] of at most [`GROUP_PAIRS`] places, of which those that are `ignored` are no
-/// pairs: what they hold afterwards is not to be used.
+/// [`BlockLoss::eval_block`] for at most [`GROUP_PAIRS`] places. Places that are `ignored` hold no pair;
+/// their results must not be used.
 #[inline(always)]
 pub(super) fn eval_pairs<T: Real>(
     loss: &dyn BlockLoss<T>,
@@ -52,7 +52,7 @@ fn eval_some_pairs<T: Real>(
     scatter(&shown.2, ignored, values);
 }
 
-/// [`BlockLoss::curvature_block`], likewise.
+/// [`BlockLoss::curvature_block`] for such places: see [`eval_pairs`].
 pub(super) fn bend_pairs<T: Real>(
     loss: &dyn BlockLoss<T>,
     isa: Isa,
@@ -71,7 +71,8 @@ pub(super) fn bend_pairs<T: Real>(
     scatter(&shown.0, ignored, d2);
 }
 
-/// [`BlockTripletLoss::curvatures_block`], likewise: squared distances are in the first three lists.
+/// [`BlockTripletLoss::curvatures_block`] for places of triplets: see [`eval_pairs`]. The first three
+/// slices hold squared distances.
 pub(super) fn bend_triplets<T: Real>(
     loss: &dyn BlockTripletLoss<T>,
     isa: Isa,
@@ -92,7 +93,7 @@ pub(super) fn bend_triplets<T: Real>(
     }
 }
 
-/// [`BlockTripletLoss::eval_block`], likewise.
+/// [`BlockTripletLoss::eval_block`] for places of triplets: see [`eval_pairs`].
 #[inline(always)]
 pub(super) fn eval_triplets<T: Real>(
     loss: &dyn BlockTripletLoss<T>,
@@ -132,7 +133,7 @@ fn eval_some_triplets<T: Real>(
     scatter(&costs, ignored, values);
 }
 
-/// Moves what is not ignored together; how much that is.
+/// Moves the elements that are not ignored together; returns their number.
 fn gather<E: Copy>(from: &[E], ignored: &[bool], to: &mut [E; GROUP_PAIRS]) -> usize {
     let mut count = 0;
     for (&from, &ignored) in from.iter().zip(ignored) {
@@ -142,7 +143,7 @@ fn gather<E: Copy>(from: &[E], ignored: &[bool], to: &mut [E; GROUP_PAIRS]) -> u
     count
 }
 
-/// Moves it back, with zeros between.
+/// Moves these elements back to their places; ignored places get 0.
 fn scatter<T: Real>(from: &[T; GROUP_PAIRS], ignored: &[bool], to: &mut [T]) {
     let mut next = 0;
     for (to, &ignored) in to.iter_mut().zip(ignored) {

@@ -1,4 +1,4 @@
-//! Level 1: sums and products of single rows and lists, which several wings are made of.
+//! Sums and products of single rows and lists (level 1 of BLAS), used by several wings.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,7 @@ pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, a: &[T], b: &[T]) -> T
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
 
-/// What a pair of elements adds to a sum over two rows.
+/// A term of a sum over two rows: the contribution of one pair of elements.
 pub(crate) trait Term<T: Real>: Copy {
     /// sum + term(a, b); a pair of zeros adds nothing.
     fn add<S: Simd<T>>(self, s: S, sum: S::F, a: S::F, b: S::F) -> S::F;
@@ -73,6 +73,7 @@ pub(crate) fn row_sum<T: Real, S: Simd<T>>(s: S, term: impl Term<T>, a: &[T], b:
     s.sum((sums[0] + sums[1]) + (sums[2] + sums[3]))
 }
 
+/// out_i = √of_i
 #[inline(always)]
 pub(crate) fn square_roots<T: Real, S: Simd<T>>(s: S, of: &[T], out: &mut [T]) {
     for (of, out) in of.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
@@ -80,6 +81,7 @@ pub(crate) fn square_roots<T: Real, S: Simd<T>>(s: S, of: &[T], out: &mut [T]) {
     }
 }
 
+/// The sum of all elements.
 #[inline(always)]
 pub(crate) fn sum<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
     let mut sum = s.splat(T::ZERO);
@@ -89,6 +91,7 @@ pub(crate) fn sum<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
     s.sum(sum)
 }
 
+/// to += of
 #[inline(always)]
 pub(crate) fn add<T: Real, S: Simd<T>>(s: S, of: &[T], to: &mut [T]) {
     for (of, to) in of.chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {

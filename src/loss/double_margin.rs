@@ -23,7 +23,8 @@ pub struct DoubleMargin<T> {
 }
 
 impl<T: Real> DoubleMargin<T> {
-    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` not finite and positive.
+    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` is not finite and
+    /// positive.
     pub fn new(positive_margin: T, negative_margin: T) -> Result<Self> {
         check_not_negative("positive_margin", positive_margin.to_f64())?;
         check_positive("negative_margin", negative_margin.to_f64())?;

@@ -23,7 +23,8 @@ pub struct LinearHinge<T> {
 }
 
 impl<T: Real> LinearHinge<T> {
-    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` not finite and positive.
+    /// Refused where `positive_margin` is not finite or below 0, or `negative_margin` is not finite and
+    /// positive.
     pub fn new(positive_margin: T, negative_margin: T) -> Result<Self> {
         check_not_negative("positive_margin", positive_margin.to_f64())?;
         check_positive("negative_margin", negative_margin.to_f64())?;
@@ -49,7 +50,7 @@ impl<T: Real> LinearHinge<T> {
         (value, s.select(similar, force, -force))
     }
 
-    /// What takes the slope away again: a linear hinge does not bend along the pair.
+    /// The negative slope: a linear hinge does not bend along the pair, so slope and curvature add up to 0.
     #[inline(always)]
     fn bend<S: Simd<T>>(&self, s: S, d2: S::F, similar: S::M) -> S::F {
         let (_, slope) = self.formula(s, d2, similar);

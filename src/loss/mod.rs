@@ -1,4 +1,5 @@
-//! What a pair or a triplet costs: from squared distances to a value and slopes, in lanes, once.
+//! Losses of pairs and triplets: each turns squared distances into a value and slopes, in lanes, and is
+//! written once.
 //!
 //! Every Euclidean pair loss is a function of the squared distance d² of the two embeddings and of
 //! whether the pair is similar. With the *slope* 2 dl/d(d²) its gradient is
@@ -7,10 +8,10 @@
 //! dl/dz_a = slope (z_a - z_b)        dl/dz_b = -slope (z_a - z_b)
 //! ```
 //!
-//! so a loss is one function [`PairLoss::eval`], and every batch layout on every instruction tier
-//! uses it. The same holds for triplets, with [`TripletLoss::eval`] and three squared distances.
-//! Kernels see a loss through its object-safe face, [`BlockLoss`] or [`BlockTripletLoss`], a block
-//! at a time, and are therefore compiled once for each tier rather than once for each loss.
+//! so a loss is one function [`PairLoss::eval`], and every batch layout on every instruction tier uses it.
+//! The same holds for triplets, with [`TripletLoss::eval`] and three squared distances. Kernels see a loss
+//! through an object-safe trait, [`BlockLoss`] or [`BlockTripletLoss`], a block at a time, and are
+//! therefore compiled once for each tier rather than once for each loss.
 //!
 //! | loss | similar | dissimilar | known from |
 //! |---|---|---|---|

@@ -1,4 +1,5 @@
-//! How the costs of pairs are added up, and what a call reports.
+//! Objectives: a loss, the reduction that adds up the costs of pairs or triplets, and a factor for
+//! gradients.
 
 #![forbid(unsafe_code)]
 
@@ -26,8 +27,8 @@ pub struct Objective<'l, T> {
     pub loss: &'l dyn BlockLoss<T>,
     /// How the costs are added up.
     pub reduction: Reduction,
-    /// What gradients and slopes, and only those, are multiplied by: the derivative of the caller's
-    /// own objective with respect to this one's value.
+    /// Factor of gradients and slopes, and of nothing else: the derivative of the caller's own objective
+    /// with respect to this one's value.
     pub scale: T,
 }
 
@@ -52,7 +53,7 @@ impl<'l, T: Real> Objective<'l, T> {
         Objective { scale, ..self }
     }
 
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    /// Factors of the slopes of similar and of dissimilar pairs.
     pub(crate) fn factors(&self, sums: &Sums) -> [T; 2] {
         self.reduction.factors(sums).map(|factor| T::from_f64(self.scale.to_f64() * factor))
     }
@@ -78,7 +79,7 @@ pub struct TripletObjective<'l, T> {
     /// What a triplet costs.
     pub loss: &'l dyn BlockTripletLoss<T>,
     reduction: Reduction,
-    /// What gradients and slopes, and only those, are multiplied by.
+    /// Factor of gradients and slopes, and of nothing else.
     pub scale: T,
 }
 
@@ -116,19 +117,19 @@ impl<'l, T: Real> TripletObjective<'l, T> {
         self.reduction
     }
 
-    /// What slopes are multiplied by.
+    /// Factor of all slopes.
     pub(crate) fn factor(&self, sums: &Sums) -> T {
         let [_, factor] = self.reduction.factors(sums);
         T::from_f64(self.scale.to_f64() * factor)
     }
 
-    /// What slopes are multiplied by on the way where there are at most so many triplets: about what they are
-    /// to be multiplied by, so that no sum overflows.
+    /// Factor of slopes during a pass over at most `most` triplets, whose number is not yet known: it is
+    /// close to the final factor, so that no sum overflows.
     pub(crate) fn factor_of_pass(&self, most: u64) -> T {
         T::from_f64(self.scale.to_f64() * self.early(most))
     }
 
-    /// What gradients are multiplied by at the end of such a pass.
+    /// Factor of gradients at the end of such a pass.
     pub(crate) fn scale_after_pass(&self, most: u64, sums: &Sums) -> T {
         T::from_f64(self.reduction.factors(sums)[1] / self.early(most))
     }

@@ -1,11 +1,11 @@
-//! What a call returns.
+//! The report of a call: its value, and the numbers of pairs.
 
 #![forbid(unsafe_code)]
 
 use super::reduction::Reduction;
 use super::sums::Sums;
 
-/// What a call on a batch of pairs or triplets reports.
+/// The report of a call on a batch of pairs or triplets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -17,7 +17,7 @@ pub struct Outcome {
     pub similar: u64,
     /// How many had a value other than zero. A NaN is not zero.
     pub active: u64,
-    /// What the value was made of.
+    /// The sums that the value was computed from.
     pub sums: Sums,
 }
 

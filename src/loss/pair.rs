@@ -1,4 +1,4 @@
-//! Losses of pairs: the trait that a loss is written in, and the face that kernels see.
+//! Losses of pairs: the trait that a loss is written in, and the object-safe trait that kernels see.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What a pair costs, for lanes of pairs.
+/// The cost of a pair, for lanes of pairs.
 ///
 /// Every lane holds a pair of the batch. Where there are fewer pairs than lanes, those left over hold the
 /// last pair again, and their results are dropped.
@@ -59,12 +59,12 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
-    /// How the slope s bends: d ds/dd, which is 2 d² ds/d(d²), of each pair; none where the loss has no second
-    /// derivative, and then calls that need one refuse it. To learn which, they first ask it of a pair at
-    /// distance 1.
+    /// The curvature d ds/dd of each pair, with its slope s; it is 2 d² ds/d(d²). `None` where the loss has
+    /// no second derivative: calls that need one refuse the loss then. To find out, they first ask for the
+    /// curvature of a pair at distance 1.
     ///
-    /// With it the second derivative of the value along the pair's own direction is s + d ds/dd, and across it s:
-    /// what Hessians are made of (see [`rows_hvp`](crate::batch::rows_hvp)).
+    /// The second derivative of the value along the pair's own direction is s + d ds/dd, and across it s.
+    /// Hessians are made of these two (see [`rows_hvp`](crate::batch::rows_hvp)).
     ///
     /// ```
     /// use drlim::loss::PairLoss;
@@ -96,16 +96,16 @@ pub trait PairLoss<T: Real>: Sync {
         None
     }
 
-    /// As [`BlockLoss::takes_any_block`].
+    /// See [`BlockLoss::takes_any_block`].
     #[doc(hidden)]
     fn takes_any(&self) -> bool {
         false
     }
 
     /// The distances at which the loss changes its formula, such as its margins, up to two: its
-    /// [`reach`](PairLoss::reach), unless it says otherwise. Distances that come from products are off by some
-    /// roundings; pairs that may be on either side of a kink are measured by differences, so that those which
-    /// are exactly there count as such.
+    /// [`reach`](PairLoss::reach), unless it says otherwise. Distances that come from products are off by
+    /// some roundings; pairs that may be on either side of a kink are measured by differences, so that
+    /// pairs exactly at a kink count as such.
     fn kinks(&self) -> [Option<T>; 2] {
         [self.reach(), None]
     }
@@ -120,7 +120,7 @@ pub trait PairLoss<T: Real>: Sync {
         T::dispatch(isa, EvalBlock { loss: self, d2, similar, values })
     }
 
-    /// The body of [`BlockLoss::curvature_block`], likewise.
+    /// The body of [`BlockLoss::curvature_block`], which the crate's own losses override too.
     #[doc(hidden)]
     fn bend_block(&self, isa: Isa, d2: &mut [T], similar: &[bool]) -> bool
     where
@@ -130,7 +130,7 @@ pub trait PairLoss<T: Real>: Sync {
     }
 }
 
-/// The object-safe face of every [`PairLoss`].
+/// The object-safe form of every [`PairLoss`].
 ///
 /// It is shown the pairs of the batch and nothing else: no row with itself, no pair that is left out, no
 /// padding. Each pair is shown once, in an order and in blocks that are not promised, but
@@ -156,8 +156,9 @@ pub trait BlockLoss<T: Real>: Sync {
     /// May panic where `d2`, `similar` and `values` differ in length.
     fn eval_block(&self, isa: Isa, d2: &mut [T], similar: &[bool], values: &mut [T]);
 
-    /// Takes squared distances and leaves [curvatures](PairLoss::curvature) in their place; returns false, and
-    /// leaves everything as it is, where the loss has none. Called without pairs, it tells which of the two.
+    /// Takes squared distances and leaves [curvatures](PairLoss::curvature) in their place. Where the loss
+    /// has none, returns false and leaves everything as it is. Called without pairs, it tells which of the
+    /// two.
     ///
     /// # Panics
     /// May panic where `d2` and `similar` differ in length.
@@ -166,24 +167,24 @@ pub trait BlockLoss<T: Real>: Sync {
         false
     }
 
-    /// As [`PairLoss::reach`].
+    /// See [`PairLoss::reach`].
     fn reach_block(&self) -> Option<T> {
         None
     }
 
-    /// Whether the loss may also be asked of what is no pair, where that is sooner done than telling places of
-    /// a block apart: of the crate's own, which do not look at what they compute with.
+    /// Whether the loss may also be asked of places that hold no pair, where that is faster than telling
+    /// them apart. That is so of the crate's own losses, which do not look at their arguments.
     #[doc(hidden)]
     fn takes_any_block(&self) -> bool {
         false
     }
 
-    /// As [`PairLoss::similar_slope`].
+    /// See [`PairLoss::similar_slope`].
     fn similar_slope_block(&self) -> Option<T> {
         None
     }
 
-    /// As [`PairLoss::kinks`].
+    /// See [`PairLoss::kinks`].
     fn kinks_block(&self) -> [Option<T>; 2] {
         [self.reach_block(), None]
     }
@@ -218,7 +219,7 @@ impl<T: Real, L: PairLoss<T>> BlockLoss<T> for L {
     }
 }
 
-/// A block of pairs through one loss.
+/// Evaluates a loss for a block of pairs.
 pub(super) struct EvalBlock<'a, T, L> {
     pub loss: &'a L,
     pub d2: &'a mut [T],
@@ -247,7 +248,7 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for EvalBlock<'_, T, L> {
     }
 }
 
-/// Fewer pairs than a vector has lanes. Lanes past the end hold the last one again.
+/// Evaluates fewer pairs than a vector has lanes. Lanes past the end hold the last pair again.
 #[inline(always)]
 fn eval_rest<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s: S,
@@ -261,7 +262,7 @@ fn eval_rest<T: Real, S: Simd<T>, L: PairLoss<T>>(
     s.store(value, values);
 }
 
-/// Up to a vector of kinds, likewise.
+/// Loads up to a vector of kinds. Lanes past the end hold the last one again.
 #[inline(always)]
 fn kinds_filled<T: Real, S: Simd<T>>(s: S, similar: &[bool]) -> S::M {
     match similar.last() {
@@ -270,7 +271,7 @@ fn kinds_filled<T: Real, S: Simd<T>>(s: S, similar: &[bool]) -> S::M {
     }
 }
 
-/// Up to a vector of elements. Lanes past the end hold the last one again.
+/// Loads up to a vector of elements. Lanes past the end hold the last one again.
 #[inline(always)]
 pub(super) fn load_filled<T: Real, S: Simd<T>>(s: S, from: &[T]) -> S::F {
     match from.last() {
@@ -281,7 +282,7 @@ pub(super) fn load_filled<T: Real, S: Simd<T>>(s: S, from: &[T]) -> S::F {
     }
 }
 
-/// The curvatures of a block of pairs, if the loss has any.
+/// Evaluates the curvatures of a block of pairs, if the loss has any.
 pub(super) struct BendBlock<'a, T, L> {
     pub loss: &'a L,
     pub d2: &'a mut [T],
@@ -306,9 +307,10 @@ impl<T: Real, L: PairLoss<T>> Kernel<T> for BendBlock<'_, T, L> {
     }
 }
 
-/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend` (its curvature), such that its
-/// block functions are compiled in this crate. Given the loss, the closures return its reach, the constant slope of
-/// similar pairs, and a distance below the reach at which it changes its mind, each if there is one.
+/// Implements [`PairLoss`] for a loss that has an inherent `formula` and `bend` (its curvature), such that
+/// its block functions are compiled in this crate. Given the loss, the closures return its reach, the
+/// constant slope of similar pairs, and a distance below the reach at which it changes its formula, each if
+/// there is one.
 macro_rules! compiled_here {
     ($loss:ident, $reach:expr, $similar_slope:expr) => {
         $crate::loss::pair::compiled_here!($loss, $reach, $similar_slope, |_| None);

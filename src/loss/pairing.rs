@@ -1,4 +1,4 @@
-//! What is known of the pairs of a batch beside their embeddings.
+//! The pairs of a batch without their embeddings: similarity, weights, and which pairs are left out.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,7 @@ use super::{KindSums, Reduction, Sums};
 use crate::error::{Result, check_len};
 use crate::simd::real::Real;
 
-/// Of each pair of a batch whether it is similar; on request also its weight, and whether it is
-/// left out.
+/// Whether each pair of a batch is similar; on request also its weight, and whether it is left out.
 ///
 /// Calls take `&[bool]`, `&Vec<bool>` or `&[bool; N]` in its place.
 ///
@@ -32,9 +31,9 @@ impl<'a, T: Real> Pairing<'a, T> {
         Pairing { similar, weights: None, ignored: None }
     }
 
-    /// What the value, and with it the gradient, of each pair is multiplied by. Counts and the
-    /// divisors of means do not change: a pair of weight 0 is still a pair, and one whose weighted
-    /// value is 0 is not active.
+    /// Multiplies the value, and with it the gradient, of each pair by its weight. Counts and the divisors
+    /// of means do not change: a pair of weight 0 is still a pair, and one whose weighted value is 0 is not
+    /// active.
     pub fn weighted(self, weights: &'a [T]) -> Self {
         Pairing { weights: Some(weights), ..self }
     }
@@ -67,8 +66,7 @@ impl<'a, T: Real> Pairing<'a, T> {
         }
     }
 
-    /// How many pairs there are of each kind, as far as the reduction asks before it knows their
-    /// values.
+    /// The numbers of pairs of each kind, as far as the reduction needs them before it knows their values.
     pub(crate) fn counts(&self, reduction: Reduction) -> Sums {
         let count = |flags: &[bool]| flags.iter().map(|&flag| u64::from(flag)).sum::<u64>();
         let of = |pairs| KindSums { pairs, ..KindSums::default() };

@@ -20,9 +20,9 @@ use super::sums::Sums;
 ///
 /// Numbers of active pairs are known only when all values are. Calls by rows then measure the batch twice
 /// where gradients are asked for: that reads more, but writes each gradient once, with its factor, where a
-/// scaling at the end would read and write all of them again. Calls on all pairs scale at the end, and with
-/// `BalancedNonZero` measure similar pairs a second time, or all pairs where these are the most or are pulled
-/// as one.
+/// scaling at the end would read and write all of them again. Calls on all pairs scale at the end. With
+/// `BalancedNonZero` they measure similar pairs a second time, or all pairs where similar pairs are the
+/// majority or have been added up by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Reduction {
@@ -38,19 +38,18 @@ pub enum Reduction {
     Balanced,
     /// `Balanced` over pairs whose value is not zero: the default of pytorch-metric-learning.
     BalancedNonZero,
-    /// Given factors. They are how parts of a batch on several machines get the gradient of the
-    /// whole: see [`Reduction::factors`].
+    /// Given factors. With them, parts of a batch on several machines get the gradient of the whole: see
+    /// [`Reduction::factors`].
     Factors {
-        /// What values of similar pairs are multiplied by.
+        /// The factor of values of similar pairs.
         similar: f64,
-        /// What values of dissimilar pairs are multiplied by.
+        /// The factor of values of dissimilar pairs.
         dissimilar: f64,
     },
 }
 
 impl Reduction {
-    /// What the values of similar and of dissimilar pairs are multiplied by, given the sums over
-    /// the whole batch.
+    /// The factors of the values of similar and of dissimilar pairs, given the sums over the whole batch.
     ///
     /// A batch in two parts, each of which could lie on another machine:
     ///

@@ -40,7 +40,7 @@ impl<T: Real> SquaredHinge<T> {
         (value, s.select(similar, s.splat(T::ONE), -s.step(gap)))
     }
 
-    /// None: slopes are constants.
+    /// 0: slopes are constants.
     #[inline(always)]
     fn bend<S: Simd<T>>(&self, s: S, _: S::F, _: S::M) -> S::F {
         s.splat(T::ZERO)

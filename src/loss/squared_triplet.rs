@@ -37,7 +37,7 @@ impl<T: Real> SquaredTriplet<T> {
         (value, [slope, -slope, s.splat(T::ZERO)])
     }
 
-    /// None: slopes are constants.
+    /// 0: slopes are constants.
     #[inline(always)]
     fn bends<S: Simd<T>>(&self, s: S, _: [S::F; 3]) -> [S::F; 6] {
         [s.splat(T::ZERO); 6]

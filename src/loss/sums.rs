@@ -1,10 +1,10 @@
-//! What the pairs of a call add up to, similar and dissimilar ones apart.
+//! Sums over the pairs of a call, over similar and dissimilar ones apart.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Add;
 
-/// What the pairs of one kind add up to.
+/// Sums over the pairs of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KindSums {
     /// How many there were.
@@ -27,7 +27,7 @@ impl Add for KindSums {
     }
 }
 
-/// What the pairs of a batch add up to. Sums of the parts of a batch can be added: every
+/// Sums over the pairs of a batch. Sums of the parts of a batch can be added: every
 /// [`Reduction`](super::Reduction) is a function of the total.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {

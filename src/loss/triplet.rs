@@ -1,4 +1,4 @@
-//! Losses of triplets: the trait that a loss is written in, and the face that kernels see.
+//! Losses of triplets: the trait that a loss is written in, and the object-safe trait that kernels see.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What a triplet of anchor a, positive p and negative n costs, for lanes of triplets.
+/// The cost of a triplet of anchor a, positive p and negative n, for lanes of triplets.
 ///
 /// Every lane holds a triplet of the batch. Where there are fewer than lanes, those left over hold the last
 /// triplet again, and their results are dropped.
@@ -54,18 +54,19 @@ pub trait TripletLoss<T: Real>: Sync {
         false
     }
 
-    /// How slopes bend, C_kl = d_k ds_k/dd_l with the distances d_0 = d(a,p), d_1 = d(a,n), d_2 = d(p,n) and their
-    /// slopes s_k: in the order C_00, C_11, C_22, C_01, C_02, C_12. None where the loss has no second derivative,
-    /// and then calls that need one refuse it; to learn which, they first ask it of distances of 1.
+    /// The curvatures C_kl = d_k ds_k/dd_l with the distances d_0 = d(a,p), d_1 = d(a,n), d_2 = d(p,n) and
+    /// their slopes s_k: in the order C_00, C_11, C_22, C_01, C_02, C_12. `None` where the loss has no
+    /// second derivative: calls that need one refuse the loss then. To find out, they first ask for the
+    /// curvatures at distances of 1.
     ///
-    /// What has to do with the third distance matters only where the loss [`swaps`](TripletLoss::swaps).
+    /// Curvatures of the third distance matter only where the loss [`swaps`](TripletLoss::swaps).
     #[inline(always)]
     fn curvatures<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> Option<[S::F; 6]> {
         let _ = (s, d2);
         None
     }
 
-    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    /// See [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
     #[doc(hidden)]
     fn takes_any(&self) -> bool {
         false
@@ -80,7 +81,7 @@ pub trait TripletLoss<T: Real>: Sync {
         T::dispatch(isa, EvalTriplets { loss: self, d2, values })
     }
 
-    /// The body of [`BlockTripletLoss::curvatures_block`], likewise.
+    /// The body of [`BlockTripletLoss::curvatures_block`]: see [`PairLoss`](super::PairLoss).
     #[doc(hidden)]
     fn bend_block(&self, isa: Isa, curvatures: [&mut [T]; 6]) -> bool
     where
@@ -90,14 +91,14 @@ pub trait TripletLoss<T: Real>: Sync {
     }
 }
 
-/// The object-safe face of every [`TripletLoss`].
+/// The object-safe form of every [`TripletLoss`].
 ///
 /// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
-/// once, in an order and in blocks that are not promised; but twice
+/// once, in an order and in blocks that are not promised. Only these calls show each triplet twice:
 ///
-/// - by [`triplet_rows`](crate::batch::triplet_rows()) with
+/// - [`triplet_rows`](crate::batch::triplet_rows()) with
 ///   [`MeanNonZero`](super::Reduction::MeanNonZero), where gradients or slopes are asked for;
-/// - by [`triplets`](crate::batch::triplets()) with [`Mining::All`](crate::batch::Mining::All), where a
+/// - [`triplets`](crate::batch::triplets()) with [`Mining::All`](crate::batch::Mining::All), where a
 ///   gradient is asked for and the loss [looks at the third distance](BlockTripletLoss::swaps_block).
 pub trait BlockTripletLoss<T: Real>: Sync {
     /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) and leaves slopes in their place;
@@ -108,8 +109,8 @@ pub trait BlockTripletLoss<T: Real>: Sync {
     fn eval_block(&self, isa: Isa, d2: [&mut [T]; 3], values: &mut [T]);
 
     /// Takes the squared distances d²(a,p), d²(a,n), d²(p,n) in the first three slices and leaves all six
-    /// [curvatures](TripletLoss::curvatures); returns false, and leaves everything as it is, where the loss has
-    /// none. Called without triplets, it tells which of the two.
+    /// [curvatures](TripletLoss::curvatures). Where the loss has none, returns false and leaves everything
+    /// as it is. Called without triplets, it tells which of the two.
     ///
     /// # Panics
     /// May panic where the slices differ in length.
@@ -118,11 +119,11 @@ pub trait BlockTripletLoss<T: Real>: Sync {
         false
     }
 
-    /// Whether the loss looks at the distance of positive and negative; where it does not, the
-    /// third slice holds zeros, and what is left there is not used.
+    /// Whether the loss looks at the distance of positive and negative. Where it does not, the third slice
+    /// holds zeros, and its slopes are not used.
     fn swaps_block(&self) -> bool;
 
-    /// As [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
+    /// See [`BlockLoss::takes_any_block`](super::BlockLoss::takes_any_block).
     #[doc(hidden)]
     fn takes_any_block(&self) -> bool {
         false
@@ -151,7 +152,7 @@ impl<T: Real, L: TripletLoss<T>> BlockTripletLoss<T> for L {
     }
 }
 
-/// A block of triplets through one loss.
+/// Evaluates a loss for a block of triplets.
 pub(super) struct EvalTriplets<'a, T, L> {
     pub loss: &'a L,
     pub d2: [&'a mut [T]; 3],
@@ -175,7 +176,7 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for EvalTriplets<'_, T, L> {
     }
 }
 
-/// The curvatures of a block of triplets, if the loss has any.
+/// Evaluates the curvatures of a block of triplets, if the loss has any.
 pub(super) struct BendTriplets<'a, T, L> {
     pub loss: &'a L,
     pub curvatures: [&'a mut [T]; 6],
@@ -207,8 +208,8 @@ impl<T: Real, L: TripletLoss<T>> Kernel<T> for BendTriplets<'_, T, L> {
     }
 }
 
-/// As `compiled_here` of pairs, for a loss of triplets that has an inherent `formula` and `bends` and says
-/// whether it `swaps`.
+/// `compiled_here` for triplets: for a loss that has an inherent `formula` and `bends` and says whether it
+/// `swaps`.
 macro_rules! triplets_compiled_here {
     ($loss:ident, $swaps:expr) => {
         impl<T: $crate::Real> $crate::loss::TripletLoss<T> for $loss<T> {

@@ -16,8 +16,8 @@ use crate::simd::real::Real;
 /// slope_ap = 1/d(a,p)     slope_an = -1/d(a,n)     slope_pn = 0
 /// ```
 ///
-/// With [`swapping`](TripletMargin::swapping), d(a,n) gives way to d(p,n), and slope_an to slope_pn,
-/// where that is smaller. A slope of distance 0 is 0.
+/// With [`swapping`](TripletMargin::swapping), d(p,n) replaces d(a,n), and slope_pn replaces slope_an,
+/// where d(p,n) is smaller. A slope of distance 0 is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TripletMargin<T> {
     margin: T,
@@ -31,7 +31,7 @@ impl<T: Real> TripletMargin<T> {
         Ok(TripletMargin { margin, swap: false })
     }
 
-    /// The same, with the negative held against the nearer of anchor and positive.
+    /// This loss, but the negative is held against the nearer of anchor and positive.
     pub fn swapping(self) -> Self {
         TripletMargin { swap: true, ..self }
     }
@@ -59,7 +59,8 @@ impl<T: Real> TripletMargin<T> {
         (value, slopes)
     }
 
-    /// What takes each slope away again: distances do not bend along themselves, nor do they meet each other.
+    /// C_kk = -slope_k, since no distance bends along itself; C_kl = 0, since the distances do not act on
+    /// each other.
     #[inline(always)]
     fn bends<S: Simd<T>>(&self, s: S, d2: [S::F; 3]) -> [S::F; 6] {
         let (_, [ap, an, pn]) = self.formula(s, d2);

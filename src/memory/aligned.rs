@@ -10,10 +10,10 @@ use crate::simd::real::Real;
 /// Bytes of a cache line, and of the widest vector.
 pub(crate) const LINE: usize = 64;
 
-/// Elements from the start of a cache line on; memory is kept when the length shrinks.
+/// A buffer of elements that starts at a cache line. Its memory is kept when the length shrinks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aligned<T> {
-    /// Up to a line more than what is used.
+    /// Up to a line longer than `len`.
     data: Vec<T>,
     start: usize,
     len: usize,
@@ -41,7 +41,7 @@ impl<T: Real> Aligned<T> {
     pub(crate) fn resize(&mut self, len: usize) {
         let room = if len == 0 { 0 } else { len + LINE / size_of::<T>() };
         if self.data.len() < room {
-            // What is there need not be copied.
+            // The old elements need not be copied.
             self.data = Vec::new();
             self.data = vec![T::ZERO; room];
         }

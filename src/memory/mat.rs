@@ -17,7 +17,7 @@ fn elements(rows: usize, cols: usize) -> Result<usize> {
     rows.checked_mul(cols).ok_or(Error::Overflow { what: "a matrix" })
 }
 
-/// Elements from the first of the first row to the last of the last one.
+/// Elements from the start of the first row to the end of the last one.
 fn extent(rows: usize, cols: usize, stride: usize) -> Result<usize> {
     if stride < cols {
         return Err(Error::Length {
@@ -312,7 +312,7 @@ impl<'a, T> MatMut<'a, T> {
 impl<T: Copy> MatMut<'_, T> {
     /// Writes `value` everywhere.
     pub fn fill(&mut self, value: T) {
-        // Rows without elements may be any number.
+        // There may be any number of rows without elements.
         let rows = if self.cols == 0 { 0 } else { self.rows };
         for i in 0..rows {
             self.row_mut(i).fill(value);

@@ -1,8 +1,9 @@
-//! Views of ndarray's arrays, and back, without copies: what lies otherwise is refused.
+//! Conversions between views of ndarray and of this crate, without copies. Arrays with another layout are
+//! refused.
 //!
-//! ndarray may step from one element to the next by any number of elements, back or on the spot too;
-//! here the elements of a row are neighbours, and rows come one after another. Along an axis of length
-//! 1, and in an array without elements, nobody steps, so there any stride will do.
+//! The strides of ndarray may be any numbers, 0 and negative ones included; here the elements of a row are
+//! neighbours, and rows come one after another. Along an axis of length 1, and in an array without
+//! elements, no step is taken, so there any stride will do.
 
 #![allow(unsafe_code, reason = "the views of both crates are pointers and lifetimes")]
 
@@ -67,7 +68,7 @@ impl<'a, T> TryFrom<ArrayView2<'a, T>> for Mat<'a, T> {
     }
 }
 
-/// Refused as by [`Mat`]. Column halves of one array can be written at once:
+/// Refused as for [`Mat`]. Column halves of one array can be written at once:
 ///
 /// ```
 /// # use ndarray_0_17 as ndarray;
@@ -102,14 +103,14 @@ impl<'a, T> TryFrom<ArrayViewMut2<'a, T>> for MatMut<'a, T> {
     }
 }
 
-/// Rows and row stride as ndarray takes them, of a matrix that has elements.
+/// Shape and row stride for ndarray, of a matrix that has elements.
 ///
-/// ndarray counts in `isize`. Elements in memory are no more than that, unless they take none.
+/// ndarray counts in `isize`. No more elements fit into memory, unless elements take no bytes.
 fn shape_of(
     [rows, cols]: [usize; 2],
     stride: usize,
 ) -> ndarray_0_17::StrideShape<ndarray_0_17::Ix2> {
-    // Of a single row the stride may be any number.
+    // A single row may have any stride.
     let stride = if rows == 1 { cols } else { stride };
     let extent = (rows - 1) * stride + cols;
     assert!(isize::try_from(extent).is_ok(), "{rows}x{cols} elements without a size");
@@ -117,7 +118,7 @@ fn shape_of(
 }
 
 /// # Panics
-/// Where there is not a byte to view: in more than `isize::MAX` rows or columns.
+/// Where a view of no bytes has more than `isize::MAX` rows or columns.
 impl<'a, T> From<Mat<'a, T>> for ArrayView2<'a, T> {
     fn from(mat: Mat<'a, T>) -> Self {
         let [rows, cols] = mat.shape();
@@ -131,7 +132,7 @@ impl<'a, T> From<Mat<'a, T>> for ArrayView2<'a, T> {
 }
 
 /// # Panics
-/// Where there is not a byte to view: in more than `isize::MAX` rows or columns.
+/// Where a view of no bytes has more than `isize::MAX` rows or columns.
 impl<'a, T> From<MatMut<'a, T>> for ArrayViewMut2<'a, T> {
     fn from(mut mat: MatMut<'a, T>) -> Self {
         let [rows, cols] = mat.shape();

@@ -1,11 +1,11 @@
-//! Memory sized by a number that a caller gives rather than by data that it holds: asked for, and
-//! refused where there is none. Everything else grows with data that is there already.
+//! Allocations that may fail, for memory whose size is a number that a caller gives: where there is none,
+//! the call is refused. All other memory is as large as data that is there already.
 
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
 
-/// Nothing, with room for so many elements.
+/// An empty vector with room for `len` elements, or an error that says `what` there was no room for.
 pub(crate) fn try_with_capacity<T>(what: &'static str, len: usize) -> Result<Vec<T>> {
     let mut room = Vec::new();
     room.try_reserve_exact(len).map_err(|_| Error::Overflow { what })?;

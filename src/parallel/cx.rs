@@ -10,8 +10,8 @@ use crate::simd::isa::Isa;
 ///
 /// # From within tasks of rayon
 ///
-/// What works is memory that no other task can ask for: of each task, or of each thread for calls that stay
-/// on it.
+/// Give each task memory that no other task can ask for: a scratch of the task, or, for calls that stay on
+/// their thread, of the thread.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -45,8 +45,8 @@ use crate::simd::isa::Isa;
 /// # Ok::<(), drlim::Error>(())
 /// ```
 ///
-/// So does a `Mutex` around a list of scratches, of which each task takes one out and puts it back: it is
-/// locked for that alone. Many small batches are best shared as above, with [`Serial`](Par::Serial); one
+/// A `Mutex` around a list of scratches works too: each task takes one out and puts it back, and the list
+/// is locked for that alone. Many small batches are best shared as above, with [`Serial`](Par::Serial); one
 /// large one is best left to its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -58,9 +58,10 @@ pub enum Par {
     /// `rayon` this is the same as [`Serial`](Par::Serial).
     ///
     /// **Hold no lock over such a call in a task of rayon.** A thread that waits for its share of the call
-    /// takes up other tasks meanwhile; one that asks for the same lock waits for itself, forever, and a
-    /// `RefCell` of the thread is found borrowed. That is so of a `Mutex` around a scratch, a workspace or
-    /// a network, and of anything that rayon runs. See [below](Par#from-within-tasks-of-rayon).
+    /// takes up other tasks meanwhile. If one of these asks for the same lock, the thread waits for itself,
+    /// forever; if it asks for a `RefCell` of the thread, it finds that borrowed. This holds for a `Mutex`
+    /// around a scratch, a workspace or a network, and for anything that rayon runs. See
+    /// [below](Par#from-within-tasks-of-rayon).
     #[default]
     Rayon,
 }

@@ -1,4 +1,4 @@
-//! Which threads a call runs on, how its work is cut among them, and how it is ended early.
+//! Threads: which of them a call runs on, how its work is cut among them, and how it is ended early.
 
 #![forbid(unsafe_code)]
 

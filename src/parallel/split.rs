@@ -1,11 +1,10 @@
 //! Splitting work over threads without making the result depend on them.
 //!
-//! Work is cut into blocks whose number follows from the shapes alone. Each block writes its own
-//! part of the outputs, and what the blocks return is added up along a binary tree over the block
-//! numbers, which is the same tree whether one thread walks it or many share it. Nothing is
-//! allocated for that: a task of rayon lives on the stack of the thread that made it. Where tasks
-//! share outputs instead, they take turns at them in an order of their own. Between two blocks a call
-//! may be ended ([`super::stop`]).
+//! Work is cut into blocks whose number follows from the shapes alone. Each block writes its own part of
+//! the outputs. The results of the blocks are added up along a binary tree over the block numbers, which is
+//! the same tree whether one thread walks it or many share it. Nothing is allocated for that: a task of
+//! rayon lives on the stack of the thread that made it. Where tasks share outputs instead, they take turns
+//! at them in the order of a list. Between two blocks a call may be ended ([`super::stop`]).
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +21,7 @@ use crate::memory::mat::MatMut;
 
 /// An output that can be cut between two blocks.
 pub(crate) trait Split: Send + Sized {
-    /// What belongs to the first `blocks` blocks, and the rest.
+    /// The part of the first `blocks` blocks, and the rest.
     fn split(self, blocks: usize) -> (Self, Self);
 }
 
@@ -115,11 +114,12 @@ where
     sum_blocks(par, blocks, output, f, |(), ()| ());
 }
 
-/// The functions of a pass: the first works on a block and its part of the output, the second adds up what two
-/// blocks return.
+/// The functions of a pass: the first works on a block and its part of the output, the second adds up the
+/// results of two blocks.
 type Work<'f, O, R> = (&'f (dyn Fn(usize, O) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
 
-/// Not generic over the functions, so that it is compiled once for each kind of output.
+/// A pass over a range of blocks. It is not generic over the functions, so that it is compiled once for
+/// each kind of output.
 fn subtree<O: Split, R: Send>(share: bool, blocks: Range<usize>, output: O, work: Work<O, R>) -> R {
     let (f, add) = work;
     if blocks.len() == 1 {
@@ -138,7 +138,8 @@ fn subtree<O: Split, R: Send>(share: bool, blocks: Range<usize>, output: O, work
     add(a.expect("the left half ran"), b.expect("the right half ran"))
 }
 
-/// Runs both, each once. They are not generic: what rayon makes of a pair of tasks is compiled once.
+/// Runs both functions, each once. They are not generic, so that rayon's code for a pair of tasks is
+/// compiled once.
 fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
     #[cfg(feature = "rayon")]
     if share {
@@ -151,9 +152,10 @@ fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send))
     b();
 }
 
-/// Runs `f(t)` for every task and returns what each gave. Task t locks the things `tasks[t]`, two or twice the
-/// same one: it runs when all tasks before it in the list that lock one of them are done. So tasks that share
-/// a thing run in the order of the list, by any number of threads, and no thread waits for a round to end.
+/// Runs `f(t)` for every task and returns the results. Task t locks the things `tasks[t]`, two or twice the
+/// same one: it runs when all tasks before it in the list that lock one of them are done. So tasks that
+/// share a thing run in the order of the list, by any number of threads, and no thread waits for a round to
+/// end.
 pub(crate) fn run_in_order<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
 where
     R: Send + Sync,
@@ -173,7 +175,7 @@ fn share<R, F: Fn(usize) -> R>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
 #[cfg(feature = "rayon")]
 fn share<R: Send + Sync, F: Fn(usize) -> R + Sync>(tasks: &[[usize; 2]], f: F) -> Vec<R> {
     let queue = Queue::new(tasks, f);
-    // Found before any runs: those that wait for these become ready meanwhile.
+    // Collected before any task runs: from then on, others become ready too.
     let ready: Vec<usize> = queue.ready_at_once().collect();
     rayon::scope(|scope| {
         for task in ready {
@@ -190,7 +192,7 @@ struct Queue<R, F> {
     f: F,
     /// How many tasks each waits for.
     waits: Vec<AtomicUsize>,
-    /// Which tasks wait for each.
+    /// The next task that waits for each of a task's two things.
     next: Vec<[Option<usize>; 2]>,
     results: Vec<OnceLock<R>>,
 }
@@ -199,7 +201,7 @@ struct Queue<R, F> {
 impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
     fn new(tasks: &[[usize; 2]], f: F) -> Self {
         let things = tasks.iter().flatten().max().map_or(0, |&last| last + 1);
-        // The last task so far that needs a thing, and for which of its two.
+        // For each thing, the last task so far that locks it, and which of the task's two things it is.
         let mut last: Vec<Option<(usize, usize)>> = vec![None; things];
         let mut next = vec![[None; 2]; tasks.len()];
         let mut waits = Vec::with_capacity(tasks.len());
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_task_that_becomes_ready_while_others_are_started_runs_once() {
-        // Two for each thing: the second one is ready as soon as the first is done.
+        // Two tasks for each thing: the second one is ready as soon as the first is done.
         let tasks: Vec<[usize; 2]> = (0..4000).map(|task| [task % 2000; 2]).collect();
         for _ in 0..20 {
             let runs: Vec<AtomicUsize> = tasks.iter().map(|_| AtomicUsize::new(0)).collect();

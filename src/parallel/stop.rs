@@ -1,9 +1,9 @@
-//! Ending a call before it is done, between two blocks of its work, where whoever made it wants that.
+//! Ends a call before it is done, between two blocks of its work, where its caller wants that.
 //!
 //! Python hears of Ctrl-C only when its main thread asks. So a call that is [`watched`] has a question: the
-//! thread that made the call puts it every so often, between two of its blocks, or while it waits for the
-//! threads of a pool. Where the answer is that the call is to end, the next block of each thread unwinds
-//! instead of being run, and [`watched`] catches that: nothing reads what blocks have left undone.
+//! thread that made the call asks it every so often, between two of its blocks, or while it waits for the
+//! threads of a pool. If the answer is yes, the next block of each thread unwinds instead of being run, and
+//! [`watched`] catches that: nothing reads what blocks have left undone.
 //!
 //! Calls that nobody watches pay for a look at a thread-local value before each block.
 
@@ -23,21 +23,21 @@ pub(crate) type Question = fn() -> bool;
 /// Time between two questions.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// A bit for each watched call that there is, and for each of them that is to end.
+/// A bit for each watched call that runs, and a bit for each of these that is to end.
 static WATCHED: AtomicU64 = AtomicU64::new(0);
 static TO_END: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// The bit of the watched call that this thread works for.
     static CALL: Cell<Option<u64>> = const { Cell::new(None) };
-    /// What this thread, which made that call, asks; and when it last did.
+    /// The question of the watched call that this thread has made, and when it was last asked.
     static ASKS: Cell<Option<(Question, Option<Instant>)>> = const { Cell::new(None) };
 }
 
-/// What unwinds.
+/// The payload of the unwinding.
 struct Ended;
 
-/// What stood in the thread's values is back when this goes: a question may lead to another call.
+/// Puts the thread's values back when it is dropped: a question may lead to another call, which sets them.
 struct Before(Option<u64>, Option<(Question, Option<Instant>)>);
 
 impl Before {
@@ -57,7 +57,7 @@ impl Drop for Before {
 struct Bit(u64);
 
 impl Bit {
-    /// One that is free.
+    /// A free bit, if there is one.
     fn take() -> Option<Self> {
         let lowest = |taken: u64| !taken & taken.wrapping_add(1);
         let free = |taken: u64| (taken != u64::MAX).then(|| taken | lowest(taken));
@@ -73,34 +73,35 @@ impl Drop for Bit {
     }
 }
 
-/// Runs a call. None where the answer to `question` has ended it: then what it writes to is in no known state.
-/// Of more than 64 such calls at once the others go on to their ends.
+/// Runs a call. `None` where the answer to `question` has ended it: then its outputs are in no known state.
+/// Of more than 64 such calls at once, those that find no bit cannot be ended.
 pub(crate) fn watched<R>(question: Question, call: impl FnOnce() -> R) -> Option<R> {
     let Some(bit) = Bit::take() else { return Some(call()) };
     let _before = Before::set(Some(bit.0), Some(question));
-    // What the call has written to is not looked at.
+    // Nobody looks at the outputs of a call that unwinds.
     match catch_unwind(AssertUnwindSafe(call)) {
-        // The answer may have come when there was no block left to end: the call is ended all the same, as whoever
-        // asked has been told.
+        // The answer may have come when no block was left to unwind. The call is ended all the same: its
+        // caller has been told so.
         Ok(result) => (TO_END.load(Ordering::Relaxed) & bit.0 == 0).then_some(result),
         Err(payload) if payload.is::<Ended>() => None,
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// Runs a call that nobody watches. The thread may be one of a pool which has come to it in the middle of a
-/// call that is watched.
+/// Runs a call that nobody watches. A thread of a pool may come to it in the middle of a call that is
+/// watched.
 pub(crate) fn unwatched<R>(call: impl FnOnce() -> R) -> R {
     let _before = Before::set(None, None);
     call()
 }
 
-/// Whether this thread has made a call that is watched and not done: what it does now, the question has led to.
+/// Whether this thread has made a watched call that is not done. If so, it is answering that call's
+/// question.
 pub(crate) fn is_asking() -> bool {
     ASKS.get().is_some()
 }
 
-/// What a pass over blocks takes along to the threads that share them.
+/// The watched call of a pass over blocks, for the threads that share them.
 #[derive(Clone, Copy)]
 pub(crate) struct Passed(Option<u64>);
 
@@ -110,8 +111,8 @@ impl Passed {
         Passed(CALL.get())
     }
 
-    /// Runs a block for that call; where blocks are shared, on any thread of a pool: it may have come to this one
-    /// in the middle of another call's.
+    /// Runs a block for that call. A block that is shared may run on any thread of a pool, also in the
+    /// middle of a block of another call.
     pub fn run<R>(self, shared: bool, block: impl FnOnce() -> R) -> R {
         let _before = shared.then(|| Before::set(self.0, None));
         look();
@@ -132,14 +133,14 @@ fn ask_and_look(call: u64) {
         let now = Instant::now();
         if last.is_none_or(|last| now - last >= EVERY) {
             ASKS.set(Some((question, Some(now))));
-            // Not at once: most calls are shorter.
+            // Not at the first look: most calls are shorter.
             if last.is_some() && question() {
                 TO_END.fetch_or(call, Ordering::Relaxed);
             }
         }
     }
     if TO_END.load(Ordering::Relaxed) & call != 0 {
-        // Not a panic: nobody is told.
+        // This is no panic: the panic hook is not called.
         resume_unwind(Box::new(Ended));
     }
 }

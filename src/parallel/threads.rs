@@ -1,4 +1,4 @@
-//! Which threads the calls of other languages run on: the faces in C and Python hand each call to a
+//! The threads that calls of other languages run on: the C and Python interfaces hand each call to a
 //! [`Threads`], where Rust has `ThreadPool::install`.
 //!
 //! A process that forks leaves its threads behind, and a call that waits for them would wait forever
@@ -62,8 +62,8 @@ impl Threads {
 
     /// Runs a call with the context that it is to take.
     ///
-    /// Where this thread is in the middle of another call, which has asked it something, it makes this one alone:
-    /// the threads of a pool are busy with that one.
+    /// If this thread is answering the question of another call, it makes this call alone: the threads of a
+    /// pool are busy with the other one.
     pub fn run<R: Send>(&self, isa: Isa, call: impl FnOnce(&Cx) -> R + Send) -> R {
         match &self.0 {
             _ if stop::is_asking() => stop::unwatched(|| call(&Cx { isa, par: Par::Serial })),
@@ -76,9 +76,9 @@ impl Threads {
         }
     }
 
-    /// [`run`](Threads::run), but every 50 ms the calling thread asks whether the call is to end, and then it
-    /// does so after the blocks that are being worked on: None. What the call writes to, a scratch also, is in no
-    /// known state then.
+    /// [`run`](Threads::run), but every 50 ms the calling thread asks whether the call is to end. If so, it
+    /// ends after the blocks that are being worked on and returns `None`. Its outputs, a scratch included,
+    /// are in no known state then.
     ///
     /// Needs panics that unwind.
     #[doc(hidden)]
@@ -135,7 +135,7 @@ fn is_ours() -> bool {
 
 #[cfg(feature = "rayon")]
 impl Drop for Threads {
-    /// Stops the threads. Those of another process cannot be told, and are not there.
+    /// Stops the threads. A forked child does not have them, so there is nothing to stop.
     fn drop(&mut self) {
         match &self.0 {
             Which::Own { process, .. } if *process != std::process::id() => {

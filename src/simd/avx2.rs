@@ -209,7 +209,7 @@ impl Simd<f32> for Avx2 {
             ))));
         fn interleave(v: [F32s; 4]) -> [F32s; 4] = {
             let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
-            // Elements 0, 1, 2 and 3 of each half, of all four.
+            // Elements 0, 1, 2 and 3 of each half, of all four vectors.
             let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
             let (zeros, ones) = (
                 _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),

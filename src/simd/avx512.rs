@@ -129,7 +129,7 @@ impl MaskF64 {
     }
 }
 
-/// The first quarter of each, the second of each, and so on.
+/// Transposes quarters: the first quarters of all four, then the second ones, and so on.
 ///
 /// # Safety
 /// The processor has AVX-512 F.
@@ -221,7 +221,7 @@ impl Simd<f32> for Avx512 {
             ))));
         fn interleave(v: [F32s; 4]) -> [F32s; 4] = {
             let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
-            // Elements 0, 1, 2 and 3 of each quarter, of all four.
+            // Elements 0, 1, 2 and 3 of each quarter, of all four vectors.
             let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
             let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
             let (zeros, ones) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));

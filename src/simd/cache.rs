@@ -1,8 +1,8 @@
-//! How large the last cache is: beyond it, writing past the caches pays.
+//! The size of the last cache: outputs beyond it are written past the caches.
 
 use std::sync::OnceLock;
 
-/// What is assumed where the processor does not say.
+/// The size that is assumed where the processor does not tell.
 const UNKNOWN: usize = 32 << 20;
 
 /// Bytes of the last level of cache.

@@ -1,4 +1,5 @@
-//! From a tier to its lanes: the functions inside which a kernel is compiled with a tier's features.
+//! Dispatch from a tier to its lanes: the functions inside which a kernel is compiled with a tier's
+//! features.
 
 #![allow(unsafe_code, reason = "calls functions that need the tier's features")]
 

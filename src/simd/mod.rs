@@ -1,4 +1,5 @@
-//! Lanes: the only place that knows an instruction set.
+//! Lanes: vectors of each instruction tier behind one trait. No other place of the crate knows an
+//! instruction set.
 //!
 //! [`Simd<T>`](Simd) is a token of size zero whose methods are the vector operations of one tier.
 //! A token can be obtained only through [`Real::dispatch`], which takes an
@@ -71,12 +72,13 @@ pub trait Kernel<T: Real> {
 pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
     /// How many elements a vector holds.
     const LANES: usize;
-    /// Vector registers that the tier has: 16 or 32. Heights of register tiles follow from it and from `LANES`.
+    /// The number of the tier's vector registers: 16 or 32. Heights of register tiles follow from it and
+    /// from `LANES`.
     #[doc(hidden)]
     const REGISTERS: usize;
-    /// Rows of the register tile of the product kernel, which is two vectors wide. On AVX-512
-    /// eight rows reach 98 % of the FMA peak at 128 x 32 x 2430; twelve would fit the vector
-    /// registers, but not the pointers to their rows the others, and spilling costs half. At most 8; of
+    /// Rows of the register tile of the product kernel, which is two vectors wide. On AVX-512 eight rows
+    /// reach 98 % of the FMA peak at 128 x 32 x 2430. Twelve would fit the vector registers, but the
+    /// pointers to their rows would not fit the other registers, and spilling costs half. At most 8; with
     /// 32 registers at least 7.
     #[doc(hidden)]
     const TILE_ROWS: usize;
@@ -170,7 +172,7 @@ pub trait Simd<T: Real>: sealed::Sealed + Copy + Send + Sync {
         reason = "streamed writes need a fence that the type system cannot ask for"
     )]
     unsafe fn stream(self, v: Self::F, to: *mut T);
-    /// Asks for the cache line of an address that is about to be read. Any address will do.
+    /// Prefetches the cache line of an address that is about to be read. Any address will do.
     #[doc(hidden)]
     fn prefetch(self, at: *const T);
     /// Orders streamed writes before everything that follows.

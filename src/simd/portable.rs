@@ -19,8 +19,8 @@ impl Portable {
     }
 }
 
-/// The elements, and zeros behind them. A function by itself, like the next: what follows from a short slice
-/// would be compiled wherever one may come.
+/// The elements, then zeros. A function by itself, like the next one, so that the code for short slices is
+/// not compiled at every load and store.
 #[inline(never)]
 fn padded<T: Copy + Default, const LANES: usize>(from: &[T]) -> [T; LANES] {
     let mut padded = [T::default(); LANES];
@@ -28,7 +28,7 @@ fn padded<T: Copy + Default, const LANES: usize>(from: &[T]) -> [T; LANES] {
     padded
 }
 
-/// As many lanes as there is room for.
+/// Stores as many lanes as there is room for.
 #[inline(never)]
 fn store_some<T: Copy>(lanes: &[T], to: &mut [T]) {
     to.copy_from_slice(&lanes[..to.len()]);

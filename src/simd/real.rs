@@ -41,11 +41,11 @@ pub trait Real:
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
 
-    /// A power of two that brings numbers whose squares are too small to where squares are normal, and of
-    /// which a square root is one, too.
+    /// A factor for numbers whose squares are too small: a power of two that makes the squares normal, and
+    /// whose square root is a power of two as well.
     #[doc(hidden)]
     const SQUARED_UP: Self;
-    /// A factor for numbers whose squares are infinite, or would add up to that.
+    /// A factor for numbers whose squares are infinite, or add up to infinity.
     #[doc(hidden)]
     const SQUARED_DOWN: Self;
     /// 1.5 times 2 to the number of mantissa bits: added and taken away again, it rounds to the
@@ -90,18 +90,18 @@ pub trait Real:
     /// A key and the number of a row as one integer.
     #[doc(hidden)]
     type Ranked: Copy + Default + Ord + Send + Sync;
-    /// Such integers are in the order of their keys, NaN last, and those of equal keys in the order of their
-    /// numbers.
+    /// Packs a key and a number. The integers are ordered by key, NaN last, and where keys are equal by
+    /// number.
     #[doc(hidden)]
     fn ranked(self, number: u32) -> Self::Ranked;
-    /// The key and the number. The key is the same but for which NaN, and which zero, it is.
+    /// Unpacks the key and the number. A NaN may come back as another NaN, and -0 as 0.
     #[doc(hidden)]
     fn unranked(ranked: Self::Ranked) -> (Self, u32);
 
     /// Appends the value's bytes, the least significant first.
     #[doc(hidden)]
     fn push_le(self, bytes: &mut Vec<u8>);
-    /// The value of as many bytes as it has, the least significant first.
+    /// The value of its bytes, the least significant first.
     #[doc(hidden)]
     fn from_le(bytes: &[u8]) -> Self;
 
@@ -113,7 +113,7 @@ pub trait Real:
     fn by_type<F: ByType>(arguments: F::Arguments<'_, Self>);
 }
 
-/// A function that is written once for each element type, since what it calls is.
+/// A function that is written once for each element type, because it calls functions that are.
 #[doc(hidden)]
 pub trait ByType {
     /// What the function takes.
@@ -124,9 +124,9 @@ pub trait ByType {
     fn f64(arguments: Self::Arguments<'_, f64>);
 }
 
-/// Compiles functions that are generic over the element type in this crate, for both types, so that a
-/// crate which calls them compiles none of the kernels behind them: it is built sooner, and a debug build of
-/// it is as fast as this crate was built. In the list, `T` stands for the type:
+/// Compiles functions that are generic over the element type in this crate, for both types. A crate that
+/// calls them then compiles none of the kernels behind them: it is built sooner, and its debug build is as
+/// fast as this crate was built. In the list, `T` stands for the type:
 ///
 /// ```text
 /// #[inline(never)]
@@ -134,10 +134,11 @@ pub trait ByType {
 /// compiled!(work::<T>, <Dense as Layer<T>>::forward);
 /// ```
 ///
-/// `#[inline(never)]` makes rustc call the instance that is here from other crates too: it shares those of
-/// such functions in optimised builds, and of all functions in others. Naming the functions in a `static` makes
-/// that instance; nothing of the `static` itself is left in a program. A public function that runs a
-/// kernel is in such a list, or calls one that is: `tests/interfaces/users_crate` finds those that do not.
+/// `#[inline(never)]` makes rustc call the instance that is here from other crates too: optimised builds
+/// share instances of such functions alone, other builds those of all functions. Naming the functions in a
+/// `static` makes the instance; nothing of the `static` itself is left in a program. A public function that
+/// runs a kernel is in such a list, or calls one that is: `tests/interfaces/users_crate` finds those that
+/// do not.
 macro_rules! compiled {
     (@$t:ident $($function:expr),+) => {
         // The crate's own unit tests do without: they call few of these.
@@ -206,10 +207,11 @@ macro_rules! real {
             type Ranked = $ranked;
             #[inline(always)]
             fn ranked(self, number: u32) -> $ranked {
-                // One NaN and one zero for all of them.
+                // All NaNs become one NaN, and both zeros one zero.
                 let bits = if self.is_nan() { $bits::MAX >> 1 } else { (self + 0.0).to_bits() };
                 let sign = 1 << ($bits::BITS - 1);
-                // Magnitudes of negative numbers count downwards, and stand below those of others.
+                // The bits of negative numbers are flipped, so that they descend with the magnitude and lie
+                // below all others.
                 let key = if bits & sign == 0 { bits | sign } else { !bits };
                 $ranked::from(key) << u32::BITS | $ranked::from(number)
             }

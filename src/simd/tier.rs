@@ -12,7 +12,7 @@ pub enum Tier {
     Portable,
     /// AVX2, FMA and POPCNT: 8 `f32` or 4 `f64` at a time.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL beside those: 16 `f32` or 8 `f64` at a time.
+    /// AVX-512 F, BW, DQ and VL beside the features of `Avx2`: 16 `f32` or 8 `f64` at a time.
     Avx512,
 }
 

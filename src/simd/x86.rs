@@ -1,7 +1,7 @@
-//! What the two x86-64 tiers write alike: operators on vectors and masks.
+//! Macros for code that both x86-64 tiers share: operators on vectors and masks.
 //!
-//! A vector or a mask of a tier is made only by the methods of the tier's token, so holding one is
-//! the same proof as holding the token: that is what every `unsafe` of these macros rests on.
+//! A vector or a mask of a tier is made only by the methods of the tier's token, so holding one is the same
+//! proof as holding the token: every `unsafe` of these macros rests on that.
 
 /// Operators of a vector: each is one instruction.
 macro_rules! vector_operators {

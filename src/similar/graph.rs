@@ -1,4 +1,4 @@
-//! Similar sets: which samples belong together.
+//! Similar sets: the rules that tell which samples belong together.
 //!
 //! A neighbour graph is a sparse similar set, everything outside it is dissimilar: the definition
 //! of Hadsell, Chopra and LeCun (2006). Class labels are the other source. Batches and samplers
@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::memory::reserve::{try_filled, try_with_capacity};
 
-/// What memory is asked for.
+/// The name of this memory in errors.
 pub(super) const GRAPH: &str = "a graph";
 
 /// A symmetric set of similar pairs of samples; no sample is paired with itself.
@@ -35,7 +35,7 @@ pub struct Graph {
     pub(super) neighbours: Vec<u32>,
 }
 
-/// Of no samples.
+/// The graph of no samples.
 impl Default for Graph {
     fn default() -> Self {
         Graph { offsets: vec![0], neighbours: Vec::new() }
@@ -177,16 +177,16 @@ fn sorted_by_both(offsets: &[usize], pairs: &[(u32, u32)]) -> Result<Vec<u32>> {
 /// Which pairs of samples are similar; all others are dissimilar.
 #[derive(Clone, Copy, Debug)]
 pub enum Similar<'a> {
-    /// Samples of the same class are: sample i has label i, and any value is a class.
+    /// Samples of the same class are similar: sample i has label i, and any value is a class.
     Labels(&'a [i64]),
-    /// Samples of the same class are; a sample with the label `ignored` is in no pair at all.
+    /// Samples of the same class are similar; a sample with the label `ignored` is in no pair at all.
     LabelsIgnoring {
         /// Sample i has label i.
         labels: &'a [i64],
         /// The label that is no class, often -1.
         ignored: i64,
     },
-    /// Neighbours in a graph are.
+    /// Neighbours in a graph are similar.
     Graph(&'a Graph),
 }
 
@@ -199,8 +199,7 @@ impl Similar<'_> {
         }
     }
 
-    /// Whether samples `i` and `j`, two different ones, are similar, or none where the pair is to
-    /// be left out.
+    /// Whether two different samples `i` and `j` are similar; `None` where the pair is to be left out.
     ///
     /// # Panics
     /// Where `i` is not below the number of samples, or among labels `j` is not.

@@ -1,4 +1,4 @@
-//! Who is similar to whom: labels, or a graph of neighbours, of versions, or by a rule.
+//! Which samples are similar: by labels, or by a graph of neighbours, of versions, or of a rule.
 
 #![forbid(unsafe_code)]
 

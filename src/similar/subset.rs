@@ -1,4 +1,4 @@
-//! A subset of the samples, and who is similar within it: what a batch needs of a similar set.
+//! The samples of a batch as a subset of all samples, and the similar pairs within it.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ pub(crate) struct Subset {
 }
 
 impl Subset {
-    /// Holds the labels of so many samples without allocating.
+    /// An empty subset that can hold the labels of `samples` samples without allocating.
     pub(crate) fn try_with_capacity(samples: usize) -> Result<Self> {
         let what = "a batch of samples";
         let (places, labels) =
@@ -46,8 +46,8 @@ impl Subset {
         Ok(Subset { places, labels, graph: Graph::default() })
     }
 
-    /// The same pairs are similar among the chosen samples as among all of them. Allocates nothing
-    /// once it has held as many samples and similar pairs of a graph.
+    /// Chooses samples; the same pairs are similar among them as among all samples. Allocates nothing once
+    /// it has held as many samples and similar pairs of a graph.
     ///
     /// Refused where an index is not below the number of samples, or comes twice.
     pub(crate) fn choose<'s>(

@@ -1,4 +1,4 @@
-//! What properties are checked on: pairs or triplets of rows, in memory of their own.
+//! The batches that properties are checked on: pairs or triplets of rows, in memory of their own.
 
 #![forbid(unsafe_code)]
 
@@ -80,7 +80,7 @@ impl<T: Real> Embeddings<T> {
 pub struct Batch<T, const N: usize> {
     pub(super) inputs: [Embeddings<T>; N],
     pub(super) similar: Vec<bool>,
-    /// From which permutations, rotations and the like are drawn.
+    /// The seed of permutations, rotations and the like.
     seed: u64,
 }
 
@@ -91,8 +91,7 @@ pub type PairBatch<T> = Batch<T, 2>;
 pub type TripletBatch<T> = Batch<T, 3>;
 
 impl<T: Real> Batch<T, 2> {
-    /// Pairs of one's own; the seed is that of the permutations, rotations, ... that properties make
-    /// of them.
+    /// A batch of the given pairs; properties draw their permutations, rotations, ... from the seed.
     ///
     /// Refused where shapes or lengths differ.
     pub fn new(inputs: [Embeddings<T>; 2], similar: Vec<bool>, seed: u64) -> Result<Self> {
@@ -100,14 +99,14 @@ impl<T: Real> Batch<T, 2> {
         Batch { inputs, similar, seed }.checked()
     }
 
-    /// Of each pair whether it is similar.
+    /// Whether each pair is similar.
     pub fn similar(&self) -> &[bool] {
         &self.similar
     }
 }
 
 impl<T: Real> Batch<T, 3> {
-    /// Triplets of one's own: anchors, positives, negatives; with a seed as for pairs.
+    /// A batch of the given triplets: anchors, positives, negatives; with a seed as for pairs.
     ///
     /// Refused where shapes differ.
     pub fn new(inputs: [Embeddings<T>; 3], seed: u64) -> Result<Self> {
@@ -140,7 +139,7 @@ impl<T: Real, const N: usize> Batch<T, N> {
         self.similar.is_empty()
     }
 
-    /// The same, rounded to another precision.
+    /// This batch, rounded to another precision.
     pub fn rounded<U: Real>(&self) -> Batch<U, N> {
         self.map_rows(|_, _, _| {})
     }
@@ -170,7 +169,7 @@ impl<T: Real, const N: usize> Batch<T, N> {
         Batch { inputs, similar, seed: self.seed }
     }
 
-    /// With two of the matrices in each other's place.
+    /// This batch with two of its matrices exchanged.
     pub(super) fn swapped(&self, one: usize, other: usize) -> Self {
         let mut batch = self.clone();
         batch.inputs.swap(one, other);

@@ -82,7 +82,7 @@ pub fn pair_batches<T: Real>(
 ///
 /// `kink` is the distance of the negative at which the loss has no derivative, given that of the
 /// positive: `|p| p + margin` for a hinge on distances, `|p| (p * p + margin).sqrt()` for one on
-/// their squares. A loss that swaps sees d(p,n) at its kink as little as d(a,n).
+/// their squares. For a loss that swaps, d(p,n) keeps off its kink as d(a,n) does.
 pub fn triplet_batches<T: Real>(
     kink: impl Fn(f64) -> f64 + Clone + 'static,
     rows: RangeInclusive<usize>,
@@ -105,11 +105,11 @@ pub fn triplet_batches<T: Real>(
     })
 }
 
-/// The point at distance `share * kink` from `a` in the given direction, or in the opposite one
-/// where it would lie on `p`, as near to `p` as to `a`, or at the kink from `p`.
+/// The point at distance `share * kink` from `a` in the given direction, or in the opposite one where it
+/// would lie on `p`, as near to `p` as to `a`, or at the kink from `p`.
 ///
-/// Each of these takes an angle of less than 90° with the direction of the positive. The opposite
-/// direction has one of more, which makes `p` the farther one by a distance.
+/// In each of these cases, the angle to the direction of the positive is below 90°. In the opposite
+/// direction it is above 90°, and `p` is farther from the point than `a` by a distance.
 fn negative(a: &[f64], p: &[f64], direction: &[f64], share: f64, kink: f64) -> Vec<f64> {
     let n = along(a, direction, share * kink);
     let (an, pn) = (share * kink, distance(p, &n));

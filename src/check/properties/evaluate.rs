@@ -9,38 +9,38 @@ use super::batch::{Batch, Embeddings};
 use crate::loss::Outcome;
 use crate::simd::real::Real;
 
-/// What a call makes of a batch.
+/// The results of a call on a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Results<T, const N: usize> {
     pub outcome: Outcome,
-    /// Of every tuple.
+    /// The value of every tuple.
     pub values: Vec<T>,
     pub grads: [Embeddings<T>; N],
 }
 
 /// A loss of tuples of `N` rows, in elements of type `T` and once more in `f64`.
 pub trait Evaluate<T: Real, const N: usize> {
-    /// Which matrices the squared distances of a tuple are between.
+    /// The squared distances that the loss sees, each by the two matrices that it is between.
     const BETWEEN: &'static [(usize, usize)];
 
     /// The sum over a batch, with values and gradients.
     fn run(&self, batch: &Batch<T, N>) -> Result<Results<T, N>, TestCaseError>;
 
-    /// The same in `f64`.
+    /// [`run`](Evaluate::run) in `f64`.
     fn run_exact(&self, batch: &Batch<f64, N>) -> Result<Results<f64, N>, TestCaseError>;
 
-    /// Value and slopes of a tuple at these distances, in `f64`; those that there are not are 0.
+    /// Value and slopes of a tuple at these distances, in `f64`. Slopes that the tuple does not have are 0.
     fn at(&self, distances: [f64; 3], similar: bool) -> (f64, [f64; 3]);
 
-    /// What all losses of such tuples have beside what those of others have too.
+    /// Checks the properties that only losses of such tuples have.
     fn own(&self, batch: &Batch<T, N>) -> TestCaseResult;
 }
 
-/// How far from another a result may be, of one tuple.
+/// How far apart two results of one tuple may be.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tolerance {
     pub value: f64,
-    /// Of any element of its gradients.
+    /// For any element of its gradients.
     pub gradient: f64,
     /// The size of the terms that gradients are the sums of.
     pub terms: f64,
@@ -49,12 +49,12 @@ pub(super) struct Tolerance {
 /// Roundings on the way through a formula.
 const ROUNDINGS: f64 = 16.0;
 
-/// What rounding may do to each tuple of a batch whose elements may also be off by `moved`.
+/// The effect of rounding on each tuple of a batch whose elements may also be off by `moved`.
 ///
-/// D roundings and a few more on the way to a distance change it by that many epsilons, relative to
-/// itself, and elements that are off by up to sqrt(D) times as much. What the loss makes of it, it
-/// shows itself, at distances that are off by so much: near the margin of the contrastive loss a
-/// value is off by more than its own epsilons, beyond it by nothing.
+/// D roundings and a few more on the way to a distance change it by that many epsilons, relative to itself,
+/// and elements that are off by up to sqrt(D) times as much. The loss itself shows the effect on values and
+/// slopes, at distances that are off by so much: near the margin of the contrastive loss a value is off by
+/// more than its own epsilons, beyond it by nothing.
 pub(super) fn tolerances<T: Real, const N: usize, E: Evaluate<T, N> + ?Sized>(
     loss: &E,
     batch: &Batch<T, N>,
@@ -63,7 +63,7 @@ pub(super) fn tolerances<T: Real, const N: usize, E: Evaluate<T, N> + ?Sized>(
     (0..batch.len()).map(|i| tolerance::<T, T, N, E>(loss, batch, i, moved)).collect()
 }
 
-/// As [`tolerances`], of tuple `i` under a call in elements of type `U`.
+/// [`tolerances`] for tuple `i`, under a call in elements of type `U`.
 pub(super) fn tolerance<T: Real, U: Real, const N: usize, E: Evaluate<T, N> + ?Sized>(
     loss: &E,
     batch: &Batch<T, N>,

@@ -1,4 +1,4 @@
-//! Property tests for losses: what any loss must have, the crate's own and a user's.
+//! Property tests for losses, the crate's own and a user's: every loss must have these properties.
 //!
 //! Somebody who writes a loss by hand wants to know that its slopes are the derivatives of its
 //! values, and that a batch under it behaves as batches do. Here are strategies of

@@ -1,4 +1,4 @@
-//! A loss of pairs with its properties.
+//! The check of a loss of pairs for its properties.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ use crate::simd::real::Real;
 
 /// A loss of pairs, to check for [`Properties`].
 ///
-/// In `f32` it takes the loss twice, since differences of its values are those in `f64`:
+/// In `f32` it takes the loss twice, since differences of values are formed in `f64`:
 ///
 /// ```
 /// use drlim::loss::Contrastive;
@@ -56,12 +56,12 @@ impl<'l> PairCheck<'l, f64> {
 }
 
 impl<'l, T: Real> PairCheck<'l, T> {
-    /// A loss in any precision, and the same in `f64`.
+    /// A loss in any precision, and the same loss in `f64`.
     pub fn with_exact(loss: &'l dyn BlockLoss<T>, exact: &'l dyn BlockLoss<f64>) -> Self {
         PairCheck { loss, exact, cx: Cx::default() }
     }
 
-    /// On another tier, or other threads.
+    /// This check on another tier, or with other threads.
     pub fn on(self, cx: Cx) -> Self {
         PairCheck { cx, ..self }
     }
@@ -74,7 +74,8 @@ impl<'l, T: Real> PairCheck<'l, T> {
         same_rows(&swapped, &self.run(batch)?, "of swapped rows")
     }
 
-    /// [`batch::indexed`](crate::batch::indexed()) makes the same of the pairs as a list, to the bit.
+    /// [`batch::indexed`](crate::batch::indexed()) gives the same results for the pairs as a list, to the
+    /// bit.
     pub fn list(&self, batch: &PairBatch<T>) -> TestCaseResult {
         let listed = run_list(&self.cx, self.loss, batch).map_err(refused)?;
         same_rows(&listed, &self.run(batch)?, "of the pairs as a list")
@@ -83,7 +84,7 @@ impl<'l, T: Real> PairCheck<'l, T> {
 
 impl<T: Real> PairCheck<'_, T> {
     /// Dissimilar pairs beyond the [`reach`](crate::loss::PairLoss::reach) of the loss have value 0 and
-    /// slope 0, as calls on whole batches rely on. Holds where the loss has none.
+    /// slope 0, as calls on whole batches rely on. Holds for a loss without a reach.
     pub fn reach(&self) -> TestCaseResult {
         let Some(reach) = self.loss.reach_block() else { return Ok(()) };
         for multiple in [1.001, 1.1, 1.5, 3.0, 100.0] {
@@ -100,8 +101,9 @@ impl<T: Real> PairCheck<'_, T> {
         Ok(())
     }
 
-    /// Similar pairs have the slope s and the value s d²/2 of the [`similar_slope`](crate::loss::PairLoss::similar_slope)
-    /// that the loss says it has, as calls on whole batches rely on. Holds where the loss has none.
+    /// Similar pairs have the slope s and the value s d²/2 of the loss's
+    /// [`similar_slope`](crate::loss::PairLoss::similar_slope), as calls on whole batches rely on. Holds
+    /// for a loss without one.
     pub fn similar_slope(&self) -> TestCaseResult {
         /// Roundings on the way from d² to a value.
         const ROUNDINGS: f64 = 8.0;
@@ -173,7 +175,7 @@ fn run_rows<T: Real>(
     Ok(Results { outcome, values, grads })
 }
 
-/// The rows of `b` below those of `a` in one matrix.
+/// Runs the pairs as a list, with the rows of `b` below those of `a` in one matrix.
 fn run_list<T: Real>(
     cx: &Cx,
     loss: &dyn BlockLoss<T>,

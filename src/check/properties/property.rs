@@ -1,4 +1,4 @@
-//! The properties, once for pairs and triplets.
+//! The properties of losses, written once for pairs and triplets.
 
 #![forbid(unsafe_code)]
 
@@ -19,13 +19,14 @@ const DESCENT: f64 = 1e-3;
 /// Rotations of two coordinates each.
 const ROTATIONS: usize = 4;
 
-/// What every loss has on a batch, and what some have. A [`PairCheck`](super::PairCheck) and a
-/// [`TripletCheck`](super::TripletCheck) are losses with these properties.
+/// Properties that every loss has on a batch, and some that not every loss has. A
+/// [`PairCheck`](super::PairCheck) and a [`TripletCheck`](super::TripletCheck) are losses with these
+/// properties.
 ///
-/// Each method is one of them, and fails with what is wrong where the loss lacks it. The batches must
-/// keep off the kinks of the loss, as those of [`pair_batches`](super::pair_batches) and
-/// [`triplet_batches`](super::triplet_batches) do. What a property picks at random, it picks by the
-/// seed of the batch.
+/// Each method is one of them, and fails with what is wrong where the loss lacks it. The batches must keep
+/// off the kinks of the loss, as those of [`pair_batches`](super::pair_batches) and
+/// [`triplet_batches`](super::triplet_batches) do. A property makes its random choices by the seed of the
+/// batch.
 ///
 /// No tolerance is a fixed number: each follows from D, the precision, and the loss at distances that
 /// are off by as much as rounding makes them.
@@ -263,7 +264,7 @@ impl<T: Real, const N: usize> Results<T, N> {
         }
     }
 
-    /// In `f64`.
+    /// These results in `f64`.
     fn rounded(&self) -> Results<f64, N> {
         Results {
             outcome: self.outcome,

@@ -1,4 +1,4 @@
-//! A loss of triplets with its properties.
+//! The check of a loss of triplets for its properties.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,7 @@ impl<'l> TripletCheck<'l, f64> {
 }
 
 impl<'l, T: Real> TripletCheck<'l, T> {
-    /// A loss in any precision, and the same in `f64`.
+    /// A loss in any precision, and the same loss in `f64`.
     pub fn with_exact(
         loss: &'l dyn BlockTripletLoss<T>,
         exact: &'l dyn BlockTripletLoss<f64>,
@@ -56,7 +56,7 @@ impl<'l, T: Real> TripletCheck<'l, T> {
         TripletCheck { loss, exact, cx: Cx::default() }
     }
 
-    /// On another tier, or other threads.
+    /// This check on another tier, or with other threads.
     pub fn on(self, cx: Cx) -> Self {
         TripletCheck { cx, ..self }
     }

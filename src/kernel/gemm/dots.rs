@@ -5,13 +5,12 @@
 //! c[i][j] += sum over runs r and elements t of a[i stride + r step_a + t] b[from[j] + r step_b + t]
 //! ```
 //!
-//! Both operands are read in vectors along t, so neither is transposed. The sums of a tile of rows of
-//! both stay in registers, in lanes, and are added up once a band of runs.
+//! Both operands are read in vectors along t, so neither is transposed. The sums of a tile of rows of both
+//! stay in registers, in lanes, and are added up once per band of runs.
 //!
-//! What did not help: one loop for whole vectors and another for the tail in the same tile, with either of
-//! which the compiler left the sums in memory (twice the time); adding up each sum by itself rather than
-//! four at a time; asking for what comes next in the pass that then reads it, rather than here, where
-//! there is time.
+//! Did not help: separate loops for whole vectors and for the tail in one tile (the compiler left the sums
+//! of either in memory: twice the time); adding up each sum by itself rather than four at a time;
+//! prefetching the next runs in the pass that then reads them, rather than here, where there is time.
 
 #![allow(unsafe_code, reason = "offsets are checked once a call, not once an element")]
 
@@ -22,10 +21,10 @@ use crate::simd::isa::Isa;
 use crate::simd::real::{Real, compiled};
 use crate::simd::{Kernel, Simd};
 
-/// Elements of the rows of `a` that a band of runs has: half of an L1 cache in `f32`.
+/// Elements of `a` that a tile reads in one band of runs: half of an L1 cache in `f32`.
 const BAND: usize = 4 << 10;
 
-/// The rows of the one operand: run r of row i starts at `i * stride + r * step`.
+/// Rows of the operand `a`: run r of row i starts at `i * stride + r * step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a, T> {
     pub data: &'a [T],
@@ -38,19 +37,19 @@ pub(crate) struct Rows<'a, T> {
 pub(crate) struct Dots<'a, T> {
     pub a: Rows<'a, T>,
     pub b: Contiguous<'a, T>,
-    /// From one run of `b` to the next.
+    /// Elements from the start of one run of `b` to the start of the next.
     pub step: usize,
     pub runs: usize,
     /// Elements of a run.
     pub width: usize,
-    /// What will be read next, by whoever asked for these: rows and runs as of `a`, brought into the
-    /// cache on the way. Past their end nothing is read.
+    /// Rows that the caller will read next, with runs like those of `a`. They are prefetched on the way;
+    /// nothing is read past their end.
     pub next: Option<Rows<'a, T>>,
-    /// Rows of as many elements as `b` has rows.
+    /// (rows of `a`) x (rows of `b`), without gaps.
     pub c: &'a mut [T],
 }
 
-/// Adds the dot products on a tier.
+/// Adds the dot products to `c`, on a tier.
 #[inline(never)]
 pub(crate) fn add_dots<T: Real>(isa: Isa, dots: Dots<T>) {
     T::dispatch(isa, dots);
@@ -69,7 +68,7 @@ impl<T: Real> Kernel<T> for Dots<'_, T> {
         if m == 0 || n == 0 || runs == 0 || width == 0 {
             return;
         }
-        // Every element that a tile reads lies within its slice: those furthest out do.
+        // The elements furthest out lie within their slices, so all that a tile reads do.
         assert!((m - 1) * a.stride + (runs - 1) * a.step + width <= a.data.len(), "rows");
         let last = b.from.largest() * b.scale;
         assert!(last + (runs - 1) * step + width <= b.data.len(), "rows by offset");
@@ -120,7 +119,7 @@ struct Ahead<'a, T> {
 }
 
 impl<T> Ahead<'_, T> {
-    /// Where the next run starts; past the last one, anywhere.
+    /// The start of the next run; past the last run any address, since it is only prefetched.
     #[inline(always)]
     fn next(&mut self) -> *const T {
         let (row, run) = (self.done / self.runs, self.done % self.runs);
@@ -151,7 +150,7 @@ impl<T: Real> Tile<'_, T> {
     unsafe fn run<S: Simd<T>>(self, s: S, rows: Range<usize>) {
         // SAFETY: the caller's promise is the callee's.
         unsafe {
-            // Known when it is compiled, as below: no tile is compiled for a tier that does not have it.
+            // The condition is a constant, so a tier compiles only the tiles that it has.
             if const { S::REGISTERS == 32 } {
                 of_size!(self, s, rows, 12:
                     1 x 1 1 x 2 1 x 3 1 x 4 1 x 5 1 x 6 2 x 1 2 x 2 2 x 3 2 x 4 2 x 5 2 x 6

@@ -1,4 +1,4 @@
-//! Matrix products, as layers and gradients need them: operands lie where they are, few are packed.
+//! Matrix products for layers and gradients. Most operands are read where they lie; few are packed.
 
 pub(crate) mod add_up;
 pub(crate) mod dots;

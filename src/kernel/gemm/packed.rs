@@ -12,8 +12,8 @@ use crate::simd::isa::Isa;
 use crate::simd::real::{ByType, Real};
 use crate::simd::tier::Tier;
 
-/// Weights, and samples, from which on packing both operands of a weight gradient pays. Measured on two
-/// Zen 4 cores, against the crate's own tile with its operands as they lie:
+/// Numbers of weights and of samples from which on packing both operands of a weight gradient pays.
+/// Measured on two Zen 4 cores, against the crate's own tile with its operands as they lie:
 ///
 /// | weights | samples | matrixmultiply | own tile |
 /// |---|---|---|---|
@@ -23,7 +23,7 @@ use crate::simd::tier::Tier;
 /// | 2048 x 2048 | 1024 | 105 ms | 141 ms |
 const LARGE: [usize; 2] = [2 << 20, 512];
 
-/// Whether a weight gradient of so many elements over so many samples is better packed.
+/// Whether packing pays for a gradient of `elements` weights, summed over `samples` samples.
 pub(crate) fn is_large(isa: Isa, elements: usize, samples: usize) -> bool {
     isa.tier() == Tier::Avx512 && elements >= LARGE[0] && samples >= LARGE[1]
 }
@@ -35,8 +35,9 @@ pub(crate) struct Strided<'a, T> {
     pub strides: [usize; 2],
 }
 
-/// c += a b, for a of m x k, b of k x n, and c of m rows of n elements without gaps.
+/// c += a b, with a (m, k), b (k, n), and c (m, n) without gaps.
 pub(crate) struct LargeProduct<'a, T> {
+    /// m, k, n
     pub sizes: [usize; 3],
     pub a: Strided<'a, T>,
     pub b: Strided<'a, T>,
@@ -59,7 +60,7 @@ impl<T: Real> LargeProduct<'_, T> {
     }
 }
 
-/// The function of either element type; the assertions above have been made.
+/// Calls `sgemm` or `dgemm`, after [`LargeProduct::run`] has asserted the sizes.
 enum Multiply {}
 
 macro_rules! multiply {

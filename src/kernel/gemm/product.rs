@@ -4,12 +4,12 @@
 //! c[i][j] = initial + sum over k of a[rows[i] + depth[k]] b[from[k] + j]
 //! ```
 //!
-//! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of
-//! offsets for its rows and one for its depth make it a matrix, a transposed matrix or the patches
-//! of an image, without a copy. The other one is read in vectors, so its elements are contiguous
-//! along j. The depth may come in several turns, between which both operands move by a step. Up to
-//! [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole depth; of 32 registers
-//! also seven by three, which read less for each product. (Eight by three spill.)
+//! One operand is read an element at a time and broadcast, so it may lie anywhere: a table of offsets for
+//! its rows and one for its depth make it a matrix, a transposed matrix or the patches of an image, without
+//! a copy. The other one is read in vectors, so its elements are contiguous along j. The depth may come in
+//! several turns; both operands move by a step from one turn to the next. Up to
+//! [`TILE_ROWS`](Simd::TILE_ROWS) rows by two vectors stay in registers for the whole depth; with 32
+//! registers also seven rows by three vectors, which read less for each product. (Eight by three spill.)
 
 #![allow(unsafe_code, reason = "offsets are checked once a product, not once an element")]
 
@@ -21,7 +21,7 @@ use crate::simd::isa::Isa;
 use crate::simd::real::{Real, compiled};
 use crate::simd::{Kernel, Simd};
 
-/// Offsets into an operand, planned once, that know their largest one.
+/// A table of offsets into an operand, planned once, with its largest offset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OffsetTable {
     table: Vec<usize>,
@@ -38,7 +38,8 @@ pub(crate) struct Offsets<'a> {
 }
 
 impl OffsetTable {
-    /// As long as a layer is large.
+    /// A table of these offsets; refused where there is no memory for it, since it is as long as the layer
+    /// is large.
     pub(crate) fn new(offsets: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
         let mut table = try_with_capacity("the plan of a layer", offsets.len())?;
         table.extend(offsets);
@@ -50,7 +51,7 @@ impl OffsetTable {
         OffsetTable::new((0..len).map(|i| i * step))
     }
 
-    /// All of them.
+    /// All offsets.
     pub(crate) fn all(&self) -> Offsets<'_> {
         Offsets { table: &self.table, largest: self.largest }
     }
@@ -79,7 +80,7 @@ impl<'a> Offsets<'a> {
         self.table
     }
 
-    /// At least as large as every one of them.
+    /// A number that no offset exceeds.
     pub(crate) fn largest(self) -> usize {
         self.largest
     }
@@ -101,7 +102,7 @@ impl<'a, T> Broadcast<'a, T> {
         Broadcast { data, rows, depth, start: 0, step: 0 }
     }
 
-    /// Where the first turn starts, and how far the next one is.
+    /// Sets where the first turn starts, and the step to the next one, both in elements.
     pub(crate) fn turning(self, start: usize, step: isize) -> Self {
         Broadcast { start, step, ..self }
     }
@@ -127,18 +128,18 @@ impl<'a, T> Contiguous<'a, T> {
         Contiguous { scale, ..self }
     }
 
-    /// How far the next turn is.
+    /// Sets the step from one turn to the next, in elements.
     pub(crate) fn turning(self, step: usize) -> Self {
         Contiguous { step, ..self }
     }
 }
 
-/// What a product is added to.
+/// The values that a product is added to.
 #[derive(Clone, Copy)]
 pub(crate) enum Initial<'a, T> {
     /// Nothing.
     Zero,
-    /// What the output holds.
+    /// The values that the output holds.
     Output,
     /// One value a row of the output.
     PerRow(&'a [T]),
@@ -153,7 +154,7 @@ pub(crate) struct Output<'a, T> {
     pub width: usize,
 }
 
-/// A product, for [`multiply`]; where there are several turns, the sum of theirs.
+/// A product, for [`multiply`]: c = initial + a b, summed over the turns.
 pub(crate) struct Product<'a, T> {
     pub a: Broadcast<'a, T>,
     pub b: Contiguous<'a, T>,
@@ -162,15 +163,15 @@ pub(crate) struct Product<'a, T> {
     pub c: Output<'a, T>,
 }
 
-/// Runs a product on a tier. Kernels that multiply call this too, so that the tiles are compiled once a
-/// tier rather than once for each of them.
+/// Runs a product on a tier. Kernels that multiply call this too, so that the tiles are compiled once per
+/// tier rather than once per kernel.
 #[inline(never)]
 pub(crate) fn multiply<T: Real>(isa: Isa, product: Product<T>) {
     T::dispatch(isa, product);
 }
 compiled!(multiply::<T>);
 
-/// Vectors of a tile's columns at most: what 32 registers have room for, or 16.
+/// The most vectors of columns in a tile: 3 where there are 32 registers, 2 where there are 16.
 pub(crate) fn most_vectors(isa: Isa) -> usize {
     if isa.registers() == 32 { 3 } else { 2 }
 }
@@ -184,7 +185,7 @@ impl<T: Real> Kernel<T> for Product<'_, T> {
     }
 }
 
-/// Panels of columns, and in each of them tiles of rows.
+/// Cuts the columns into panels, and the rows of each panel into tiles.
 ///
 /// # Panics
 /// Where an operand or the output is too small for its offsets.
@@ -195,7 +196,7 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, turns, initial, c }: Produ
     if m == 0 || c.width == 0 {
         return;
     }
-    // Every element that a tile reads or writes lies within its slice: those furthest out do.
+    // The elements furthest out lie within their slices, so all that a tile reads or writes do.
     assert!(c.stride >= c.width && (m - 1) * c.stride + c.width <= c.data.len(), "output");
     assert!(depth > 0 && turns > 0, "a product without depth");
     let last = a.start.checked_add_signed(a.step * (turns - 1) as isize).expect("the last turn");
@@ -214,7 +215,8 @@ fn product<T: Real, S: Simd<T>>(s: S, Product { a, b, turns, initial, c }: Produ
         let width = end - j;
         let mut start = 0;
         for t in 0..tiles {
-            // Tiles of equal height: eight and one would leave the one waiting for its latency.
+            // Tiles of equal height: of nine rows, a tile of one after a tile of eight would wait for its
+            // latency.
             let end = m * (t + 1) / tiles;
             let (c, stride) = (c.data.as_mut_ptr(), c.stride);
             let tile = Tile { a, b, turns, initial, c, stride, j, width };
@@ -271,7 +273,7 @@ impl<T: Real> Tile<'_, T> {
             match rows.len() {
                 1 => self.multiply::<S, 1, V, FULL>(s, rows.start),
                 2 => self.multiply::<S, 2, V, FULL>(s, rows.start),
-                // Known when it is compiled: no tile is compiled for a tier that does not have it.
+                // The condition is a constant, so a tier compiles only the tiles that it has.
                 3 if const { S::TILE_ROWS >= 3 } => self.multiply::<S, 3, V, FULL>(s, rows.start),
                 4 if const { S::TILE_ROWS >= 4 } => self.multiply::<S, 4, V, FULL>(s, rows.start),
                 5 if const { S::TILE_ROWS >= 5 } => self.multiply::<S, 5, V, FULL>(s, rows.start),

@@ -6,7 +6,7 @@ use crate::simd::isa::MOST_LANES;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Writes rows of `cols` elements as columns.
+/// to = fromᵀ, with `from` (rows, cols) and `to` (cols, rows).
 pub(crate) struct Transpose<'a, T> {
     pub from: &'a [T],
     pub cols: usize,
@@ -36,7 +36,7 @@ impl<T: Real> Kernel<T> for Transpose<'_, T> {
     }
 }
 
-/// Writes element e of row n at `e rows + n`.
+/// Writes element e of row n to `to[e * rows.len() + n]`.
 pub(crate) struct Interleave<'a, T> {
     pub rows: &'a [&'a [T]],
     pub to: &'a mut [T],
@@ -60,7 +60,7 @@ impl<T: Real> Kernel<T> for Interleave<'_, T> {
     }
 }
 
-/// Writes four rows of one length as the columns from `at` on of a matrix of rows of `stride` elements.
+/// Writes four rows of one length as columns `at..at + 4` of a matrix whose rows have `stride` elements.
 #[inline(always)]
 fn write_columns<T: Real, S: Simd<T>>(
     s: S,
@@ -88,6 +88,7 @@ fn write_columns<T: Real, S: Simd<T>>(
     }
 }
 
+/// Writes one row as column `at` of such a matrix.
 #[inline(always)]
 fn write_column<T: Real>(row: &[T], to: &mut [T], at: usize, stride: usize) {
     for (x, to) in row.iter().zip(to.chunks_exact_mut(stride)) {

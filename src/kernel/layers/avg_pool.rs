@@ -42,8 +42,8 @@ impl Pooling {
         self.stride >= self.kernel
     }
 
-    /// Where some rows of a map's input, from the start of a window to the end of one or of the map, lie in
-    /// the map of its input and of its output.
+    /// Element ranges of some rows of a map's input, and of the rows of its output whose windows start in
+    /// them. The rows go from the start of a window to the end of one, or of the map.
     pub(crate) fn parts(&self, rows: &Range<usize>, group: usize) -> [Range<usize>; 2] {
         let windows = rows.start / self.stride..rows.end.div_ceil(self.stride).min(self.output[0]);
         let part = |rows: Range<usize>, width: usize| {
@@ -74,12 +74,14 @@ impl Pooling {
     }
 }
 
-/// What each map's mean is multiplied by and what is added to it, or nothing for the plain mean.
+/// Coefficient and bias of each map, by which its mean is scaled and shifted; `None` for the plain mean.
 pub(crate) type Affine<'a, T> = Option<[&'a [T]; 2]>;
 
-/// y = coefficient mean + bias over each window of each map.
+/// y = coefficient mean + bias over each window of each map. `x` is (channels, height, width, group) of the
+/// input, `y` of the output.
 pub(crate) struct PoolForward<'a, T> {
     pub sizes: Pooling,
+    /// Images that lie interleaved.
     pub group: usize,
     pub affine: Affine<'a, T>,
     pub x: &'a [T],
@@ -121,10 +123,10 @@ impl<T: Real> Kernel<T> for PoolForward<'_, T> {
     }
 }
 
-/// dx of some rows of windows of one map; returns the gradients of its coefficient and bias, by these
-/// windows.
+/// dx for some rows of windows of one map; returns the part that these windows have in the gradients of its
+/// coefficient and bias.
 ///
-/// `x`, `dy` and `dx` start at the first of the rows. What no window reaches gets 0.
+/// `x`, `dy` and `dx` start at the first of the rows. Pixels that no window reaches get 0.
 pub(crate) struct PoolBackward<'a, T> {
     pub sizes: Pooling,
     pub group: usize,
@@ -168,7 +170,7 @@ impl<T: Real> Kernel<T> for PoolBackward<'_, T> {
     }
 }
 
-/// The sums over a window's pixels, each of them a vector.
+/// The sum over a window's pixels, each of them a vector.
 #[inline(always)]
 fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, group: usize, x: &[T]) -> S::F {
     let mut sum = s.splat(T::ZERO);
@@ -181,7 +183,7 @@ fn pixel_sums<T: Real, S: Simd<T>>(s: S, sizes: &Pooling, group: usize, x: &[T])
     sum
 }
 
-/// The sums of dy times the window's sum, and of dy.
+/// The sum of dy times its window's sum, and the sum of dy, over all windows.
 #[inline(always)]
 fn affine_gradient<T: Real, S: Simd<T>>(
     s: S,
@@ -252,7 +254,7 @@ fn spread_by_rows<T: Real, S: Simd<T>>(
 ) {
     let Pooling { input: [_, width], output: [_, columns], kernel, stride, .. } = *sizes;
     for (oy, dy) in dy.chunks_exact(columns).enumerate() {
-        // What one row of the output adds to each row of its windows.
+        // `row` is the gradient that one row of the output adds to each row of its windows.
         row.fill(T::ZERO);
         for (ox, &dy) in dy.iter().enumerate() {
             for slot in &mut row[ox * stride..][..kernel] {

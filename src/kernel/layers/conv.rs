@@ -7,12 +7,12 @@
 //! dw[o][k] = sum over p of dy[o][p] x[p at k]        dx[p at k] += sum over o of w[o][k] dy[o][p]
 //! ```
 //!
-//! Images come in groups that lie interleaved: element e of image n of a group of g is at `e g + n`.
-//! With as many images as a vector has lanes every vector is full, whatever the sizes; a group of one is
-//! an image by itself. Either way pixels that are neighbours in a row lie next to each other, so a
-//! window's tap reads a whole row of output pixels as one run, and nothing is gathered. Padding and strides
-//! are taken care of by one copy of the image in a *frame*: zeros around it, and the columns that a
-//! stride lets a tap see brought together.
+//! Images come in groups that lie interleaved: element e of image n of a group of g is at `e g + n`. With
+//! as many images as a vector has lanes every vector is full, whatever the sizes; a group of one is an
+//! image by itself. Either way pixels that are neighbours in a row lie next to each other, so a window's
+//! tap reads a whole row of output pixels as one run, and nothing is gathered. One copy of the image in a
+//! *frame* takes care of padding and strides: zeros surround it, and the columns that one tap reads with a
+//! stride are moved next to each other.
 //!
 //! Rows of small groups that are too short for vectors are the exception: there, patches of several
 //! rows are gathered into bands.
@@ -34,8 +34,8 @@ use crate::simd::{Kernel, Simd};
 /// Patch elements that are gathered at once: a quarter of a megabyte of f32, which an L2 holds.
 const BAND: usize = 64 << 10;
 
-/// Elements of the longest row that [`gathers`](Plan::gathers) takes: what fills less than five eighths of
-/// two vectors.
+/// Elements of the longest row that [`gathers`](Plan::gathers) takes: less than five eighths of two
+/// vectors.
 const LONGEST_GATHERED: usize = MOST_LANES * 5 / 4;
 
 /// Sizes of a convolution and the offsets that follow from them, planned once.
@@ -116,7 +116,7 @@ impl Plan {
         self.columns * self.column_stride()
     }
 
-    /// Where a column of the padded image lies in a row of the frame: those that are a multiple of the
+    /// The place of a column of the padded image in a row of the frame: columns that are a multiple of the
     /// stride apart lie next to each other.
     fn column(&self, padded: usize) -> usize {
         let stride = self.column_stride();
@@ -132,7 +132,7 @@ impl Plan {
         self.padding > 0 || self.column_stride() > 1
     }
 
-    /// Elements of an image's frame, or none where images are used as they are.
+    /// Elements of an image's frame; 0 where images are used as they are.
     fn frame_len(&self) -> usize {
         if self.has_frame() { self.input[0] * self.frame_height() * self.frame_width() } else { 0 }
     }
@@ -144,7 +144,7 @@ impl Plan {
 
     /// Elements of scratch of either pass over a group of images.
     pub(crate) fn scratch(&self, group: usize) -> usize {
-        // A band of the output's gradient is all of it where a pooling's stride is as large.
+        // A pooling whose stride is that large takes the whole gradient of the output as one band.
         let gradients = self.output.iter().product::<usize>().saturating_mul(group);
         let frames = self.frame_len().saturating_mul(2 * group);
         frames.saturating_add(self.patches(group).max(gradients))
@@ -155,15 +155,15 @@ impl Plan {
         self.frame_len().saturating_mul(group).saturating_add(self.patches(group))
     }
 
-    /// Room for a gathered band of a group, or of any smaller one: rows that are gathered are short.
+    /// Elements of a gathered band of a group, or of any smaller group. Only short rows are gathered.
     fn patches(&self, group: usize) -> usize {
         let run = self.output[2].saturating_mul(group).min(LONGEST_GATHERED);
         let row = self.tap_count().saturating_mul(run);
         row.saturating_mul(self.output[1]).min(row.max(BAND))
     }
 
-    /// Rows of the output's gradient that a backward pass takes at once, a multiple of `step` but where the
-    /// map ends: of all maps, what an L2 holds beside the images.
+    /// Rows of the output's gradient that a backward pass takes at once, for all maps: as many as an L2
+    /// holds beside the images, a multiple of `step` or all that are left.
     fn gradient_rows(&self, step: usize, group: usize) -> usize {
         let rows = BAND / 2 / (self.output[0] * self.output[2] * group);
         (rows / step * step).max(step).min(self.output[1])
@@ -191,7 +191,7 @@ impl Plan {
         })
     }
 
-    /// The images in their frame of zeros.
+    /// Copies the images into their frame of zeros, or returns them as they are where they need none.
     fn framed<'a, T: Real>(&self, group: usize, images: &'a [T], frame: &'a mut [T]) -> &'a [T] {
         if !self.has_frame() {
             return images;
@@ -219,7 +219,8 @@ impl Plan {
     }
 }
 
-/// y = f(w * x + bias) for a group of images.
+/// y = f(w * x + bias) for a group of images. `weight` is (maps, taps), `bias` (maps), `x` (channels,
+/// height, width, group), and `y` (maps, height, width, group).
 #[expect(clippy::too_many_arguments, reason = "what a forward pass reads and writes")]
 pub(crate) fn forward<T: Real>(
     isa: Isa,
@@ -287,7 +288,7 @@ fn forward_by_bands<T: Real>(
     }
 }
 
-/// Whole rows of output pixels, as a row of the band for each tap.
+/// Gathers the patches of whole rows of output pixels: the band has a row for each tap.
 struct GatherBand<'a, T> {
     plan: &'a Plan,
     group: usize,
@@ -315,19 +316,20 @@ impl<T: Real> Kernel<T> for GatherBand<'_, T> {
     }
 }
 
-/// Gives the gradient of some rows of one map of the output.
+/// Writes the gradient of rows `.1` of map `.0` of the output to `.2`.
 pub(crate) type GradientRows<'a, T> = &'a mut dyn FnMut(usize, Range<usize>, &mut [T]);
 
-/// What a backward pass writes: gradients of weights and biases, which are added to, and of the
-/// images, which is overwritten, where asked for.
+/// The outputs of a backward pass: gradients of weights and biases, which are added to, and, where asked
+/// for, the gradient of the images, which is overwritten.
 pub(crate) struct Gradients<'a, T> {
     pub weight: &'a mut [T],
     pub bias: &'a mut [T],
     pub x: Option<&'a mut [T]>,
 }
 
-/// The backward pass of a group of images, a band of rows of all maps at a time: a multiple of `step` rows
-/// but where the map ends. So the gradient of the output need never exist as a whole.
+/// The backward pass of a group of images. It takes a band of rows of all maps at a time, a multiple of
+/// `step` rows or all that are left, so the gradient of the output need never exist as a whole. Shapes are
+/// those of [`forward`].
 #[expect(clippy::too_many_arguments, reason = "what a backward pass reads and writes")]
 pub(crate) fn backward<T: Real>(
     isa: Isa,
@@ -388,9 +390,9 @@ pub(crate) fn backward<T: Real>(
     }
 }
 
-/// Adds to dx, in its frame, what some rows of all maps give back to the pixels that they read.
+/// Adds to dx, in its frame, the gradient of the pixels that some rows of all maps have read.
 ///
-/// A row of pixels has a turn for each row of the band in whose windows it is.
+/// A row of pixels takes a turn of the product for each row of the band whose windows contain it.
 fn add_input_gradient<T: Real>(
     isa: Isa,
     plan: &Plan,

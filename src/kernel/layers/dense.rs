@@ -25,10 +25,10 @@ const MOST_COLUMNS: usize = 48;
 pub(crate) struct Plan {
     pub inputs: usize,
     pub outputs: usize,
-    /// Elements of a row of inputs; of outputs.
+    /// Offsets of the elements of a row of inputs, and of a row of outputs.
     input_columns: OffsetTable,
     output_columns: OffsetTable,
-    /// Starts of consecutive rows of inputs; of outputs.
+    /// Offsets of the starts of rows of inputs, and of rows of outputs.
     input_rows: OffsetTable,
     output_rows: OffsetTable,
 }
@@ -47,8 +47,8 @@ impl Plan {
     }
 }
 
-/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows, where the weights are
-/// large.
+/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows: [`weight_gradient`] for
+/// large weights.
 pub(crate) fn weight_gradient_large<T: Real>(
     plan: &Plan,
     first: usize,
@@ -70,12 +70,12 @@ pub(crate) fn weight_gradient_large<T: Real>(
     product.run();
 }
 
-/// Columns of a panel of weights: what the product's tile takes at once.
+/// Columns of a panel of weights: as many as the product's tile takes at once.
 pub(crate) fn panel_width<T>(isa: Isa) -> usize {
     most_vectors(isa) * isa.lanes::<T>()
 }
 
-/// Writes the panel of the weights of some outputs, inputs x outputs.
+/// Packs the weights of some outputs into a panel, (inputs, outputs).
 pub(crate) fn pack_outputs<T: Real>(
     isa: Isa,
     plan: &Plan,
@@ -90,7 +90,7 @@ pub(crate) fn pack_outputs<T: Real>(
     T::dispatch(isa, Interleave { rows: &rows[..outputs.len()], to: panel });
 }
 
-/// Writes the panel of the weights of some inputs, outputs x inputs.
+/// Packs the weights of some inputs into a panel, (outputs, inputs).
 pub(crate) fn pack_inputs<T: Copy>(
     plan: &Plan,
     weight: &[T],
@@ -102,7 +102,8 @@ pub(crate) fn pack_inputs<T: Copy>(
     }
 }
 
-/// y = x W' + bias for at most `DEPTH` samples, from all panels of outputs.
+/// y = x W' + bias for at most `DEPTH` samples, from all panels of outputs. `x` is (n, inputs), `y` (n,
+/// outputs).
 pub(crate) fn forward<T: Real>(
     isa: Isa,
     plan: &Plan,
@@ -126,7 +127,8 @@ pub(crate) fn forward<T: Real>(
     }
 }
 
-/// dx = dy W for at most `DEPTH` samples, from all panels of inputs.
+/// dx = dy W for at most `DEPTH` samples, from all panels of inputs. `dy` is (n, outputs), `dx` (n,
+/// inputs).
 pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, panels: &[T], dy: &[T], dx: &mut [T]) {
     let rows = plan.output_rows.range(0..dy.len() / plan.outputs);
     let a = Broadcast::new(dy, rows, plan.output_columns.all());
@@ -143,7 +145,7 @@ pub(crate) fn input_gradient<T: Real>(isa: Isa, plan: &Plan, panels: &[T], dy: &
     }
 }
 
-/// Each panel of a matrix of so many rows and columns, and its columns.
+/// The panels of a matrix of `rows` x `columns`, each with its range of columns.
 fn of_panels<T: Real>(
     isa: Isa,
     panels: &[T],
@@ -157,7 +159,8 @@ fn of_panels<T: Real>(
         .map(move |(p, panel)| (panel, p * width..((p + 1) * width).min(columns)))
 }
 
-/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows.
+/// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows. `x` is (n, inputs), `dy` (n,
+/// outputs).
 pub(crate) fn weight_gradient<T: Real>(
     isa: Isa,
     plan: &Plan,

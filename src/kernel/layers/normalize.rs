@@ -1,4 +1,5 @@
-//! Samples scaled to unit length, forward and backward, whatever their length is.
+//! Scaling samples to unit length, forward and backward, also where the squares of a sample underflow or
+//! overflow.
 
 #![forbid(unsafe_code)]
 
@@ -35,8 +36,8 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
 /// dx = (dy - y (y·dy))/|x| for each sample of `len` elements, where y = x/|x|; 0 where |x| is
 /// zero or subnormal.
 ///
-/// By x_j, y_i = x_i/|x| has the derivative (δ_ij - y_i y_j)/|x|: what dy has along y is lost,
-/// since y cannot change its length.
+/// The derivative of y_i = x_i/|x| by x_j is (δ_ij - y_i y_j)/|x|: the part of dy along y is lost, since y
+/// cannot change its length.
 pub(crate) struct Backward<'a, T> {
     pub len: usize,
     pub x: &'a [T],
@@ -67,15 +68,16 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
     }
 }
 
-/// 1/|x| in every lane, as two factors; by the rule for zero distance where |x| is subnormal.
+/// 1/|x| in every lane, as two factors; 0 where |x| is zero or subnormal, by the rule for zero distance.
 ///
-/// The second is 1, but where squares are too small to be told apart or add up to infinity: there |x| comes
-/// from a scaled sample, and the factors are 1/(|x| half) and half, of which the product may be no number.
+/// The second factor is 1, except where the squares of x are too small to be told apart or add up to
+/// infinity. There |x| comes from a scaled sample, and the factors are 1/(|x| half) and half; their product
+/// may not be representable.
 #[inline(always)]
 fn inverse_length<T: Real, S: Simd<T>>(s: S, x: &[T]) -> [S::F; 2] {
     let one = s.splat(T::ONE);
     let square = dot(s, x, x);
-    // A NaN goes the first way.
+    // A NaN takes the last branch.
     let power = if square < T::MIN_POSITIVE / T::EPSILON {
         T::SQUARED_UP
     } else if square == T::INFINITY {

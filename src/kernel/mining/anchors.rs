@@ -16,14 +16,14 @@ use crate::simd::isa::{Isa, MOST_LANES};
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// A slope of two rows that lies outside of an anchor's own row of slopes.
+/// The slope of d²(p,n), of a positive and a negative: it lies outside of the anchor's own row of slopes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extra<T> {
     pub rows: [u32; 2],
     pub slope: T,
 }
 
-/// What anchors add up to.
+/// Sums over some anchors, and their slopes of d²(p,n).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnchorSums<T> {
     pub sums: Sums,
@@ -35,11 +35,11 @@ pub(crate) struct Anchors<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockTripletLoss<T>,
     pub rows: Rows<'a, T>,
-    /// The place of each row.
+    /// The place of each row, by its number.
     pub places: &'a [u32],
     pub positives: Positives<'a>,
-    /// All triplets; otherwise the semi-hard ones: each positive with the nearest negative that is farther,
-    /// or else the farthest.
+    /// `true`: all triplets. `false`: the semi-hard ones, each positive with the nearest negative that is
+    /// farther than it, or else with the farthest negative.
     pub all: bool,
     pub anchors: Range<usize>,
     /// The first row of the strip.
@@ -47,13 +47,13 @@ pub(crate) struct Anchors<'a, T> {
     /// Squared distances of all rows of the strip, in rows of `stride`.
     pub d2: &'a [T],
     pub stride: usize,
-    /// What slopes are multiplied by.
+    /// Factor of all slopes.
     pub factor: T,
     /// Slopes of these anchors, in rows of `stride`, to be overwritten.
     pub slopes: Option<&'a mut [T]>,
 }
 
-/// Triplets on their way through the loss.
+/// Scratch for the triplets of one anchor.
 pub(crate) struct Buffers<T> {
     /// d²(a,p), d²(a,n), d²(p,n), then their slopes.
     three: [[T; GROUP_PAIRS]; 3],
@@ -104,7 +104,7 @@ impl<T: Real> Anchors<'_, T> {
         &self.d2[(place - self.first) * self.stride..][..self.stride]
     }
 
-    /// Every positive with every negative.
+    /// Evaluates every positive with every negative.
     #[inline(always)]
     fn all_of<S: Simd<T>>(
         &self,
@@ -146,8 +146,8 @@ impl<T: Real> Anchors<'_, T> {
         sums
     }
 
-    /// What is left of the slopes of d²(p,n): those of triplets in which this row is the positive. They
-    /// are found again, since the row that they belong to is that of p.
+    /// Adds the slopes of d²(p,n) of the triplets in which this row is the positive. They belong to row p
+    /// rather than to the anchor's, so these triplets are evaluated a second time.
     #[inline(always)]
     fn swapped<S: Simd<T>>(
         &self,
@@ -176,7 +176,7 @@ impl<T: Real> Anchors<'_, T> {
         }
     }
 
-    /// One positive with some of the negatives.
+    /// Evaluates one positive, at squared distance `ap`, with some of the negatives.
     #[inline(always)]
     fn eval<S: Simd<T>>(&self, s: S, ap: T, some: Range<usize>, buffers: &mut Buffers<T>) -> Sums {
         let len = some.len();
@@ -202,9 +202,9 @@ impl<T: Real> Anchors<'_, T> {
         reduce_values(s, pairing, values)
     }
 
-    /// For each positive the nearest negative that is farther from the anchor, or else the farthest; of
-    /// equal ones that of the lowest index. Where the positive or all negatives are at distance NaN, the
-    /// first one.
+    /// Chooses for each positive the nearest negative that is farther from the anchor, or else the farthest
+    /// negative; among equally far ones the one of the lowest number. Where the positive or all negatives
+    /// are at distance NaN, the negative of the lowest number.
     #[inline(always)]
     fn choose<S: Simd<T>>(
         &self,
@@ -217,7 +217,7 @@ impl<T: Real> Anchors<'_, T> {
         if others.positives.is_empty() || others.negatives.is_empty() {
             return;
         }
-        // A row that is no negative gets a distance that is neither above nor equal to any.
+        // Rows that are no negatives get -inf, which is neither above nor equal to any distance.
         let (row, of_anchor) = (self.row(anchor), &mut buffers.of_anchor);
         of_anchor.clear();
         of_anchor.resize(self.stride, T::ZERO - T::INFINITY);
@@ -270,7 +270,7 @@ impl<T: Real> Anchors<'_, T> {
         }
     }
 
-    /// The triplets that have been chosen.
+    /// Evaluates the triplets that have been chosen.
     #[inline(always)]
     fn semi_hard<S: Simd<T>>(
         &self,
@@ -307,7 +307,7 @@ impl<T: Real> Anchors<'_, T> {
     }
 }
 
-/// The least of some numbers above each of a few others; infinite where there is none.
+/// For each q the least of the numbers `of` that is above `from[q]`; infinity where there is none.
 #[inline(always)]
 pub(crate) fn nearest_beyond<T: Real, S: Simd<T>, const Q: usize>(
     s: S,
@@ -330,7 +330,7 @@ pub(crate) fn nearest_beyond<T: Real, S: Simd<T>, const Q: usize>(
     })
 }
 
-/// The largest of some numbers, or 0.
+/// The largest of the numbers `of`, or 0.
 #[inline(always)]
 pub(crate) fn farthest_of<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
     let mut farthest = s.splat(T::ZERO);
@@ -343,8 +343,9 @@ pub(crate) fn farthest_of<T: Real, S: Simd<T>>(s: S, of: &[T]) -> T {
     lanes.into_iter().fold(T::ZERO, |a, b| if b > a { b } else { a })
 }
 
-/// The lowest row number of those at a squared distance, or [`NONE`]. Without a branch: where distances are
-/// equal, many are. (A loop, which the compiler turns into lanes of the tier; of a fold it does not.)
+/// The lowest number among the rows at squared distance `d2`, or [`NONE`]. `of` has the squared distances
+/// by place, `order` the numbers. Without a branch, since where some distances are equal, many are. (The
+/// compiler turns this loop into lanes of the tier, but not a fold.)
 #[inline(always)]
 pub(crate) fn first_at<T: Real>(d2: T, of: &[T], order: &[u32]) -> u32 {
     let mut first = NONE;

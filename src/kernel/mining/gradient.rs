@@ -1,12 +1,12 @@
-//! From a strip of slopes, a few rows of the batch by all of them, to gradients.
+//! Gradients from a strip of slopes c: a few rows of the batch by all of its rows.
 //!
 //! ```text
 //! grad_i += sum over j of c_ij (z_i - z_j)        of the strip's own rows
 //! grad_j -= sum over i of c_ij (z_i - z_j)        of all rows
 //! ```
 //!
-//! As for pairs of blocks: by products of rows without their mean, and by differences where these would
-//! cancel or a row is not finite.
+//! As in `pairwise`, most pairs are added by products of rows without their mean. Pairs that would cancel
+//! there, and pairs of a row that is not finite, are added by differences.
 
 #![forbid(unsafe_code)]
 
@@ -20,15 +20,15 @@ use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// The squared distances of some rows, which start at a panel, from all rows of the batch, by differences: of
-/// two that are equal none is a rounding the larger, and one and the same pair has the same wherever it
-/// stands. Panels hold rows as they are.
+/// Squared distances by differences of some rows, which start at a panel, from all rows of the batch. A
+/// pair gets the same bits wherever it stands, and of two equal distances none comes out larger by a
+/// rounding. Panels hold the rows as they are.
 pub(crate) struct StripDistances<'a, T> {
     pub points: TileOperand<'a, T>,
     pub rows: Range<usize>,
-    /// Room for whole panels of columns.
+    /// Elements from one row of `d2` to the next: whole panels of columns.
     pub stride: usize,
-    /// To be overwritten; past the last row of the batch with anything.
+    /// To be overwritten; columns past the last row of the batch get any value.
     pub d2: &'a mut [T],
 }
 
@@ -46,8 +46,8 @@ impl<T: Real> Kernel<T> for StripDistances<'_, T> {
     }
 }
 
-/// Takes the slopes of some rows that products cannot have out of them, and negates the others. `d2` has
-/// the squared distances, and afterwards the slopes that were taken out. Returns whether there are any.
+/// Moves the slopes of close pairs, which would cancel in products, from `slopes` to `d2`, and negates the
+/// other slopes. Before, `d2` holds the squared distances. Returns whether any slope was moved.
 pub(crate) struct TakeClose<'a, T> {
     pub norms: &'a [T],
     pub rows: Range<usize>,
@@ -84,19 +84,19 @@ impl<T: Real> Kernel<T> for TakeClose<'_, T> {
     }
 }
 
-/// What is in a strip, once close pairs have been taken out.
+/// The slopes of a strip, once those of close pairs have been taken out.
 #[derive(Clone, Copy)]
 pub(crate) struct Strip<'a, T> {
     pub isa: Isa,
     pub side: Operand<'a, T>,
-    /// Of the strip's rows.
+    /// The rows of the strip.
     pub rows: &'a Range<usize>,
-    /// Rows of a block of the side.
+    /// The number of rows of a block of the side.
     pub block: usize,
     pub stride: usize,
     /// Negative slopes.
     pub slopes: &'a [T],
-    /// Those taken out, where there are any.
+    /// Slopes of close pairs, if there are any: see [`TakeClose`].
     pub close: Option<&'a [T]>,
     pub offsets: &'a BlockOffsets,
 }
@@ -129,7 +129,7 @@ impl<T: Real> Strip<'_, T> {
     }
 }
 
-/// The gradients of some rows of a strip, as its own.
+/// grad_i of some rows of the strip: the first formula above.
 pub(crate) struct OwnRows<'a, T> {
     pub strip: Strip<'a, T>,
     pub rows: Range<usize>,
@@ -170,7 +170,7 @@ impl<T: Real> Kernel<T> for OwnRows<'_, T> {
     }
 }
 
-/// The gradients of some rows of the batch, as those that a strip's rows are compared with.
+/// grad_j of some rows of the batch, over all rows of the strip: the second formula above.
 pub(crate) struct OtherRows<'a, T> {
     pub strip: Strip<'a, T>,
     pub cols: Range<usize>,
@@ -210,7 +210,7 @@ impl<T: Real> Kernel<T> for OtherRows<'_, T> {
     }
 }
 
-/// Slopes of pairs of rows outside of a strip.
+/// Adds the gradients of pairs whose slopes lie outside of a strip's rows.
 pub(crate) struct AddExtras<'a, T> {
     pub side: Operand<'a, T>,
     pub extras: &'a [super::anchors::Extra<T>],

@@ -17,7 +17,7 @@ pub(crate) struct MinedTriplets<'a, T> {
     pub loss: &'a dyn BlockTripletLoss<T>,
     pub z: Mat<'a, T>,
     pub triplets: &'a [[u32; 3]],
-    /// Of d²(a,p), d²(a,n) and d²(p,n), to be overwritten.
+    /// Slopes of d²(a,p), d²(a,n) and d²(p,n) of each triplet, to be overwritten.
     pub slopes: &'a mut [[T; 3]],
 }
 

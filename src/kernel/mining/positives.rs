@@ -13,21 +13,21 @@ use crate::similar::graph::Graph;
 pub(crate) enum Positives<'a> {
     /// Rows of the same class, by place, ascending; those of class [`NO_CLASS`] are in no triplet.
     Classes(&'a [u32]),
-    /// Neighbours.
+    /// Neighbours in a graph.
     Graph(&'a Graph),
 }
 
 /// The rows that an anchor is compared with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidates {
-    /// Places.
+    /// Places of the positives.
     pub(super) positives: Vec<u32>,
-    /// Runs of places.
+    /// Runs of places of the negatives, ascending.
     pub(super) negatives: Vec<Range<usize>>,
 }
 
 impl Positives<'_> {
-    /// How many triplets there are at most: of all kinds, or one for each anchor and positive.
+    /// The most triplets that there can be: all of them (`all`), or one for each anchor and positive.
     pub(crate) fn count(&self, all: bool, rows: usize) -> u64 {
         let of = |anchors: u64, positives: u64, negatives: u64| {
             anchors * positives * if all { negatives } else { 1 }
@@ -46,7 +46,7 @@ impl Positives<'_> {
         }
     }
 
-    /// Finds those of an anchor; there are none of one that is left out.
+    /// Finds the positives and negatives of an anchor. An anchor that is left out has neither.
     pub(super) fn find(&self, anchor: usize, rows: usize, others: &mut Candidates) {
         let Candidates { positives, negatives } = others;
         positives.clear();
@@ -64,7 +64,7 @@ impl Positives<'_> {
             }
             Positives::Graph(graph) => {
                 positives.extend_from_slice(graph.neighbours(anchor));
-                // The anchor itself is no negative either.
+                // The anchor itself is not a negative either.
                 let mut from = 0;
                 let own = positives.partition_point(|&p| (p as usize) < anchor);
                 let (before, after) = positives.split_at(own);
@@ -94,7 +94,7 @@ impl Candidates {
         self.negatives.iter().for_each(|run| to.extend_from_slice(&row[run.clone()]));
     }
 
-    /// Adds what belongs to negatives to a row.
+    /// row += from at the places of the negatives; `from` has one element for each of them.
     pub(super) fn scatter<T: Real>(&self, mut from: &[T], row: &mut [T]) {
         for run in &self.negatives {
             let (some, rest) = from.split_at(run.len());

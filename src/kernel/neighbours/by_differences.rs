@@ -17,21 +17,21 @@ use crate::parallel::stop::look;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Bytes of references that all queries are measured against before the next ones: they stay in L2.
+/// Bytes of a block of references: all queries are measured against it while it stays in L2.
 const BLOCK_BYTES: usize = 128 << 10;
 
 /// References of a tile.
 const REFERENCES: usize = 4;
 
-/// For each query its nearest references, by squared distance: for queries so few that it does not pay
-/// to copy the references for products, as [`SearchBlock`](super::by_tiles::SearchBlock) needs them.
+/// The nearest references of each query, by squared distance. For queries so few that it does not pay to
+/// copy the references for products, as [`SearchBlock`](super::by_tiles::SearchBlock) needs them.
 pub(crate) struct Nearest<'a, T: Real> {
     pub queries: Mat<'a, T>,
     pub references: Mat<'a, T>,
     pub best: Best<'a, T>,
 }
 
-/// What has been found so far of each query.
+/// The best references of each query so far.
 pub(crate) enum Best<'a, T: Real> {
     Sorted(Lists<'a, T>),
     Long(LongLists<'a, T>),
@@ -95,7 +95,7 @@ impl<T: Real> Nearest<'_, T> {
         from: usize,
         to: usize,
     ) {
-        // A tile over the edge measures the last row again and its distances are not looked at.
+        // A tile over the edge measures the last row again; those distances are not used.
         let last = self.queries.rows() - 1;
         let queries = from_fn::<_, QUERIES, _>(|q| self.queries.row((first + q).min(last)));
         let mut worst = self.worst::<QUERIES>(first);

@@ -1,7 +1,7 @@
-//! The nearest or farthest rows of each row of a block among those of another one.
+//! The nearest or farthest rows of each row of a block, among the rows of another block.
 //!
-//! Products of a register tile tell which pairs cannot enter a list, by how far they may be off; what is
-//! left is few, and is measured by subtraction and ranked by that. So lists are exact.
+//! Products in register tiles give distances up to a known error. By that error most pairs cannot enter a
+//! list; the few that are left are measured by subtraction and ranked by the result. So lists are exact.
 
 #![forbid(unsafe_code)]
 
@@ -19,12 +19,12 @@ use crate::parallel::stop::look;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What is searched for.
+/// The rows that a search looks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a, T> {
     /// The farthest rows rather than the nearest.
     pub farthest: bool,
-    /// Where only similar pairs, or only dissimilar ones, are looked at.
+    /// If set, only similar pairs (`true`) or only dissimilar ones (`false`) are looked at.
     pub kind: Option<(Similarity<'a, T>, bool)>,
 }
 
@@ -32,11 +32,11 @@ pub(crate) struct Wanted<'a, T> {
 pub(crate) struct SearchBlock<'a, T> {
     pub sides: [TileOperand<'a, T>; 2],
     pub i: Range<usize>,
-    /// At most [`BLOCK_ROWS`] where they have lists.
+    /// At most [`BLOCK_ROWS`] rows where these have lists.
     pub j: Range<usize>,
     /// Whether both are the same rows: a row and itself are no pair then.
     pub among: bool,
-    /// Of rows i, and of rows j where they are others and have lists: of keys, which are squared
+    /// Lists of rows i, and of rows j where these are other rows and have lists. Keys are squared
     /// distances, negative where the farthest are wanted.
     pub lists: [Option<Lists<'a, T>>; 2],
     pub wanted: Wanted<'a, T>,
@@ -47,7 +47,7 @@ struct Group<T> {
     keys: [T; GROUP_PAIRS],
     similar: [bool; GROUP_PAIRS],
     ignored: [bool; GROUP_PAIRS],
-    /// The last keys of the lists of columns.
+    /// The last keys of the columns' lists.
     worst: [T; BLOCK_ROWS],
 }
 
@@ -75,7 +75,7 @@ impl<T: Real> SearchBlock<'_, T> {
             (rows_at_once::<S, T>(self.sides[0].rows.z.cols()), GROUP_PAIRS / cols);
         for col in self.j.clone().step_by(cols) {
             look();
-            // Among the same rows those below the panel hold the same pairs again.
+            // Among the same rows, rows below the panel hold the same pairs again.
             let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
             for row in (self.i.start..end).step_by(height) {
                 let rows = row..(row + height).min(end);
@@ -98,7 +98,7 @@ impl<T: Real> SearchBlock<'_, T> {
         }
     }
 
-    /// Finds out which of the pairs are looked at; whether there may be any.
+    /// Fills in which pairs are similar and which are ignored; returns whether any pair may be wanted.
     #[inline(always)]
     fn fill<S: Simd<T>>(
         &self,
@@ -120,7 +120,7 @@ impl<T: Real> SearchBlock<'_, T> {
         true
     }
 
-    /// Offers what may enter a list to it.
+    /// Offers the pairs that may enter a list to it.
     #[inline(always)]
     fn offer_group<S: Simd<T>>(
         &mut self,
@@ -164,7 +164,7 @@ impl<T: Real> SearchBlock<'_, T> {
         }
     }
 
-    /// The last keys of the lists of a panel's columns, where these have lists.
+    /// Finds the last keys of the lists of a panel's columns, where these have lists.
     #[inline(always)]
     fn find_worst(&self, cols: &Range<usize>, group: &mut Group<T>) {
         let lists = if self.among { &self.lists[0] } else { &self.lists[1] };
@@ -186,7 +186,8 @@ impl<T: Real> SearchBlock<'_, T> {
         candidates: u32,
         group: &Group<T>,
     ) -> bool {
-        // All at once, where many are: of rows that lie close together, or on one another, all are.
+        // From so many candidates on, all columns are measured at once. Rows that lie close together, or on
+        // one another, have so many.
         const MANY: u32 = 6;
         let [x, y] = self.sides.map(|side| side.rows);
         let at = r * 2 * S::LANES;
@@ -220,7 +221,7 @@ impl<T: Real> SearchBlock<'_, T> {
             let lowest = group.keys[at + c];
             let (own, other) = (row - self.i.start, col - self.j.start);
             let enters = |lists: &Option<Lists<T>>, list: usize| {
-                // What is not a number may always enter: the list itself knows better.
+                // A NaN passes this test; `Lists::offer` decides.
                 let beaten = |lists: &Lists<T>| lists.worst(list) < lowest;
                 lists.as_ref().is_some_and(|lists| !beaten(lists))
             };
@@ -246,8 +247,8 @@ impl<T: Real> SearchBlock<'_, T> {
         any
     }
 
-    /// Which keys of a row's pairs with some columns are low enough for a list, or equal to its last one
-    /// and of a lower number, or not a number on either side.
+    /// Marks the keys of a row's pairs with some columns that may enter a list: those below its last key,
+    /// those equal to it with a lower row number, and those where either of the two is NaN.
     #[inline(always)]
     fn find_entering(
         &self,
@@ -258,7 +259,7 @@ impl<T: Real> SearchBlock<'_, T> {
         enter: &mut [bool; PANEL_COLS],
     ) {
         let [x, y] = self.sides.map(|side| side.rows);
-        // What has no list is beaten by all.
+        // Where there is no list, no key enters.
         let nothing = (T::ZERO - T::INFINITY, 0);
         let at = row - self.i.start;
         let (worst, last) =

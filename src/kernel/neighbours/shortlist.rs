@@ -1,9 +1,9 @@
-//! The best k of many, where k is so large that a list which is kept sorted would take too long.
+//! The best k of many, where k is so large that keeping a sorted list would take too long.
 //!
-//! A sorted list moves up to k entries for each that enters. Here what may be among the best is put at the
-//! end of a room of some 2 k places; when that is full, the best k are selected, and what is not below the
-//! last of them does not enter from then on. That is a constant number of steps for each entry; the order
-//! is made once, at the end.
+//! A sorted list moves up to k entries for each one that enters. Here a candidate for the best k is
+//! appended to a room of some 2 k places. When the room is full, the best k are selected, and from then on
+//! only entries below the last of them are appended. That is a constant number of steps for each entry. The
+//! best k are sorted once, at the end.
 
 #![forbid(unsafe_code)]
 
@@ -21,21 +21,21 @@ use crate::parallel::stop::look;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Places of the room for the best `k` of so many.
+/// Places of the room for the best `k` of `candidates` entries.
 pub(crate) fn places(k: usize, candidates: usize) -> usize {
     let twice = k.saturating_mul(2).saturating_add(2 * PANEL_COLS);
-    // Never full where it can hold all of them.
+    // A room that can hold all entries is never full.
     twice.min(candidates.saturating_add(PANEL_COLS))
 }
 
-/// How much of a room is taken, and by what.
+/// The state of a room: how many places are taken, and which entries may still enter.
 #[derive(Clone, Copy)]
 pub(crate) struct Shortlist<T: Real> {
     len: usize,
     /// Keys above it do not enter; NaN while all keys do.
     pub bound: T,
-    /// Once entries are exact keys with the numbers of rows, and there are k: the last of the best k then.
-    /// What does not come before it does not enter.
+    /// The last of the best k, once there are k entries and they are exact keys with the numbers of rows.
+    /// Only entries that come before it enter.
     last: Option<T::Ranked>,
 }
 
@@ -51,13 +51,13 @@ impl<T: Real> Shortlist<T> {
         self.len += 1;
     }
 
-    /// Whether fewer than a panel's entries find room.
+    /// Whether there is room for less than a panel's entries.
     #[inline(always)]
     pub(crate) fn is_full(&self, room: &[T::Ranked]) -> bool {
         self.len + PANEL_COLS > room.len()
     }
 
-    /// Keeps the best `k` of entries that are all exact.
+    /// Keeps the best `k` entries, all of which must be exact.
     pub(crate) fn keep_best(&mut self, room: &mut [T::Ranked], k: usize) {
         if self.len > k {
             room[..self.len].select_nth_unstable(k - 1);
@@ -69,13 +69,13 @@ impl<T: Real> Shortlist<T> {
         }
     }
 
-    /// Whether no key of at least `least` enters with a number of at least `first`.
+    /// Whether nothing enters any more if keys are at least `least` and numbers at least `first`.
     #[inline(always)]
     fn is_closed(&self, least: T, first: u32) -> bool {
         self.last.is_some_and(|last| last <= least.ranked(first))
     }
 
-    /// Writes the best k of entries that are all exact, in their order.
+    /// Writes the best k entries in their order; all entries must be exact.
     pub(crate) fn write(&mut self, room: &mut [T::Ranked], lists: &mut Lists<T>, list: usize) {
         let k = lists.k;
         self.keep_best(room, k);
@@ -91,21 +91,21 @@ impl<T: Real> Shortlist<T> {
 /// The most queries of [`LongLists`].
 pub(crate) const MOST_QUERIES: usize = 4;
 
-/// Long lists of a few queries, of what is measured as it comes and by ascending number.
+/// Long lists of a few queries, whose references are measured one by one in the order of their numbers.
 pub(crate) struct LongLists<'a, T: Real> {
     lists: Lists<'a, T>,
-    /// [`places`] for each query.
+    /// [`places`] elements for each query.
     room: &'a mut [T::Ranked],
     taken: [Shortlist<T>; MOST_QUERIES],
 }
 
 impl<'a, T: Real> LongLists<'a, T> {
-    /// Nothing yet. `lists` are those that are to be written; `room` may hold anything.
+    /// Empty lists. `lists` are written at the end; `room` may hold anything.
     pub(crate) fn new(lists: Lists<'a, T>, room: &'a mut [T::Ranked]) -> Self {
         LongLists { lists, room, taken: [Shortlist::new(); MOST_QUERIES] }
     }
 
-    /// What a key must be below to enter a list; NaN while all do.
+    /// The key that another one must be below to enter a list; NaN while all keys enter.
     #[inline(always)]
     pub(crate) fn bound(&self, list: usize) -> T {
         self.taken[list].bound
@@ -138,24 +138,24 @@ impl<'a, T: Real> LongLists<'a, T> {
     }
 }
 
-/// As [`SearchBlock`](super::by_tiles::SearchBlock), for lists of many rows: all pairs of rows `i` of one side,
-/// from the start of a panel, with all rows of the other.
+/// [`SearchBlock`](super::by_tiles::SearchBlock) for long lists: all pairs of rows `i` of one side, from
+/// the start of a panel, with all rows of the other.
 ///
-/// Products tell each distance but for their rounding. So entries have the least that their key may be, and
-/// what may be above the k-th one is left out; only those that are left in the end are measured. Where they
-/// are too many, since products cannot tell rows apart, they are measured, and from then on what comes is
-/// measured before it enters: a panel's rows are in L1 then. A list of k rows at distance 0 takes no later
-/// one, so that equal rows are hardly looked at.
+/// Products give distances up to their rounding. So an entry holds a lower bound of its key, and entries
+/// whose bound is above an upper bound of the k-th key are dropped; only those left at the end are
+/// measured. Where too many are left, since products cannot tell rows apart, these are measured
+/// immediately, and from then on each candidate is measured before it enters, while its panel's rows are in
+/// L1. A list of k rows at distance 0 takes no later row, so equal rows are hardly looked at.
 pub(crate) struct LongSearch<'a, T: Real> {
     pub sides: [TileOperand<'a, T>; 2],
     /// At most [`BLOCK_ROWS`].
     pub i: Range<usize>,
     /// Whether both are the same rows: a row and itself are no pair then.
     pub among: bool,
-    /// Of rows i; empty. Keys are as those of a [`SearchBlock`](super::by_tiles::SearchBlock).
+    /// Lists of rows i, empty at first. Keys are those of a [`SearchBlock`](super::by_tiles::SearchBlock).
     pub lists: Lists<'a, T>,
     pub wanted: Wanted<'a, T>,
-    /// [`places`] for each of rows i, of any content.
+    /// [`places`] elements for each of rows i, of any content.
     pub room: &'a mut [T::Ranked],
 }
 
@@ -207,7 +207,7 @@ struct Keys<'a, T> {
 }
 
 impl<T: Real> Keys<'_, T> {
-    /// What no key is below.
+    /// A lower bound of all keys.
     #[inline(always)]
     fn least(&self) -> T {
         if self.farthest { T::ZERO - T::INFINITY } else { T::ZERO }
@@ -219,8 +219,9 @@ impl<T: Real> Keys<'_, T> {
         self.sides[1].rows.order[places.clone()].iter().copied().min().unwrap_or(NONE)
     }
 
-    /// The least that the key of a pair may be, of which one row's length is not finite: such a row has no
-    /// product. Where it is the other one, the key itself, since otherwise each list would be full of it.
+    /// A lower bound of the key of a pair whose product is NaN, because the length of a row is not finite.
+    /// Where it is the other row's alone, the key itself: with a bound of -inf, that row would enter every
+    /// list.
     #[inline(always)]
     fn lowest<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
         let [x, y] = self.sides;
@@ -230,7 +231,7 @@ impl<T: Real> Keys<'_, T> {
         }
     }
 
-    /// The key of a pair, as it is ranked by.
+    /// The exact key of a pair.
     #[inline(always)]
     fn key<S: Simd<T>>(&self, s: S, row: usize, col: usize) -> T {
         let [x, y] = self.sides;
@@ -255,10 +256,10 @@ impl<T: Real> Keys<'_, T> {
         keys
     }
 
-    /// Measures the candidates of a row in a panel from a column, and puts those into its room that come
-    /// before `last`, of a list of exact keys.
+    /// Measures the candidates of a row, given as bits of the panel that starts at column `start`, and
+    /// appends those that come before `last` to its room, which holds exact keys.
     ///
-    /// All are measured before any is looked at, since which of them enter is a guess for the processor.
+    /// All are measured before any is compared, since the processor cannot predict which of them enter.
     #[inline(always)]
     fn enter_exact<S: Simd<T>, const R: usize>(
         &self,
@@ -300,7 +301,7 @@ impl<T: Real> Keys<'_, T> {
 }
 
 impl<'a, T: Real> LongSearch<'a, T> {
-    /// Finds out which of the pairs are looked at; whether there may be any.
+    /// Marks the pairs that are wanted; returns whether there may be any.
     #[inline(always)]
     fn find_wanted<S: Simd<T>>(
         &self,
@@ -325,7 +326,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
         true
     }
 
-    /// Puts what may be among the best of each row into its room.
+    /// Appends to each row's room the columns that may be among its best.
     #[inline(always)]
     fn enter<S: Simd<T>>(
         &mut self,
@@ -402,7 +403,8 @@ impl<'a, T: Real> LongSearch<'a, T> {
         Keys { sides: self.sides, farthest: self.wanted.farthest }
     }
 
-    /// Leaves out what cannot be among the best k; at least half of what is beyond k finds room then.
+    /// Drops entries that cannot be among the best k, such that at least half of the places beyond k are
+    /// free.
     #[inline(always)]
     fn narrow<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
         let k = self.lists.k;
@@ -416,8 +418,8 @@ impl<'a, T: Real> LongSearch<'a, T> {
         list.keep_best(self.room_of(row), k);
     }
 
-    /// By how far each distance may be off. Not where there is no bound: where fewer than k distances are
-    /// finite.
+    /// Drops entries that cannot be among the best k by the errors of their products. Returns false, and
+    /// drops nothing, where fewer than k distances are finite, since there is no bound then.
     #[inline(always)]
     fn narrow_by_products<S: Simd<T>>(
         &mut self,
@@ -429,13 +431,14 @@ impl<'a, T: Real> LongSearch<'a, T> {
         let (own, trust) = (x.norms[row], Trust::<T>::new(x.rows.z.cols(), S::LANES));
         let room = self.room_of(row);
         room[..list.len].select_nth_unstable(k - 1);
-        // Keys of the best k are at most so much, so that of the k-th best is.
+        // An upper bound of k keys, and so of the k-th best one.
         let mut bound = T::ZERO - T::INFINITY;
         let mut finite = !own.is_nan();
         for &entry in &room[..k] {
             let (lowest, col) = T::unranked(entry);
             let norm = y.norms[col as usize];
-            // The least that it may be is off by one error; another is for the rounding of this.
+            // A lower bound is the product less one error, and the key may be one error above the product;
+            // the third error covers the rounding of this sum.
             let error = trust.error * (own + norm) + trust.least;
             let most = if norm.is_nan() { lowest } else { lowest + error + error + error };
             finite &= most < T::INFINITY;
@@ -455,7 +458,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
         true
     }
 
-    /// From what keys may be, of places, to what they are, of rows.
+    /// Turns entries from bounds of keys with places into exact keys with numbers of rows.
     #[inline(always)]
     fn measure<S: Simd<T>>(&mut self, s: S, row: usize, list: &Shortlist<T>) {
         match const { S::REGISTERS } {
@@ -464,10 +467,10 @@ impl<'a, T: Real> LongSearch<'a, T> {
         }
     }
 
-    /// As [`measure`](Self::measure), of the first entries, `R` at a time.
+    /// [`measure`](Self::measure) for the first `len` entries, `R` at a time.
     #[inline(always)]
     fn measure_some<S: Simd<T>, const R: usize>(&mut self, s: S, row: usize, len: usize) {
-        /// Entries ahead of which rows are asked for: these are anywhere in memory.
+        /// How many entries ahead rows are prefetched: they may be anywhere in memory.
         const AHEAD: usize = 8;
         let Rows { z, order } = self.sides[1].rows;
         let (keys, room) = (self.keys(), &mut self.room_of(row)[..len]);
@@ -487,7 +490,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
         }
     }
 
-    /// The list of a row.
+    /// Measures the entries of a row and writes its list.
     #[inline(always)]
     fn finish<S: Simd<T>>(&mut self, s: S, row: usize, list: &mut Shortlist<T>) {
         if list.last.is_none() {
@@ -502,7 +505,7 @@ impl<'a, T: Real> LongSearch<'a, T> {
     }
 }
 
-/// Asks for the first lines of a row; the processor finds out about more of them by itself.
+/// Prefetches the first lines of a row; the processor finds out about more of them by itself.
 #[inline(always)]
 fn prefetch<T: Real, S: Simd<T>>(s: S, row: &[T]) {
     const LINES: usize = 8;

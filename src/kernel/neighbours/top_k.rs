@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::simd::real::Real;
 
-/// The number of no row: what stands in a list's places that are still empty, with a key of NaN.
+/// The number of no row: it stands in the empty places of a list, with a key of NaN.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Lists of `k` rows each, lowest key first, equal keys by number, NaN after everything.
@@ -24,7 +24,7 @@ impl<'a, T: Real> Lists<'a, T> {
         Lists { k: self.k, indices, keys }
     }
 
-    /// Some of the lists, for a while.
+    /// Some of the lists, borrowed.
     pub(crate) fn some(&mut self, some: Range<usize>) -> Lists<'_, T> {
         Lists { k: self.k, indices: self.indices, keys: self.keys }.into_some(some)
     }
@@ -40,13 +40,13 @@ impl<'a, T: Real> Lists<'a, T> {
         })
     }
 
-    /// The last key of a list: what is above it does not enter.
+    /// The last key of a list: keys above it do not enter.
     #[inline(always)]
     pub(crate) fn worst(&self, list: usize) -> T {
         self.keys[(list + 1) * self.k - 1]
     }
 
-    /// The row that stands last in a list: of the same key, what is above it does not enter.
+    /// The last row of a list: rows with the same key and a higher number do not enter.
     #[inline(always)]
     pub(crate) fn last(&self, list: usize) -> u32 {
         self.indices[(list + 1) * self.k - 1]

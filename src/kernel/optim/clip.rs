@@ -1,13 +1,13 @@
-//! A whole gradient, between the backward pass and the optimizer: its squares are added up, it is
-//! scaled, and those of several batches are combined.
+//! Passes over a whole gradient, between the backward pass and the optimizer: the sum of its squares, its
+//! scaling, and the accumulation of the gradients of several batches.
 
 #![forbid(unsafe_code)]
 
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Sums that grow side by side: as many as fill two vectors of `f64` on the widest tier, and no
-/// more than the registers of the narrowest hold.
+/// Number of independent sums: they fill two vectors of `f64` on the widest tier, and no more than the
+/// registers of the narrowest.
 const SUMS: usize = 16;
 
 /// Σ (scale g)² in `f64`, in which squares of `f32` are exact.
@@ -40,7 +40,7 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
     }
 }
 
-/// g = ends factor ends g, in `f64`: the product of the factors may be below what that holds.
+/// g = ends factor ends g, one factor after another in `f64`, for which their product may be too small.
 pub(crate) struct Scale<'a, T> {
     pub grad: &'a mut [T],
     pub factor: f64,

@@ -1,4 +1,4 @@
-//! What happens to a whole vector of parameters or gradients at once.
+//! Passes over a whole vector of parameters or gradients: steps of the optimizers, and clipping.
 
 #![forbid(unsafe_code)]
 

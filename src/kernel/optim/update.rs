@@ -18,7 +18,7 @@ pub(crate) struct Sgd<'a, T> {
     pub momentum: T,
     pub nesterov: bool,
     pub decay: T,
-    /// A smaller v moves p by less than the smallest normal number. It counts as 0 there.
+    /// A v below this counts as 0 in the step, which would move p by less than the smallest normal number.
     pub floor: T,
     pub params: &'a mut [T],
     pub grad: &'a [T],
@@ -45,12 +45,13 @@ impl<T: Real> Kernel<T> for Sgd<'_, T> {
 }
 
 /// p = p - shrink p;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g²;
-/// p = p - rate m / (sqrt(v) root + eps), and no such step where the divisor is 0
+/// p = p - rate m / (sqrt(v) root + eps), where the divisor is not 0
 ///
 /// with g = gradient + decay p, `rate` already divided by 1 - b1^t and `root` = 1 / sqrt(1 - b2^t).
 ///
-/// Squares of gradients have twice the exponents that the element type has. So `second` holds v only where
-/// that is far from both ends of the normal numbers, and else its root, made negative to be told apart:
+/// Squares of gradients span twice the exponents of the element type. So `second` holds v only where v is
+/// far from both ends of the normal numbers. Elsewhere it holds a scaled root of v, made negative to be
+/// told apart:
 ///
 /// ```text
 /// v                 held as          computed as    divisor, numerator
@@ -59,17 +60,17 @@ impl<T: Real> Kernel<T> for Sgd<'_, T> {
 /// below least       -sqrt(v) up      v up²          both times up
 /// ```
 ///
-/// where `least`, `most` and the powers of two `up` and `down` are those of [`Ranges`]. Roots are followed
-/// down to 2^-160 (in `f64` 2^-1316), so that none ends before m does: where b1² < b2, m is at most
-/// 2^24 (2^53) sqrt(v), and it ends at 2^-126 (2^-1022).
+/// where `least`, `most` and the powers of two `up` and `down` are those of [`Ranges`]. Roots are kept down
+/// to 2^-160 (in `f64` 2^-1316), so that none becomes 0 before m does: where b1² < b2, m is at most 2^24
+/// (2^53) sqrt(v), and it becomes 0 below 2^-126 (2^-1022).
 pub(crate) struct Adam<'a, T> {
     pub rate: T,
     pub betas: [T; 2],
     /// 1 - b1 and 1 - b2, each rounded once: near 1 the difference of rounded numbers is far off.
     pub rest: [T; 2],
-    /// A smaller g adds less than the smallest normal number to m, to v. It counts as 0 there.
+    /// A g below these counts as 0 in m, in v: it would add less than the smallest normal number.
     pub floors: [T; 2],
-    /// Times 1, up and down.
+    /// eps as it is, times `up`, and times `down`.
     pub epsilons: [T; 3],
     pub decay: T,
     pub shrink: T,
@@ -123,29 +124,28 @@ impl<T: Real> Kernel<T> for Adam<'_, T> {
     }
 }
 
-/// What the divisor and the numerator of a step come from, scaled alike.
+/// The terms of a step's divisor and numerator, all with the same scale.
 struct Moments<F> {
-    /// Of v.
+    /// sqrt(v)
     root: F,
     m: F,
     epsilon: F,
-    /// What is kept of v.
+    /// The number that `second` holds for v.
     held: F,
 }
 
-/// Between which numbers squares are taken as they are, and the powers of two that bring others there, each
-/// in every lane.
+/// The range of v that is not scaled, and the powers of two that bring other v into it, each in every lane.
 ///
 /// The exponents are such that nothing that counts is lost and no product is subnormal: `f32` is normal from
 /// 2^-126 to 2^128 and has 24 bits, `f64` from 2^-1022 to 2^1024 with 53.
 struct Ranges<F> {
-    /// 0, which must not be known when this is compiled, and neither must `down`: else the product with a
-    /// choice becomes a choice between products, of which one is subnormal.
+    /// 0, unknown at compile time, as `down` must be too: else the compiler turns a product with a selected
+    /// factor into a selection between products, one of them subnormal.
     zero: F,
     one: F,
-    /// Of this v on, parts of it below the smallest normal number do not count.
+    /// From this v on, parts of it below the smallest normal number do not count.
     least: F,
-    /// Below infinity by what 1 / (1 - b2) may be.
+    /// Up to this v: infinity is larger by any factor that 1 / (1 - b2) may be.
     most: F,
     up: F,
     down: F,
@@ -156,9 +156,9 @@ struct Ranges<F> {
     large: F,
     /// Scaled roots below this count as 0: their squares would be subnormal.
     faint: F,
-    /// Scaled roots below this are nothing beside `least`.
+    /// Scaled roots below this are negligible beside `least`.
     faint_within: F,
-    /// Gradients, v and m below these are nothing beside `most`.
+    /// Gradients, v and m below these are negligible beside `most`.
     faint_beside: [F; 3],
 }
 
@@ -189,8 +189,9 @@ impl<F: Copy> Ranges<F> {
         }
     }
 
-    /// The moments of lanes where v is `beyond` the range, before or afterwards; those of the others as they
-    /// are. `squares` is (1 - b2) g², v what comes of it where all is within.
+    /// The moments after a step: new ones for lanes where v is `beyond` the range before or after the step,
+    /// and for other lanes those given. `squares` is (1 - b2) g², and v the new v as computed without
+    /// scaling.
     ///
     /// v is computed with each of the three scales; the two that do not hold it are infinite or 0.
     #[inline(always)]
@@ -213,7 +214,7 @@ impl<F: Copy> Ranges<F> {
         let (root, g) = (s.abs(held), s.abs(g));
         let is_large = is_root & !s.lt(root, self.large);
 
-        // As it is.
+        // v without scaling
         let unscaled =
             s.select(is_large, root, self.cut(s, root, self.faint_within) * self.over_up);
         let v = s.select(is_root, b2 * unscaled * unscaled + squares, v);
@@ -236,7 +237,7 @@ impl<F: Copy> Ranges<F> {
         let cases = [is_big, is_small];
         let root = s.sqrt(choose(s, cases, [below, above, v]));
         let m = s.select(is_big, self.cut(s, m, self.faint_beside[2]), m);
-        // 0 less the root, since the negative of 0 would be another 0.
+        // 0 less the root, since the negative of 0 would be -0.
         let roots = [zero - root * self.over_down, zero - root];
         Moments {
             root,
@@ -259,7 +260,7 @@ fn two_to<T: Real, S: Simd<T>>(s: S, exponent: i32) -> S::F {
     s.splat(T::from_f64(f64::powi(2.0, exponent)))
 }
 
-/// The first where the first case holds, the second where the second does, the third elsewhere.
+/// `of[0]` where the first case holds, `of[1]` where the second does, `of[2]` elsewhere.
 #[inline(always)]
 fn choose<T: Real, S: Simd<T>>(s: S, cases: [S::M; 2], of: [S::F; 3]) -> S::F {
     s.select(cases[0], of[0], s.select(cases[1], of[1], of[2]))

@@ -29,16 +29,16 @@ use crate::simd::isa::{Isa, MOST_LANES};
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What all blocks of a batch read.
+/// The inputs that all blocks of a batch share.
 pub(crate) struct Batch<'a, T> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
-    /// Twice the same where pairs are of one set.
+    /// Both sides; twice the same one where pairs are of one set.
     pub sides: [Operand<'a, T>; 2],
     pub kinds: Similarity<'a, T>,
-    /// Squared distances at which the loss changes its mind.
+    /// Squared distances at which the loss changes its formula.
     pub kinks: &'a [T],
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    /// Factors of the slopes of similar and of dissimilar pairs.
     pub factors: [T; 2],
     /// This walk needs similar pairs alone: groups without one are skipped.
     pub similar_only: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Batch<'a, T> {
 }
 
 impl<T: Real> Batch<'_, T> {
-    /// As [`Similarity::content`], of what is asked for.
+    /// [`Similarity::content`], where groups that this walk skips are known.
     #[inline(always)]
     pub(crate) fn content<S: Simd<T>>(
         &self,
@@ -68,11 +68,11 @@ pub(crate) struct BlockPair<'a, T> {
     pub batch: &'a Batch<'a, T>,
     pub i: Range<usize>,
     pub j: Range<usize>,
-    /// Whether both are the same rows, so that each pair is met twice.
+    /// Whether rows i and rows j are the same, so that each pair is met twice.
     pub among: bool,
-    /// Of rows i and of rows j, as far as they are asked for; of rows i alone among the same rows.
+    /// The outputs of rows i and of rows j, where asked for; among the same rows, those of rows i alone.
     pub out: [Option<BlockOut<'a, T>>; 2],
-    /// What [`Similarity::marks`] finds, once a block.
+    /// The result of [`Similarity::marks`], found once per block.
     pub marks: Option<GraphMask>,
     /// Scratch for a block of -C: [`SLOPE_BLOCK`] elements of any content, where a gradient is
     /// asked for.
@@ -92,14 +92,14 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
     }
 }
 
-/// What is known of the pairs of a few rows with a panel of columns beside their distances or slopes: row r
-/// and column c at `r * cols + c`.
+/// A group: the pairs of a few rows with a panel of columns, without their distances and slopes. The pair
+/// of row r and column c is at `r * cols + c`.
 pub(crate) struct GroupPairs<T> {
     values: [T; GROUP_PAIRS],
     similar: [bool; GROUP_PAIRS],
     ignored: [bool; GROUP_PAIRS],
     close: [bool; GROUP_PAIRS],
-    /// What all of `similar` is, where it is known.
+    /// The kind of all pairs of the group, where it is known.
     uniform: Option<bool>,
 }
 
@@ -115,9 +115,9 @@ impl<T: Real> GroupPairs<T> {
     }
 }
 
-/// Slopes that a block has added up on the way.
+/// Sums of the slopes of a block, by row and by column.
 pub(crate) struct SlopeSums<T> {
-    /// A vector for each row.
+    /// A vector of partial sums for each row.
     rows: [T; BLOCK_ROWS * MOST_LANES],
     cols: [T; BLOCK_ROWS],
     active: u32,
@@ -145,7 +145,7 @@ impl<T: Real> BlockPair<'_, T> {
         let depth = self.batch.sides[0].points.rows.z.cols();
         let height = rows_at_once::<S, T>(depth);
         for col in self.j.clone().step_by(cols) {
-            // Among the same rows those below the panel hold the same pairs again.
+            // Among the same rows, rows below the panel hold the same pairs again.
             let end = if self.among { self.i.end.min(col + cols) } else { self.i.end };
             for row in (self.i.start..end).step_by(height) {
                 let rows = row..(row + height).min(end);
@@ -159,7 +159,7 @@ impl<T: Real> BlockPair<'_, T> {
         sums
     }
 
-    /// Finds out where a graph has something to say.
+    /// Finds the groups that hold an edge of the graph, or a row with itself: see [`GraphMask`].
     #[inline(always)]
     pub(crate) fn mark<S: Simd<T>>(&mut self) {
         let size = [GROUP_PAIRS / (2 * S::LANES), 2 * S::LANES];
@@ -170,7 +170,7 @@ impl<T: Real> BlockPair<'_, T> {
         self.out.iter().any(Option::is_some)
     }
 
-    /// The pairs of some rows with a panel of columns, and their slopes into the block.
+    /// Evaluates the pairs of some rows with a panel of columns, and writes their slopes into the block.
     ///
     /// ```text
     /// for each group of 256 pairs: what is known of it                                 `content`
@@ -193,7 +193,7 @@ impl<T: Real> BlockPair<'_, T> {
         let cols = 2 * S::LANES;
         let height = GROUP_PAIRS / cols;
         let groups = rows.clone().step_by(height).map(|row| row..(row + height).min(rows.end));
-        // Groups of which nothing is known are measured, with what lies between them.
+        // Groups that are not known are measured, and so are the groups between them.
         let mut contents = [const { Content::Mixed }; STRIP_PAIRS / GROUP_PAIRS];
         let mut measured = 0..0;
         for (group, content) in groups.clone().zip(&mut contents) {
@@ -236,7 +236,7 @@ impl<T: Real> BlockPair<'_, T> {
         sums
     }
 
-    /// Slopes of 0 into the block.
+    /// Writes slopes of 0 into the block.
     #[inline(always)]
     fn keep_none<S: Simd<T>>(&mut self, rows: &Range<usize>, col: usize) {
         if self.wants_gradient() {
@@ -247,7 +247,7 @@ impl<T: Real> BlockPair<'_, T> {
         }
     }
 
-    /// What the pairs of a few rows with a panel of columns are.
+    /// The [`Content`] of a few rows and a panel of columns.
     #[inline(always)]
     pub(crate) fn content<S: Simd<T>>(&self, s: S, rows: &Range<usize>, col: usize) -> Content {
         let cols = col..self.j.end.min(col + 2 * S::LANES);
@@ -258,7 +258,8 @@ impl<T: Real> BlockPair<'_, T> {
         }
     }
 
-    /// From squared distances to values and, where a gradient is asked for, slopes.
+    /// Turns squared distances into values and, where a gradient is asked for, into slopes. Returns the
+    /// sums of values.
     #[inline(always)]
     pub(crate) fn evaluate<S: Simd<T>>(
         &self,
@@ -299,7 +300,8 @@ impl<T: Real> BlockPair<'_, T> {
         reduce_values(s, pairing, values)
     }
 
-    /// The negative slopes of a group into the block, and into its sums.
+    /// Writes the negative slopes of a group into the block, and adds the slopes to the sums of its rows
+    /// and columns.
     #[inline(always)]
     fn keep_slopes<S: Simd<T>>(
         &mut self,
@@ -330,8 +332,8 @@ impl<T: Real> BlockPair<'_, T> {
         s.store(cols[1], &mut of_cols[lanes..]);
     }
 
-    /// Which pairs are much closer than their rows are long, or hold a row whose norm is NaN because
-    /// its length is not finite; whether there are any.
+    /// Marks the pairs that are much closer than their rows are long, and those with a row whose norm is
+    /// NaN because its length is not finite. Returns whether there are any.
     #[inline(always)]
     fn find_close<S: Simd<T>>(
         &self,
@@ -358,8 +360,8 @@ impl<T: Real> BlockPair<'_, T> {
         any
     }
 
-    /// Adds the gradients of close pairs by themselves, and takes their slopes out of the tile. A slope
-    /// of 0 contributes nothing, whatever the difference is.
+    /// Adds the gradients of close pairs one by one, and sets their slopes in the tile to 0. A slope of 0
+    /// contributes nothing, whatever the difference is.
     #[inline(always)]
     fn add_close<S: Simd<T>>(
         &mut self,
@@ -395,7 +397,7 @@ impl<T: Real> BlockPair<'_, T> {
         }
     }
 
-    /// From the block of -C to both gradients.
+    /// Adds the products of the block, which holds -C, with the rows to both gradients.
     #[inline(always)]
     fn gradients<S: Simd<T>>(&mut self, s: S, sums: &SlopeSums<T>) {
         if sums.active == 0 {

@@ -14,8 +14,7 @@ use crate::loss::Sums;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// As [`BlockPair`], for rows of `D` elements; without products, and without what they need: panels hold
-/// the rows as they are.
+/// [`BlockPair`] for rows of `D` elements, without products: panels hold the rows as they are.
 pub(crate) struct PlanarBlockPair<'a, T, const D: usize>(pub BlockPair<'a, T>);
 
 impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
@@ -27,7 +26,7 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
             return sums;
         }
         self.0.mark::<S>();
-        // Groups are of as many rows as make a block of pairs with the columns of a panel.
+        // Rows of a group: as many as make 256 pairs with the columns of a panel.
         match S::LANES {
             16.. => self.block::<S, 8>(s),
             8.. => self.block::<S, 16>(s),

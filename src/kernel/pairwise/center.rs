@@ -1,4 +1,4 @@
-//! A point near the mean of a set of rows, which is taken from them before products are formed.
+//! A point near the mean of a set of rows, which is subtracted from them before products are formed.
 
 #![forbid(unsafe_code)]
 
@@ -51,11 +51,11 @@ impl<T: Real> Kernel<T> for SumRows<'_, T> {
     }
 }
 
-/// `nearest[k]` becomes the number nearest to `mean[k]` among itself and column k of the finite rows at
-/// `places`; of two that are equally near, the first.
+/// `nearest[k]` becomes the number nearest to `mean[k]` among `nearest[k]` itself and column k of the
+/// finite rows at `places`; of two numbers that are equally near, the first.
 pub(crate) struct NearestToMean<'a, T> {
     pub rows: Rows<'a, T>,
-    /// Every `step`-th is looked at.
+    /// Every `step`-th place is looked at.
     pub places: Range<usize>,
     pub step: usize,
     /// (d)

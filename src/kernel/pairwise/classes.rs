@@ -1,7 +1,7 @@
-//! The rows of a batch in the order of their classes, and what holds for a class as a whole: a sphere
-//! around its rows, and what its pairs cost where similar pairs are pulled by a constant.
+//! Measures each class of a batch as a whole: a sphere around its rows, and, where similar pairs have a
+//! constant slope, the sum of its pairs. Rows stand in the order of their classes.
 //!
-//! With a value s d²/2 and so a slope s for every similar pair, the n rows of a class need no pair:
+//! If every similar pair has the value s d²/2, and so the slope s, the n rows of a class need no pair:
 //!
 //! ```text
 //! sum of values = s n/2 sum |z_i - m|²        gradient of z_i = s n (z_i - m)        m their mean
@@ -23,12 +23,12 @@ use crate::simd::{Kernel, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Spheres<'a, T> {
     pub centers: Mat<'a, T>,
-    /// Not finite for a class with a row that is not.
+    /// Not finite for a class with a row that is not finite.
     pub radii: &'a [T],
 }
 
-/// Whether all rows of one sphere are out of `reach` of all rows of another one, however distances are
-/// rounded, and by more than a distance from products may be off.
+/// Whether all rows of one sphere are farther than `reach` from all rows of another one, by more than
+/// distances may be off by rounding, also those from products.
 #[inline(always)]
 pub(crate) fn apart<T: Real, S: Simd<T>>(
     s: S,
@@ -40,34 +40,34 @@ pub(crate) fn apart<T: Real, S: Simd<T>>(
     let taken = one.radii[a] + other.radii[b] + reach;
     let roundings = 4.0 * (one.centers.cols() as f64 + 8.0) + DISTANCE_ROUNDINGS;
     let rounding = T::EPSILON * T::from_f64(roundings);
-    // What underflows in a square is not in a radius.
+    // Squares that underflow are missing from a radius.
     let lost = T::from_f64(4.0 * (T::MIN_POSITIVE.to_f64() * one.centers.cols() as f64).sqrt());
     distance - taken > rounding * (distance + taken) + lost
 }
 
-/// The rows of a class as one: see [`Class`].
+/// Measures the rows of a class as a whole: see [`Class`].
 pub(crate) struct MeasureClass<'a, T> {
     pub rows: Rows<'a, T>,
     pub places: Range<usize>,
-    /// To be overwritten: the mean of the rows.
+    /// (d), to be overwritten: the mean of the rows.
     pub center: &'a mut [T],
-    /// To be overwritten: the mean of what the rows are beyond that. (The mean of rows far from the origin
-    /// is rounded by more than they may be apart.)
+    /// (d), to be overwritten: the mean of row - `center`. (Far from the origin, the rounding of a mean may
+    /// be larger than the distances of the rows.)
     pub residual: &'a mut [T],
-    /// Scratch for as many numbers as there are columns.
+    /// (d), scratch.
     pub part: &'a mut [T],
-    /// What similar pairs are pulled by, where that is wanted and a constant.
+    /// The constant slope of similar pairs, if they have one and the sum of the pairs is wanted.
     pub pull: Option<T>,
-    /// Scratch for a number for each row.
+    /// Scratch for each row: its distance from the center, and its place.
     pub radii: &'a mut Vec<(T, u32)>,
 }
 
-/// What is known of the rows of a class.
+/// A class as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Class<T> {
-    /// Of a sphere around their mean; not finite where a row is not.
+    /// The radius of a sphere around the mean of the rows; not finite where a row is not.
     pub radius: T,
-    /// What its pairs add up to, where they need not be measured one by one.
+    /// The sums of the class's pairs, where these need not be measured one by one.
     pub pulled: Option<KindSums>,
 }
 
@@ -108,8 +108,8 @@ impl<T: Real> Kernel<T> for MeasureClass<'_, T> {
 }
 
 impl<T: Real> MeasureClass<'_, T> {
-    /// The mean of what the rows are beyond some point, or the first of them, in parts of a few rows, so
-    /// that long sums keep their digits.
+    /// residual = the mean of row - point, where the first row is the point if none is given. It is summed
+    /// in parts of a few rows, so that long sums keep their digits.
     #[inline(always)]
     fn find_mean<S: Simd<T>>(&mut self, s: S, point: Option<&[T]>) {
         const PART: usize = 64;
@@ -134,8 +134,8 @@ impl<T: Real> MeasureClass<'_, T> {
         }
     }
 
-    /// What the pairs of the class add up to without being measured; none where overflow or underflow
-    /// is near, or where so many rows may coincide that nothing is gained.
+    /// The sums of the pairs of the class, without measuring them. `None` where overflow or underflow is
+    /// near, or where so many rows may coincide that nothing is gained.
     #[inline(always)]
     fn pulled<S: Simd<T>>(&mut self, s: S, pull: T, radius: T, spread: f64) -> Option<KindSums> {
         let n = self.places.len() as u64;

@@ -1,17 +1,18 @@
-//! The gradient of all pairs, in the parts in which it is formed.
+//! The parts in which the gradient of all pairs is formed.
 //!
 //! ```text
 //! grad = (diag(C 1) - C) Z        C the matrix of slopes
 //!
-//! StartGradient    what the pull of whole classes begins it with
+//! StartGradient    0, or the pull of whole classes
 //! add_product      -C Z, block by block
 //! add_difference   pairs that are too close for products, one by one
 //! FinishGradient   + (C 1)_i z_i, times a scale, in the caller's order of rows
 //! ```
 //!
-//! Sums and rows lie in blocks of panels of columns: a block of h rows holds its first `width` columns of all rows,
-//! row after row, then the next ones; the last panel is as wide as what is left. So what a register tile of a
-//! product reads lies together, where rows of a power of two would fall into the same few sets of the cache.
+//! Sums and rows are stored in blocks of panels of columns: a block of h rows holds the first `width`
+//! columns of all its rows, row after row, then the next ones; the last panel has the columns that are
+//! left. So the elements that a register tile of a product reads lie together. Plain rows whose length is a
+//! power of two would fall into the same few sets of the cache.
 
 #![forbid(unsafe_code)]
 
@@ -29,10 +30,10 @@ use crate::simd::{Kernel, Simd};
 
 /// Where the operands of products of slopes and rows lie, planned once a batch.
 pub(crate) struct BlockOffsets {
-    /// 0, 1, 2, ... and 0, stride, 2 stride, ...: along a block of slopes.
+    /// Offsets along a block of slopes: 0, 1, 2, ... and 0, stride, 2 stride, ...
     along: OffsetTable,
     across: OffsetTable,
-    /// The rows of a panel, and of the last one where that is narrower.
+    /// Offsets of the rows of a panel, and of the rows of the last one where that is narrower.
     rows: [OffsetTable; 2],
     depth: usize,
     width: usize,
@@ -60,8 +61,8 @@ impl BlockOffsets {
         }
     }
 
-    /// out += (-C) rows: the block of slopes holds -C, with a row for each of `height` rows of `out` and a column
-    /// for each of `others` rows of `rows`.
+    /// out += (-C) rows, with -C (height, others) a block of slopes, `rows` (others, d) and `out` (height,
+    /// d).
     #[inline(always)]
     pub(crate) fn add_product<T: Real>(
         &self,
@@ -109,11 +110,12 @@ pub(crate) fn add_difference<T: Real, S: Simd<T>>(
 /// See [`StartGradient::pulled`].
 pub(crate) type Pulled<'a, T> = dyn Fn(usize) -> Option<(T, [&'a [T]; 2])> + 'a;
 
-/// What a block of gradients starts from: 0, or the pull of whole classes.
+/// Starts a block of gradients, from 0 or from the pull of whole classes.
 pub(crate) struct StartGradient<'a, T> {
     pub rows: Rows<'a, T>,
     pub places: Range<usize>,
-    /// Of each place: by how much it is pulled, and the mean of its class, in two parts.
+    /// For each place, the constant by which it is pulled, and the mean of its class as a sum of two rows:
+    /// center and residual.
     pub pulled: &'a Pulled<'a, T>,
     pub grad: &'a mut [T],
 }
@@ -144,15 +146,16 @@ impl<T: Real> Kernel<T> for StartGradient<'_, T> {
 
 /// The gradients of some rows from their sums: `grad = scale (sum + slopes z)`, z without the mean.
 pub(crate) struct FinishGradient<'a, T> {
-    /// For each row of `grad` its place.
+    /// The place of each row of `grad`.
     pub places: &'a [u32],
-    /// Rows of a block of sums and of a block of z, and of all.
+    /// The number of rows of a block of sums, and of a block of z.
     pub blocks: [usize; 2],
+    /// The number of places.
     pub count: usize,
     pub scale: T,
     pub slope_sums: &'a [T],
     pub sums: &'a [T],
-    /// Empty where the sums are all.
+    /// z without the mean; empty where the sums alone are the gradient.
     pub centered: &'a [T],
     pub grad: MatMut<'a, T>,
 }
@@ -166,7 +169,7 @@ impl<T: Real> Kernel<T> for FinishGradient<'_, T> {
         for (i, &at) in self.places.iter().enumerate() {
             let at = at as usize;
             let slopes = s.splat(self.slope_sums[at]);
-            // Where a vector of this row is.
+            // The block of this row: where it starts, its height, and the row's number in it.
             let [sums, centered] = self.blocks.map(|block| {
                 let first = at - at % block;
                 (first * depth, block.min(self.count - first), at - first)
@@ -185,7 +188,8 @@ impl<T: Real> Kernel<T> for FinishGradient<'_, T> {
     }
 }
 
-/// A pair whose squared distance is below this share of both squared norms' sum is too close for products.
+/// A pair whose squared distance is below this share of the sum of both squared norms is too close for
+/// products.
 pub(crate) const CLOSE: f64 = 1e-6;
 
 /// The rows of one side.
@@ -197,8 +201,8 @@ pub(crate) struct Operand<'a, T> {
     pub centered: &'a [T],
 }
 
-/// What a block of rows gets: its part of the gradient, and sums of slopes that its own rows are
-/// multiplied by when all blocks are done. Both are added to.
+/// The outputs of a block of rows, which are added to: its part of the gradient, and its sums of slopes.
+/// When all blocks are done, each row is multiplied by its sum of slopes.
 pub(crate) struct BlockOut<'a, T> {
     pub grad: &'a mut [T],
     pub slope_sums: &'a mut [T],

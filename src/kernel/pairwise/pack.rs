@@ -11,7 +11,7 @@ use crate::simd::{Kernel, Simd};
 /// The class of rows that are left out.
 pub(crate) const NO_CLASS: u32 = u32::MAX;
 
-/// The rows of a batch in an order in which those of a class are neighbours.
+/// The rows of a batch in an order in which the rows of a class are neighbours.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a, T> {
     pub z: Mat<'a, T>,
@@ -26,13 +26,13 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// The panels of rows of `depth` elements.
+/// The ranges of columns of the panels that rows of `depth` elements are cut into.
 #[inline(always)]
 pub(crate) fn panels(depth: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
     (0..depth).step_by(width).map(move |from| from..(from + width).min(depth))
 }
 
-/// Where a vector of row `r` from column `at` is, in a block of so many rows.
+/// The index of column `at` of row `r` in a block of `height` rows (see `gradient.rs` for the order).
 #[inline(always)]
 pub(crate) fn place(height: usize, depth: usize, width: usize, r: usize, at: usize) -> usize {
     let from = at - at % width;
@@ -42,24 +42,25 @@ pub(crate) fn place(height: usize, depth: usize, width: usize, r: usize, at: usi
 /// Rows less a mean, as tiles and products read them: see [`TileOperand`](super::tile::TileOperand).
 pub(crate) struct CenterRows<'a, T> {
     pub rows: Rows<'a, T>,
-    /// Of a block that starts at a panel.
+    /// The places of a block, which starts at a panel.
     pub places: Range<usize>,
-    /// By place, or empty.
+    /// The class of each place, or empty.
     pub classes: &'a [u32],
-    /// None where rows are taken as they are, also those that are not finite.
+    /// `None` where rows are taken as they are, also those that are not finite.
     pub mean: Option<&'a [T]>,
-    /// Whether rows go into panels as they are, all the same.
+    /// Whether panels hold the rows as they are, even where there is a mean.
     pub untouched: bool,
     /// Filled up with zeros after the last row.
     pub panels: &'a mut [T],
-    /// A block in panels of columns, or empty where no products with it are wanted.
+    /// The block in panels of columns, or empty where no products with it are wanted.
     pub centered: &'a mut [T],
     pub norms: &'a mut [T],
     /// Scratch for [`AT_ONCE`] rows.
     pub scratch: &'a mut [T],
 }
 
-/// Rows that go into a panel together, where a panel has so many columns: what is written of a cache line at once.
+/// Rows that are written into a panel together, where it has that many columns: part of a cache line at
+/// once.
 pub(crate) const AT_ONCE: usize = 8;
 
 impl<T: Real> Kernel<T> for CenterRows<'_, T> {
@@ -120,7 +121,7 @@ impl<T: Real> Kernel<T> for CenterRows<'_, T> {
     }
 }
 
-/// x - mean; returns its squared length.
+/// to = x - mean; returns the squared length of the result. All are (d).
 #[inline(always)]
 pub(crate) fn less_mean<T: Real, S: Simd<T>>(s: S, x: &[T], mean: &[T], to: &mut [T]) -> T {
     let mut squares = s.splat(T::ZERO);

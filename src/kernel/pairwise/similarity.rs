@@ -1,5 +1,5 @@
-//! For a block of rows and columns: which entries are similar pairs, which are no pairs at all (a row with itself,
-//! a row that is left out), and which groups need not be measured.
+//! Which entries of a block of rows and columns are similar pairs, which are no pairs at all (a row with
+//! itself, a row that is left out), and which groups need not be measured.
 
 #![forbid(unsafe_code)]
 
@@ -12,11 +12,11 @@ use crate::simd::Simd;
 use crate::simd::real::Real;
 use crate::similar::graph::Graph;
 
-/// What makes two rows similar, each of one side.
+/// The rule by which a row of one side and a row of the other are similar.
 #[derive(Clone, Copy)]
 pub(crate) enum Similarity<'a, T> {
     Classes(Classes<'a, T>),
-    /// Places are samples of a graph, from a first one on each side. A sample and itself are no pair.
+    /// Neighbours in a graph: place p of side k is sample `first[k] + p`. A sample and itself are no pair.
     Graph {
         graph: &'a Graph,
         first: [usize; 2],
@@ -26,39 +26,41 @@ pub(crate) enum Similarity<'a, T> {
 /// Rows of the same class are similar.
 #[derive(Clone, Copy)]
 pub(crate) struct Classes<'a, T> {
-    /// By place, ascending; rows of class [`NO_CLASS`] are in no pair.
+    /// The class of each place, ascending; rows of class [`NO_CLASS`] are in no pair.
     pub of: [&'a [u32]; 2],
-    /// Where the loss has a reach.
+    /// The spheres of the classes, and the reach of the loss, if it has one.
     pub spheres: Option<([Spheres<'a, T>; 2], T)>,
-    /// By class: whether its pairs have been added up as one, so that they are none here. May be empty.
+    /// For each class, whether its similar pairs have been added up as a whole, and so are no pairs here.
+    /// May be empty.
     pub pulled: &'a [bool],
     pub own: Option<SelfPairs<'a>>,
 }
 
-/// Which of one side is the same sample as which of the other: no pair.
+/// Rows that are the same sample on both sides, and so no pair.
 #[derive(Clone, Copy)]
 pub(crate) struct SelfPairs<'a> {
-    /// By place on the first side: the place of the same sample on the other.
+    /// For each place of the first side, the place of the same sample on the other.
     pub places: &'a [u32],
 }
 
-/// What the pairs of some rows with some columns are.
+/// The pairs of some rows and columns, as far as they are known before they are measured.
 pub(crate) enum Content {
-    /// Nothing to be measured.
+    /// Nothing needs to be measured: these are the sums.
     Known(Sums),
-    /// All of them similar, or none.
+    /// All pairs are similar (`true`), or none is (`false`).
     Uniform(bool),
-    /// Of both kinds, or with some that are no pairs.
+    /// Pairs of both kinds, or places that are no pairs.
     Mixed,
 }
 
-/// Where in a block of rows and columns a graph has something to say: for each few rows and each panel of
-/// columns.
+/// A bit for each group of rows and each panel of columns of a block: set if the group holds an edge of the
+/// graph or a sample with itself.
 pub(crate) struct GraphMask {
-    /// Bit p of group g.
+    /// Bit p of element g is that of panel p and group g.
     groups: [u32; GraphMask::MOST],
     /// Rows of a group, and columns of a panel.
     size: [usize; 2],
+    /// The first row and the first column of the block.
     start: [usize; 2],
 }
 
@@ -73,9 +75,9 @@ impl GraphMask {
 }
 
 impl<T: Real> Similarity<'_, T> {
-    /// The neighbours of a block's rows among its columns, and samples that are among both; none where
-    /// rows are known by classes. Few pairs are either, and looking at each group for them would take
-    /// longer than a pair in the plane does.
+    /// The groups of a block that hold neighbours, or a sample with itself; `None` where rows have classes.
+    /// Few groups hold any, and looking at each group again would take longer than a pair in the plane
+    /// does.
     pub(crate) fn marks(
         &self,
         rows: &Range<usize>,
@@ -98,8 +100,8 @@ impl<T: Real> Similarity<'_, T> {
         Some(marks)
     }
 
-    /// What the pairs of some rows with some columns are, where that can be told for all of them at
-    /// once. At most `few` classes on each side are looked at; of a graph, what has been marked.
+    /// The content of some rows and columns, where it can be told for all pairs at once. At most `few`
+    /// classes on each side are looked at; of a graph, only `marks`.
     #[inline(always)]
     pub(crate) fn content<S: Simd<T>>(
         &self,
@@ -152,9 +154,10 @@ impl<T: Real> Similarity<'_, T> {
         Content::Known(sums)
     }
 
-    /// Which of the pairs of some rows with some columns are similar, and which are none: pair (r, c) is
-    /// at `r * stride + c`, those past the last column are none. Returns whether all of them are pairs.
-    /// With `upper` only those whose column comes after their row are.
+    /// Writes which pairs of some rows with some columns are similar, and which places are no pairs
+    /// (`ignored`). Pair (r, c) is at `r * stride + c`; places past the last column are no pairs, and with
+    /// `upper` neither are those whose column does not come after their row. Returns whether all places are
+    /// pairs.
     #[inline(always)]
     pub(crate) fn fill(
         &self,
@@ -207,7 +210,7 @@ impl<T> Classes<'_, T> {
         self.pulled.get(class as usize).is_some_and(|&pulled| pulled)
     }
 
-    /// Returns whether all of them are pairs.
+    /// [`Similarity::fill`] for one row. Returns whether all its places are pairs.
     #[inline(always)]
     fn fill_row(
         &self,
@@ -220,7 +223,7 @@ impl<T> Classes<'_, T> {
         for (similar, &other) in similar.iter_mut().zip(others) {
             *similar = other == class;
         }
-        // Classes ascend: those that are in no pair come last.
+        // Classes ascend, so columns that are in no pair come last.
         let none = others.last() == Some(&NO_CLASS);
         let mut whole = !none;
         if class == NO_CLASS {

@@ -1,15 +1,15 @@
-//! Squared distances of a few rows with a panel of rows: what every pair of two sets is measured by.
+//! Squared distances of a few rows from a panel of rows: every pair of two sets is measured here.
 //!
 //! ```text
 //! |x - y|² = |x|² + |y|² - 2 x·y
 //! ```
 //!
-//! A register tile of products costs one instruction an element where a difference costs two. But it
+//! A register tile of products costs one instruction an element, a tile of differences two. But a product
 //! is off by roundings of the *norms*, so it is taken only where the distance that comes out is large
-//! enough beside them; closer pairs are measured by subtraction, and so are those within a product's error
-//! of a distance at which a loss changes its mind. Products read rows from which a point near the mean of
-//! the set has been taken, in panels with columns in lanes; differences read the rows themselves, untouched,
-//! and are added up in the same order wherever a pair stands: along the depth, chunk by chunk.
+//! enough beside them. Closer pairs are measured by subtraction, and so are those within a product's error
+//! of a kink, a distance at which the loss changes its formula. Products read rows less a point near the
+//! mean of the set, in panels with columns in lanes. Differences read the rows themselves, untouched, and
+//! are added up in the same order wherever a pair stands: along the depth, chunk by chunk.
 
 #![allow(unsafe_code, reason = "panels are checked once a tile, not once an element")]
 
@@ -40,20 +40,20 @@ pub(crate) const ALLOWED_ROUNDINGS: f64 = 3355.0;
 /// is two roundings.
 pub(crate) const DISTANCE_ROUNDINGS: f64 = ALLOWED_ROUNDINGS / 4.0;
 
-/// Which products are exact enough: those from which a squared distance of more than `share` of the
-/// squared norms comes out.
+/// Which products are exact enough: a squared distance must be above `share` times the sum of the squared
+/// norms, plus `least`.
 #[derive(Clone, Copy)]
 pub(crate) struct Trust<T> {
     share: T,
     pub least: T,
-    /// How far, of the squared norms, a squared distance from a product and one from differences, however
-    /// they are added up, may lie apart; but for `least`.
+    /// A squared distance from a product and one from differences, added up in any order, differ by at most
+    /// `error` times the sum of the squared norms, plus `least`.
     pub error: T,
 }
 
 impl<T: Real> Trust<T> {
-    /// The roundings of a product, of the norms' sums (in lanes) and of taking away the mean are at most
-    /// so many of the norms' sum. What underflows in a product is far below `least`.
+    /// Bounds the roundings of a product, of the norms' sums (in lanes) and of subtracting the mean,
+    /// relative to the sum of the norms. What underflows in a product is far below `least`.
     pub(crate) fn new(depth: usize, lanes: usize) -> Self {
         let product = depth.min(CHUNK) + depth.div_ceil(CHUNK);
         let roundings = product + depth.div_ceil(lanes) + 16;
@@ -65,15 +65,16 @@ impl<T: Real> Trust<T> {
     }
 }
 
-/// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns which groups of
-/// rows, as many as make a block of pairs, hold pairs that had to be measured by subtraction, and so may
-/// be close or not finite: bit g for group g.
+/// |x_r - y_c|² for some rows of `x` and a panel of rows of `y`, at `r * cols + c`. Returns a bit for each
+/// group of [`GROUP_PAIRS`] pairs: bit g is set if group g holds pairs that had to be measured by
+/// subtraction, and so may be close or not finite.
 ///
-/// Pairs within a product's error of one of `kinks`, squared distances at which a loss changes its mind, are
-/// measured by subtraction too: they are exactly there, or not, as their rows say.
+/// Pairs within a product's error of one of `kinks`, squared distances at which a loss changes its formula,
+/// are measured by subtraction too: only the rows themselves tell whether they are exactly there.
 ///
-/// `rows` start at a group within a panel; `out` has a row for each of them. Columns past the last row of `y`
-/// hold anything. What a pair gets depends on that pair alone, and not on which of its rows comes first.
+/// `rows` start at a group within a panel; `out` has a row for each of them. Columns past the last row of
+/// `y` hold anything. The result of a pair depends on that pair alone, and not on which of its rows comes
+/// first.
 #[inline(always)]
 pub(crate) fn squared_distances<T: Real, S: Simd<T>>(
     s: S,
@@ -84,7 +85,7 @@ pub(crate) fn squared_distances<T: Real, S: Simd<T>>(
     out: &mut [T],
     subtraction: &mut Subtraction<T>,
 ) -> u32 {
-    // One loop for each case: a loop over kinks inside of it takes as long as they do.
+    // One loop for each number of kinks: a loop over kinks inside would take as long as the kinks do.
     let near = match *kinks {
         [] => products::<T, S, true, 0>(s, sides, rows.clone(), col, [], out),
         [kink] => products::<T, S, true, 1>(s, sides, rows.clone(), col, [kink], out),
@@ -111,8 +112,8 @@ pub(crate) fn by_products<T: Real, S: Simd<T>>(
     products::<T, S, false, 0>(s, sides, rows, col, [], out);
 }
 
-/// d² by products, at `r * cols + c`. With `COUNTED`, returns a bit for each group with a pair that needs its
-/// difference, or may lie on the other side of a kink.
+/// d² by products, at `r * cols + c`. With `COUNTED`, returns a bit for each group with a pair that must be
+/// measured by subtraction, or may lie on the other side of a kink.
 ///
 /// ```text
 /// LOOP 4  for each chunk of the depth: 128 elements of the panel stay in L1
@@ -182,7 +183,7 @@ pub(crate) struct Panel<'a, T: Real, S: Simd<T>, const KINKS: usize> {
     panel: &'a [T],
     norms: [S::F; 2],
     valid: [S::M; 2],
-    /// At least as large as the norm of each.
+    /// At least as large as the norm of each column.
     largest: S::F,
     trust: Trusted<S::F>,
     kinks: [S::F; KINKS],
@@ -204,8 +205,8 @@ impl<F: Copy> Trusted<F> {
     }
 }
 
-/// Which squared distances are too small, of the sums of squared norms, to be taken from products; or not a
-/// number.
+/// Lanes whose squared distance is too small, beside the sum of squared norms, to be taken from products,
+/// or is NaN.
 #[inline(always)]
 pub(crate) fn is_near<T: Real, S: Simd<T>>(
     s: S,
@@ -216,7 +217,7 @@ pub(crate) fn is_near<T: Real, S: Simd<T>>(
     !s.lt(s.fma(trust.share, norms, trust.least), d2)
 }
 
-/// Which squared distances from products may be on the other side of a kink.
+/// Lanes whose squared distance from products may be on the other side of a kink.
 #[inline(always)]
 pub(crate) fn is_at<T: Real, S: Simd<T>>(
     s: S,
@@ -229,8 +230,8 @@ pub(crate) fn is_at<T: Real, S: Simd<T>>(
 }
 
 impl<T: Real, S: Simd<T>, const KINKS: usize> Panel<'_, T, S, KINKS> {
-    /// Some rows from `row`, of which there are `height`, by a chunk of the depth. Whether any pair is not
-    /// trusted.
+    /// Adds the products of `height` rows from `row`, over a chunk of the depth, to `out`; after the last
+    /// chunk turns them into d². Returns whether any pair is not trusted.
     #[inline(always)]
     fn tile<const ROWS: usize, const COUNTED: bool>(
         &self,
@@ -293,8 +294,8 @@ impl<T: Real, S: Simd<T>, const KINKS: usize> Panel<'_, T, S, KINKS> {
 /// |x_r - y_c|² for some rows of `x` and a panel of rows of `y` by differences, at `r * stride + c`. Panels
 /// hold rows as they are.
 ///
-/// Columns past the last row of `y` hold anything. What a pair gets depends on that pair alone, and not on
-/// which of its rows comes first.
+/// Columns past the last row of `y` hold anything. The result of a pair depends on that pair alone, and not
+/// on which of its rows comes first.
 #[inline(always)]
 pub(crate) fn by_differences<T: Real, S: Simd<T>>(
     s: S,
@@ -332,8 +333,8 @@ pub(crate) fn by_differences<T: Real, S: Simd<T>>(
     }
 }
 
-/// Sums of squared differences over a chunk of the depth, of some rows of one panel, of which there are
-/// `height`, and all of another; added to what earlier chunks have left.
+/// Squared differences of `height` rows from `start` of the panel `x` and all rows of the panel `y`, summed
+/// over a chunk of the depth and added to the sums of earlier chunks.
 #[inline(always)]
 pub(crate) fn squares<T: Real, S: Simd<T>, const ROWS: usize>(
     s: S,
@@ -354,9 +355,9 @@ pub(crate) fn squares<T: Real, S: Simd<T>, const ROWS: usize>(
     }
 }
 
-/// Rows of a tile that starts at some row of a panel: tiles of about equal height, 8 of 32 or 16, else 6, 5
-/// and 5 of 16, or 4 of 8. With 4 of 16 sums just cover the latency (4096 x 128 on AVX2: 37 ms, 33 with
-/// these).
+/// Rows of a tile that starts at row `row` of a panel, such that tiles have about the same height: 8 of 32
+/// or 16 rows, else 6, 5 and 5 of 16, or 4 of 8. In tiles of 4 of 16 rows, sums just cover the latency
+/// (4096 x 128 on AVX2: 37 ms, and 33 with these heights).
 #[inline(always)]
 fn tile_rows<T: Real, S: Simd<T>>(row: usize) -> usize {
     let cols = 2 * S::LANES;
@@ -389,7 +390,8 @@ pub(crate) unsafe fn sums<T: Real, S: Simd<T>, const ROWS: usize, const DIFFEREN
         unsafe {
             let y = y.get_unchecked(k * cols..(k + 1) * cols);
             let x = x.get_unchecked(k * cols + start..k * cols + start + ROWS);
-            // The next chunk: 4 to 8 % of 6000 x 784, which streams through L2. (Of y it did not help.)
+            // Prefetches the next chunk: 4 to 8 % of 6000 x 784, which streams through L2. (Of y it did not
+            // help.)
             s.prefetch(x.as_ptr().wrapping_add(CHUNK * cols));
             let y = [s.load(y.get_unchecked(..S::LANES)), s.load(y.get_unchecked(S::LANES..))];
             for r in 0..ROWS {
@@ -408,11 +410,11 @@ pub(crate) unsafe fn sums<T: Real, S: Simd<T>, const ROWS: usize, const DIFFEREN
     sums
 }
 
-/// What measuring by subtraction needs: a panel of columns as they are, filled where the first pair of it is
-/// to be measured.
+/// Scratch for measuring by subtraction: a panel of columns as they are, filled when the first of its pairs
+/// is to be measured.
 pub(crate) struct Subtraction<T> {
     isa: Isa,
-    /// The column and the element of the rows that the panel starts with.
+    /// The first column that `panel` holds, and the first of the elements of its rows.
     held: Option<[usize; 2]>,
     room: Option<Room<T>>,
 }
@@ -422,8 +424,8 @@ pub(crate) struct Room<T> {
     sums: [T; STRIP_PAIRS],
 }
 
-/// Pairs of a group that are measured one by one, rather than all of them from a panel that may have to be
-/// filled first.
+/// Up to so many pairs of a group are measured one by one. More are measured from a panel, all of the group
+/// at once; the panel may have to be filled first.
 pub(crate) const FEW: u32 = 6;
 
 impl<T> Subtraction<T> {
@@ -433,8 +435,8 @@ impl<T> Subtraction<T> {
     }
 }
 
-/// Measures by subtraction what products are not trusted with, in the groups of which `near` has a bit. A
-/// kernel by itself, called where it is needed: it would be in the way of the loops that products are in.
+/// Measures by subtraction the pairs that products are not trusted with, in the groups whose bit of `near`
+/// is set. A kernel by itself, so that its code is not in the way of the loops over products.
 pub(crate) struct Subtract<'a, T> {
     sides: [&'a TileOperand<'a, T>; 2],
     rows: Range<usize>,
@@ -533,7 +535,7 @@ impl<T: Real> Kernel<T> for Subtract<'_, T> {
     }
 }
 
-/// Which pairs of a row and a panel of columns are measured by subtraction.
+/// The test for pairs of a row and a panel of columns that are measured by subtraction.
 pub(crate) struct NearPairs<'a, T: Real, S: Simd<T>> {
     trust: Trusted<S::F>,
     norms: [S::F; 2],
@@ -542,7 +544,7 @@ pub(crate) struct NearPairs<'a, T: Real, S: Simd<T>> {
 }
 
 impl<T: Real, S: Simd<T>> NearPairs<'_, T, S> {
-    /// In vector `v`, by the row's norm and distances from products.
+    /// The lanes of vector `v` to be measured, by the row's norm and the squared distances from products.
     #[inline(always)]
     fn of(&self, s: S, norm: T, v: usize, d2: S::F) -> S::M {
         let both = s.splat(norm) + self.norms[v];
@@ -576,8 +578,8 @@ pub(crate) fn fill_panel<T: Real>(
     }
 }
 
-/// Squared differences of a chunk of some rows from a panel of the same, as sums; added to those of the
-/// chunks before, where there are any.
+/// Squared differences of some rows from a panel, summed over a chunk of the depth and added to the sums of
+/// earlier chunks. The panel holds the same chunk of its rows.
 #[inline(always)]
 pub(crate) fn add_squares<T: Real, S: Simd<T>, const ROWS: usize>(
     s: S,
@@ -617,7 +619,7 @@ pub(crate) fn add_squares<T: Real, S: Simd<T>, const ROWS: usize>(
     }
 }
 
-/// |x - y|² of one pair, with the bits that a panel's has.
+/// |x - y|² of one pair, with the same bits as from a panel.
 #[inline(always)]
 pub(crate) fn squared_distance<T: Real, S: Simd<T>>(s: S, [x, y]: [&[T]; 2]) -> T {
     let mut all: Option<S::F> = None;

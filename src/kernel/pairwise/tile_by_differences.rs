@@ -51,8 +51,8 @@ pub(crate) fn squared_distances<T: Real, S: Simd<T>, const Q: usize, const R: us
     sum_lanes(s, sums, Q * R)
 }
 
-/// Vector `v` of a row. Without a test of bounds, since that of eight rows takes a tenth of the time
-/// of the loop.
+/// Vector `v` of a row. Without a bounds check: the checks of eight rows take a tenth of the time of the
+/// loop.
 ///
 /// # Safety
 /// The row holds `v + 1` whole vectors.

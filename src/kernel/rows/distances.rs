@@ -1,9 +1,9 @@
 //! Distances of row i of one matrix to row i of another, and their gradients.
 //!
-//! Rows go through in blocks that stay in L1 while they are read again: once for what all elements
-//! of a row share (norms, slopes), once more for what is made of it. Square roots and divisions are
-//! done for the rows of a block together, one row in each lane. A row's results depend on that row
-//! alone, so blocks may be of any height.
+//! Rows are read twice, in blocks that stay in L1 meanwhile: once for the numbers that all elements of a
+//! row share (norms, slopes), once more for the results. Square roots and divisions are done for the rows
+//! of a block together, one row in each lane. A row's results depend on that row alone, so blocks may be of
+//! any height.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,8 @@ use crate::simd::{Kernel, Simd};
 /// The most rows of a block: a vector of them on the widest tier.
 pub(crate) const ROWS_IN_L1: usize = 16;
 
-/// Bytes of both matrices that a block takes: half of an L1 cache, the gradients have the other.
+/// Bytes of both matrices that a block takes: half of an L1 cache, so that the gradients have the other
+/// half.
 pub(crate) const BLOCK_BYTES: usize = 16 << 10;
 
 /// A distance of two rows, and its gradients.
@@ -186,10 +187,9 @@ impl RowDistance for Dot {
 
 /// c = 1 - cos(a, b) = |e|²/2 with e = â - b̂, where â = a/|a| and b̂ = b/|b|.
 ///
-/// 1 - a·b / (|a||b|) would lose nearly parallel rows: its error is that of the 1. The error of e
-/// is that of â, so c keeps its relative precision down to angles near the rounding error. That of
-/// the norms hardly matters: with â and b̂ off by factors 1 + s and 1 + t, c is off by
-/// (s + t) c + (s - t)²/2.
+/// 1 - a·b / (|a||b|) would lose nearly parallel rows: its error is that of the 1. The error of e is that
+/// of â, so c keeps its relative precision down to angles near the rounding error. The error of the norms
+/// hardly matters: with â and b̂ off by factors 1 + s and 1 + t, c is off by (s + t) c + (s - t)²/2.
 ///
 /// The derivative of a·b / (|a||b|) by a is (b̂ - cos â)/|a|, and cos = 1 - c, so
 ///
@@ -197,10 +197,10 @@ impl RowDistance for Dot {
 /// dc/da = (cos â - b̂)/|a| = (e - c â)/|a|        dc/db = (cos b̂ - â)/|b| = (-e - c b̂)/|b|
 /// ```
 ///
-/// of which the right-hand sides do not cancel between nearly parallel rows.
+/// The right-hand sides do not cancel between nearly parallel rows.
 ///
-/// Where |a|² or |b|² is zero or subnormal there is no direction: c is 1 and both gradients are 0,
-/// unless the other one is NaN.
+/// Where |a|² or |b|² is zero or subnormal there is no direction: c is 1 and both gradients are 0, unless
+/// the other row has a NaN.
 #[derive(Clone, Copy)]
 pub(crate) struct Cosine;
 
@@ -261,7 +261,7 @@ impl<T: Real> Directions<T> {
         Directions { squares, inverses }
     }
 
-    /// What makes unit vectors of the rows i, or none where one of them has no direction.
+    /// The factors that make unit vectors of the rows i; `None` where one of them has no direction.
     #[inline(always)]
     fn of_row(&self, i: usize) -> Option<Units<T>> {
         let [a2, b2] = [self.squares[0][i], self.squares[1][i]];

@@ -47,8 +47,8 @@ impl<T: Real> PairLayout<T> for IndexedPairs<'_, T> {
     fn gradients<S: Simd<T>>(&mut self, _: S, _: Range<usize>, _: &[T], _: Option<&[bool]>) {}
 }
 
-/// As [`IndexedPairs`], for rows of `D` elements, which are shorter than a vector: brought together
-/// in planar blocks first.
+/// [`IndexedPairs`] for rows of `D` elements, which are shorter than a vector: they are copied into planar
+/// blocks first.
 pub(crate) struct IndexedPlanar<'a, T, const D: usize> {
     pub z: Mat<'a, T>,
     pub pairs: &'a [(u32, u32)],
@@ -75,13 +75,13 @@ impl<T: Real, const D: usize> PairLayout<T> for IndexedPlanar<'_, T, D> {
 pub(crate) struct IndexedGradient<'a, T> {
     pub isa: Isa,
     pub z: Mat<'a, T>,
-    /// Where the members of rows start and end.
+    /// The members of row i are `members[offsets[i]..offsets[i + 1]]`.
     pub offsets: &'a [u32],
     pub members: &'a [Member],
-    /// Of every pair.
+    /// The slope of every pair.
     pub slopes: &'a [T],
     pub ignored: Option<&'a [bool]>,
-    /// The first of the rows.
+    /// The number of the first of these rows.
     pub first: usize,
     /// To be overwritten.
     pub grad: MatMut<'a, T>,
@@ -144,7 +144,8 @@ impl<T: Real> RowSum<'_, T> {
         }
     }
 
-    /// `N` vectors from `at` on, of which the last may end behind the row.
+    /// Writes `N` vectors of the gradient from element `at` on; the last vector may reach past the end of
+    /// the row.
     #[inline(always)]
     fn vectors<S: Simd<T>, const N: usize>(&self, s: S, at: usize, grad: &mut [T]) {
         let end = (at + N * S::LANES).min(grad.len());
@@ -166,7 +167,7 @@ impl<T: Real> RowSum<'_, T> {
     }
 }
 
-/// `N` vectors, of which the last may be short.
+/// Loads `N` vectors; the last one may be short.
 #[inline(always)]
 fn load<T: Real, S: Simd<T>, const N: usize>(s: S, from: &[T]) -> [S::F; N] {
     if N == 1 {

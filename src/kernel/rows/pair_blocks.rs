@@ -1,5 +1,5 @@
-//! The pairs of a batch in blocks, whichever layout they lie in: squared distances, one call of the
-//! loss that turns them into slopes, gradients, sums.
+//! Evaluates the pairs of a batch in blocks, in any layout: squared distances, one call of the loss that
+//! turns them into slopes, gradients, sums.
 //!
 //! Values are added up in blocks of a fixed number of pairs. Within such a block the loss is called
 //! for a few pairs at a time, as many as the layout likes to measure before it writes their
@@ -19,7 +19,7 @@ use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// Where the pairs of a batch lie.
+/// A layout of the pairs of a batch: how they are measured, and where their gradients go.
 pub(crate) trait PairLayout<T: Real> {
     /// d2_i = |a_i - b_i|² for some pairs.
     fn squared_distances<S: Simd<T>>(&self, s: S, pairs: Range<usize>, d2: &mut [T]);
@@ -35,7 +35,7 @@ pub(crate) trait PairLayout<T: Real> {
     );
 }
 
-/// What is written for each pair, as far as somebody asks for it.
+/// The outputs for each pair, where asked for.
 pub(crate) struct PerPair<'a, T> {
     pub distances: Option<&'a mut [T]>,
     pub values: Option<&'a mut [T]>,
@@ -59,8 +59,8 @@ pub(crate) struct PairBlocks<'a, T, L> {
     pub isa: Isa,
     pub loss: &'a dyn BlockLoss<T>,
     pub pairing: Pairing<'a, T>,
-    /// What slopes of similar and of dissimilar pairs are multiplied by, beside their weights; none
-    /// where they stay as the loss gives them.
+    /// Factors of the slopes of similar and of dissimilar pairs, beside their weights; `None` where slopes
+    /// stay as the loss gives them.
     pub factors: Option<[T; 2]>,
     pub per_pair: PerPair<'a, T>,
     pub layout: L,
@@ -77,7 +77,8 @@ impl<T: Real, L: PairLayout<T>> Kernel<T> for PairBlocks<'_, T, L> {
         let mut sums = Sums::default();
         let pairs = self.pairing.len();
         for start in (0..pairs).step_by(GROUP_PAIRS) {
-            // A call out of the tier's code: seldom, since a block of short rows takes half a microsecond.
+            // This call leaves the tier's code, so it is made seldom: a block of short rows takes half a
+            // microsecond.
             if start % (16 * GROUP_PAIRS) == 0 {
                 look();
             }

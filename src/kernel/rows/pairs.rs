@@ -23,21 +23,21 @@ pub(crate) struct PairRows<'a, T> {
     pub a: Mat<'a, T>,
     pub b: Mat<'a, T>,
     pub grads: Gradients<'a, T>,
-    /// Whether gradients are too large for the caches; those of gapless rows go past them then.
+    /// Whether gradients are too large for the caches. If so, those of rows without gaps are written past
+    /// the caches.
     pub past_caches: bool,
     pub cut: StreamCursor<T, 1>,
 }
 
 /// How many rows of `inputs` matrices are measured before their gradients are written.
 ///
-/// Measured with a sketch of this loop on one thread of a Zen 4 core, with aligned outputs.
-/// Within the caches as many as stay in L1 (2048 x 128: 56 us with 16 KiB, 69 with
-/// 32, 70 with 4). Beyond them so few that reading the next rows starts while the last gradients
-/// are still being written, all within what the processor reorders (65536 x 128: 3.0 ms with
-/// 4 KiB, 3.5 with 16, 4.2 with 32).
+/// Measured with a sketch of this loop on one thread of a Zen 4 core, with aligned outputs. Within the
+/// caches: as many as stay in L1 (2048 x 128: 56 us with 16 KiB, 69 with 32, 70 with 4). Beyond them: so
+/// few that reading the next rows starts while the last gradients are still being written, all within what
+/// the processor reorders (65536 x 128: 3.0 ms with 4 KiB, 3.5 with 16, 4.2 with 32).
 ///
-/// Did not help: asking for rows ahead, by 1 or 4 KiB or a block; measuring a block while the
-/// gradients of the one before are written, row by row.
+/// Did not help: prefetching rows, by 1 or 4 KiB or a block; measuring a block while the gradients of the
+/// one before are written, row by row.
 pub(crate) fn step<T>(inputs: usize, cols: usize, past_caches: bool) -> usize {
     let bytes = if past_caches { 4 << 10 } else { 16 << 10 };
     (bytes / cols.saturating_mul(inputs * size_of::<T>()).max(1)).clamp(1, GROUP_PAIRS)
@@ -91,8 +91,8 @@ impl<T: Real> PairLayout<T> for PairRows<'_, T> {
     }
 }
 
-/// |a - b|² of a row with each of `R` others, with the bits that [`squared_distance`] has: sums of several
-/// pairs hide each other's latency, and each loaded vector of `a` serves all of them.
+/// |a - b|² of a row with each of `R` others, with the bits of [`squared_distance`]. Sums of several pairs
+/// hide each other's latency, and each loaded vector of `a` serves all of them.
 #[inline(always)]
 pub(crate) fn squared_distances<T: Real, S: Simd<T>, const R: usize>(
     s: S,
@@ -100,7 +100,7 @@ pub(crate) fn squared_distances<T: Real, S: Simd<T>, const R: usize>(
     mut others: [&[T]; R],
 ) -> [T; R] {
     let len = a.len();
-    // Loops: closures of `map` would be calls, out of the tier.
+    // Loops, since closures of `map` would be calls, compiled without the tier's features.
     for b in &mut others {
         *b = &b[..len];
     }

@@ -15,7 +15,7 @@ use crate::simd::real::Real;
 /// The widest row that is handled here.
 pub(crate) const WIDEST: usize = 3;
 
-/// As [`PairRows`](super::pairs::PairRows), for rows of `D` elements without gaps.
+/// [`PairRows`](super::pairs::PairRows) for rows of `D` elements without gaps.
 pub(crate) struct PlanarRows<'a, T, const D: usize> {
     pub a: &'a [T],
     pub b: &'a [T],
@@ -139,7 +139,7 @@ fn differences<T: Real, S: Simd<T>, const D: usize>(s: S, a: &[T], b: &[T]) -> [
     out
 }
 
-/// The elements of vector `k`, as far as there are any.
+/// The elements of vector `k`; fewer than a vector at the end, or none.
 #[inline(always)]
 fn part_mut<T: Real, S: Simd<T>>(all: &mut [T], k: usize) -> &mut [T] {
     let from = (k * S::LANES).min(all.len());

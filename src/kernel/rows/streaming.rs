@@ -7,7 +7,7 @@
 //! takes its slopes from both. Plain stores gain from the same cut, because a store across two
 //! lines costs two.
 //!
-//! What was measured and did not help (65536 x 128): one output after the other; staging the
+//! Did not help (65536 x 128): one output after the other; staging the
 //! gradients in L1 and copying them out.
 
 #![allow(unsafe_code, reason = "streamed stores go through raw pointers")]
@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What the `N` gradients of a row are made of: its `K` slopes and the elements of the inputs.
+/// The formula of the `N` gradients of a row, from its `K` slopes and the elements of its inputs.
 pub(crate) trait RowGradient<T: Real, const K: usize, const N: usize>: Copy {
     /// Elements of each input, and of each output.
     fn len(&self) -> usize;
@@ -47,11 +47,11 @@ impl<T: Real> RowGradient<T, 1, 2> for DifferenceGradient<'_, T> {
     }
 }
 
-/// Where a run over rows without gaps stands: it is cut where the outputs are aligned, so the end of
-/// a row may wait for the next one.
+/// The position of a run over rows without gaps. The run is cut where the outputs are aligned, so the end
+/// of a row may wait for the next row.
 #[derive(Clone, Copy)]
 pub(crate) struct StreamCursor<T, const K: usize> {
-    /// The elements that are written.
+    /// The number of elements written so far.
     at: usize,
     /// The slopes of the last row that was seen.
     last: [T; K],
@@ -63,9 +63,9 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
         StreamCursor { at: 0, last: [T::ZERO; K] }
     }
 
-    /// The gradients of the next rows, whose slopes are given, of matrices without gaps. The rows
-    /// are at least a vector long. Past the caches, vectors are streamed where all outputs are
-    /// aligned alike; the caller calls [`Simd::fence`] before its task ends.
+    /// Writes the gradients of the next rows of matrices without gaps, from their slopes. Rows are at least
+    /// a vector long. With `past_caches`, vectors are streamed where all outputs are aligned alike; the
+    /// caller calls [`Simd::fence`] before its task ends.
     ///
     /// # Panics
     /// Where lengths do not match, or a row is shorter than a vector.
@@ -79,8 +79,8 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
         out: [&mut [T]; N],
         past_caches: bool,
     ) {
-        // Streamed vectors lie a multiple of vectors behind the first one of them, which lies behind
-        // `at` where the end of a row waits, and behind a head that is cut off otherwise.
+        // Streamed vectors start at a multiple of vectors behind the first of them. That one starts at `at`
+        // where the end of a row waits, and otherwise behind a head that is cut off.
         let offset = |grad: &[T]| to_aligned::<T, S>(&grad[self.at..]);
         let alike = out.iter().all(|grad| offset(grad) == offset(out[0]));
         let waiting = self.at < first * cols;
@@ -92,7 +92,8 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
         }
     }
 
-    /// All outputs are aligned alike where they are to be streamed.
+    /// [`rows`](StreamCursor::rows) with streamed or plain stores. Streamed ones need outputs that are
+    /// aligned alike.
     #[inline(always)]
     fn run<S: Simd<T>, const N: usize, const STREAMED: bool>(
         &mut self,
@@ -123,7 +124,7 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
             } else {
                 let head = to_aligned::<T, S>(&out[0][at..]).unwrap_or(0);
                 if head > 0 {
-                    // A whole vector, of which the end is written again.
+                    // A whole vector; its end is written again by the next one.
                     store::<T, S, N, false>(s, forces.at(s, next, at, S::LANES), &mut out, at);
                     at += head;
                 }
@@ -160,14 +161,14 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
         self.at = end;
     }
 
-    /// Goes on behind element `end`, up to which somebody else has written.
+    /// Goes on at element `end`: the caller has written the elements before it.
     pub(crate) fn resume(&mut self, end: usize) {
         self.at = end;
     }
 }
 
-/// Elements up to the next address that is aligned to a vector; none where there is no such address,
-/// because elements are not aligned to their own size.
+/// The number of elements up to the next address that is aligned to a vector; `None` where there is no such
+/// address, because elements are not aligned to their own size.
 #[inline(always)]
 fn to_aligned<T: Real, S: Simd<T>>(from: &[T]) -> Option<usize> {
     Some(from.as_ptr().align_offset(S::LANES * size_of::<T>())).filter(|&at| at < S::LANES)
@@ -194,7 +195,7 @@ fn splat<T: Real, S: Simd<T>, const K: usize>(s: S, numbers: [T; K]) -> [S::F; K
     vectors
 }
 
-/// A vector into each output.
+/// Writes a vector to each output.
 #[inline(always)]
 fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
     s: S,
@@ -207,8 +208,8 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
         if STREAMED {
             debug_assert!(to.as_ptr().align_offset(S::LANES * size_of::<T>()) == 0);
             // SAFETY: `to` is a vector's room, a multiple of vectors behind an aligned element, which
-            // `StreamCursor::rows` has made sure of; the caller fences, else other threads may read old values
-            // (never memory that is not theirs).
+            // `StreamCursor::rows` has made sure of; the caller fences, else other threads may read old
+            // values (never memory that is not theirs).
             unsafe { s.stream(vector, to.as_mut_ptr()) }
         } else {
             s.store(vector, to);
@@ -216,7 +217,7 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
     }
 }
 
-/// The gradients of one row, whatever lies around it.
+/// Writes the gradients of one row by itself.
 #[inline(always)]
 pub(crate) fn write_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     s: S,
@@ -235,7 +236,7 @@ pub(crate) fn write_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     }
 }
 
-/// Copies side by side: what `rows` with gradients moves, without its arithmetic.
+/// Copies side by side: the memory traffic of `rows` with gradients, without the arithmetic.
 pub(crate) struct Copies<'a, T, const N: usize> {
     pub from: [&'a [T]; N],
     pub to: [&'a mut [T]; N],
@@ -422,7 +423,8 @@ mod tests {
         }
     }
 
-    /// The outputs of turns over rows are those of the formula, an output and an element at a time.
+    /// Asserts that what turns over rows have written is what the formula gives, an output and an element
+    /// at a time.
     fn check<T: Real, F: RowGradient<T, K, N>, const K: usize, const N: usize>(
         [rows, cols]: [usize; 2],
         forces: F,

@@ -19,14 +19,14 @@ use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
-/// What is written for each triplet, as far as somebody asks for it.
+/// The outputs for each triplet, where asked for.
 pub(crate) struct PerTriplet<'a, T> {
     /// d(a,p) and d(a,n).
     pub distances: Option<[&'a mut [T]; 2]>,
     /// d(p,n).
     pub third: Option<&'a mut [T]>,
     pub values: Option<&'a mut [T]>,
-    /// Of d(a,p), d(a,n) and d(p,n).
+    /// The slopes of d(a,p), d(a,n) and d(p,n).
     pub slopes: Option<[&'a mut [T]; 3]>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct RowTriplets<'a, T> {
     pub inputs: [Mat<'a, T>; 3],
     pub weights: Option<&'a [T]>,
     pub ignored: Option<&'a [bool]>,
-    /// What slopes are multiplied by.
+    /// Factor of all slopes.
     pub factor: T,
     pub per_triplet: PerTriplet<'a, T>,
     /// In the order of the inputs, to be overwritten.
@@ -92,8 +92,8 @@ impl<T: Real> RowTriplets<'_, T> {
         }
     }
 
-    /// Values of some triplets, and all that is written for them. `slopes` is scratch of their
-    /// number.
+    /// Evaluates some triplets and writes all their outputs. `ap`, `an` and `pn` are scratch, one element
+    /// for each triplet.
     #[inline(always)]
     fn some<S: Simd<T>>(
         &mut self,
