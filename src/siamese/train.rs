@@ -85,7 +85,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         })
     }
 
-    /// Trains in epochs of so many batches. `batch` leaves the next one's gradient in
+    /// Trains in epochs of `batches` batches. Each call of `batch` leaves the gradient of the next batch in
     /// `self.gradient`.
     fn train(
         &mut self,
@@ -166,7 +166,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     }
 }
 
-/// How training has fared.
+/// Counts the epochs since the last improvement.
 struct Patience {
     /// The loss at the last improvement.
     best: f64,
