@@ -129,8 +129,8 @@ pub struct Hardest<T> {
 }
 
 /// For each row of `set`, N x D, the `k` similar rows that are farthest from it and the `k` dissimilar ones
-/// that are nearest: the pairs on which losses and gradients are largest. The result is exact and ranked as
-/// that of [`nearest`]; a row with fewer than `k` of a kind gets as many as it has.
+/// that are nearest: the pairs that cost most. The result is exact and ranked as that of [`nearest`]; a row
+/// with fewer than `k` of a kind gets as many as it has.
 ///
 /// Refused where `k` is 0 or N or more, `similar` is not of N samples, or N does not fit in a `u32`.
 ///
