@@ -88,8 +88,8 @@ pub fn threads(py: Python<'_>) -> usize {
     py.detach(|| get(pool()).count())
 }
 
-/// Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 a thread a core or
-/// RAYON_NUM_THREADS.
+/// Sets the number of threads that all calls of the process use: with 1 the calling thread alone, with 0 a
+/// thread a core or RAYON_NUM_THREADS.
 #[pyfunction]
 pub fn set_threads(py: Python<'_>, count: &Any) -> PyResult<()> {
     let count = checked("size", "count", count)?.extract()?;

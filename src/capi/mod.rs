@@ -11,12 +11,12 @@
 #![allow(non_camel_case_types, reason = "what is exported has the names of the header")]
 #![allow(clippy::missing_safety_doc, reason = "what is asked of callers stands in the header")]
 
-// What a call returns, and the tier and threads it runs on.
+// The status that calls return, and the tier and threads that they run on.
 mod status;
 
 mod context;
 
-// What a call takes.
+// The arguments of calls.
 mod matrix;
 
 mod outcome;
@@ -44,7 +44,7 @@ mod distances;
 
 mod nearest;
 
-// What they have in common.
+// The parts that calls share.
 mod callback;
 mod element;
 mod extent;

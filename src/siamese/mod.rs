@@ -131,8 +131,7 @@ impl Batch {
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// A training step for batches of up to `max_pairs` pairs, or of twice as many samples.
     ///
-    /// Refused where 2 `max_pairs` do not fit in a `u32`, or there is no memory for a batch of so many
-    /// samples.
+    /// Refused where 2 `max_pairs` do not fit in a `u32`, or there is no memory for a batch of that size.
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
         let samples =
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;

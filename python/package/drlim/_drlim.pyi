@@ -69,7 +69,7 @@ def threads() -> int:
     """How many threads a call may use."""
 
 def set_threads(count: int) -> None:
-    """Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 one a core."""
+    """Sets the number of threads that all calls of the process use: with 1 the calling one alone, with 0 one a core."""
 
 def check_loss(loss: _Loss) -> None: ...
 def check_triplet_loss(loss: _Loss) -> None: ...

@@ -1,4 +1,4 @@
-//! What a layer is: shapes, named parameters, a forward and a backward pass.
+//! The trait of layers: shapes, named parameters, a forward and a backward pass.
 
 #![forbid(unsafe_code)]
 
