@@ -66,23 +66,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Where calls run: an instruction tier and threads. Calls may share one, from several threads at once.
-// Wherever a context is asked for, null stands for the default one: the best tier (or DRLIM_ISA) and the
-// threads of the process (a thread a core, or RAYON_NUM_THREADS). Results do not depend on threads.
+// The instruction tier and the threads that calls run on. Calls may share a context, from several threads at
+// once. Wherever a context is asked for, null stands for the default one: the best tier (or DRLIM_ISA) and
+// the threads of the process (a thread a core, or RAYON_NUM_THREADS). Results do not depend on threads.
 typedef struct drlim_context drlim_context;
 
-// A graph of which rows, or samples, are similar. Made once and used by any number of calls, also at once.
+// A graph that says which rows, or samples, are similar. Made once and used by any number of calls, also at
+// once.
 typedef struct drlim_graph drlim_graph;
 
 // Pairs of rows of one matrix, checked once and used by any number of calls, also at once.
 typedef struct drlim_pairs drlim_pairs;
 
-// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
-// that a training step allocates nothing. For calls of every kind, in float and double, one at a time: a
-// second one is refused with DRLIM_STATUS_BUSY, and waits for nothing. See "Locks" above.
+// Working memory of calls: it grows to what the largest of them needs and is then used again, so that a
+// training step allocates nothing. It serves calls of every kind, in float and double, one at a time: a
+// second one at the same time does not wait, but is refused with DRLIM_STATUS_BUSY. See "Locks" above.
 typedef struct drlim_scratch drlim_scratch;
 
-// What every function that can fail returns: DRLIM_STATUS_OK, which is 0, or why it was refused.
+// The result of every function that can fail: DRLIM_STATUS_OK, which is 0, or why it was refused.
 // drlim_last_error() has a message.
 typedef int32_t drlim_status;
 // Done.
@@ -91,7 +92,7 @@ typedef int32_t drlim_status;
 #define DRLIM_STATUS_NULL_POINTER 1
 // A pointer is not aligned for what it points at.
 #define DRLIM_STATUS_MISALIGNED 2
-// Something that is written overlaps something else that is read or written.
+// An output overlaps another output or an input.
 #define DRLIM_STATUS_OVERLAP 3
 // A matrix has the wrong number of rows, columns, or elements from row to row.
 #define DRLIM_STATUS_SHAPE 4
@@ -105,7 +106,7 @@ typedef int32_t drlim_status;
 #define DRLIM_STATUS_TIER 8
 // The reduction is not one for triplets.
 #define DRLIM_STATUS_REDUCTION 9
-// A list of pairs or a graph that cannot be.
+// A list of pairs or a graph cannot be built as asked.
 #define DRLIM_STATUS_PAIRS 10
 // The scratch is in use by another call.
 #define DRLIM_STATUS_BUSY 11
@@ -141,7 +142,7 @@ typedef uint32_t drlim_reduction;
 // similar_factor S_s + dissimilar_factor S_d; not for triplets
 #define DRLIM_REDUCTION_FACTORS 5
 
-// What the pairs of one kind add up to.
+// Sums over the pairs of one kind.
 typedef struct drlim_sums {
     // How many pairs there were.
     uint64_t pairs;
@@ -168,18 +169,19 @@ typedef uint32_t drlim_loss;
 // the caller's function
 #define DRLIM_LOSS_CALLBACK 6
 
-// A caller's loss for float, on n pairs: d2 has their squared distances, and similar says which pairs are
-// similar. Leaves in d2 the slopes, 2 times the derivative of the value by the squared distance, and in
-// values the values. What is done with a pair depends on that pair alone, since a batch comes in blocks of
-// any length. Returns 0, or anything else to end the call with DRLIM_STATUS_CALLBACK.
+// A caller's loss for float, on n pairs. On entry d2 has their squared distances, and similar says which
+// pairs are similar. The function overwrites d2 with the slopes, 2 times the derivative of the value by the
+// squared distance, and values with the values. The results for a pair must depend on that pair alone, since
+// a batch comes in blocks of any length. Returns 0, or anything else to end the call with
+// DRLIM_STATUS_CALLBACK.
 //
 // It is shown the pairs of the batch and nothing else: no row with itself, no pair that is left out, no
-// padding. So a squared distance of 0 is that of two rows of the batch that are equal, or differ by less than
-// has a square. Each pair is shown once, in an order that is not promised; but pairs beyond callback_reach
-// need not be shown, and where a gradient is asked for, drlim_all_pairs_f32() and drlim_cross_f32() with
-// DRLIM_REDUCTION_BALANCED_NON_ZERO show similar pairs twice and dissimilar ones once or twice; where a
-// gradient or slopes are, drlim_rows_f32() with that or with DRLIM_REDUCTION_MEAN_NON_ZERO shows all of them
-// twice.
+// padding. So a squared distance of 0 belongs to two rows of the batch that are equal, or so close that the
+// square underflows. Each pair is shown once, in no promised order, with these exceptions. Pairs beyond
+// callback_reach need not be shown. Where a gradient is asked for, drlim_all_pairs_f32() and
+// drlim_cross_f32() with DRLIM_REDUCTION_BALANCED_NON_ZERO show similar pairs twice and dissimilar ones once
+// or twice. Where a gradient or slopes are asked for, drlim_rows_f32() with that reduction or with
+// DRLIM_REDUCTION_MEAN_NON_ZERO shows all pairs twice.
 //
 // It is called from several threads at once unless the context has one thread, and must not throw, jump
 // out or call the library with the scratch of the call that it is in.
@@ -189,15 +191,15 @@ typedef int32_t (*drlim_callback_f32)(void *data,
                                       float *values,
                                       size_t n);
 
-// The same for double.
+// As drlim_callback_f32, for double.
 typedef int32_t (*drlim_callback_f64)(void *data,
                                       double *d2,
                                       const bool *similar,
                                       double *values,
                                       size_t n);
 
-// What is computed of pairs: a loss, how the values of pairs become one number, and the factor of
-// gradients. drlim_objective_new() fills it; change what is to be different.
+// An objective on pairs: a loss, a reduction of the pairs' values to one number, and a factor of gradients.
+// drlim_objective_new() fills it; then change the fields that are to be different.
 typedef struct drlim_objective {
     // sizeof of this struct: a struct that was not filled by drlim_objective_new() is refused.
     size_t size;
@@ -209,18 +211,18 @@ typedef struct drlim_objective {
     double margin;
     // p, of losses that have one: finite and not negative; 0 at first.
     double positive_margin;
-    // What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
-    // objective by this one's value; 1 at first.
+    // The factor of gradients and slopes, and of those alone: the derivative of the caller's own objective
+    // by the value of this one; 1 at first.
     double scale;
-    // With DRLIM_REDUCTION_FACTORS, what values of similar pairs are multiplied by.
+    // With DRLIM_REDUCTION_FACTORS, the factor of the values of similar pairs.
     double similar_factor;
-    // With DRLIM_REDUCTION_FACTORS, what values of dissimilar pairs are multiplied by.
+    // With DRLIM_REDUCTION_FACTORS, the factor of the values of dissimilar pairs.
     double dissimilar_factor;
     // With DRLIM_LOSS_CALLBACK, the loss for float.
     drlim_callback_f32 callback_f32;
     // With DRLIM_LOSS_CALLBACK, the loss for double.
     drlim_callback_f64 callback_f64;
-    // What the callback gets as its first argument: of the caller, and not touched.
+    // The callback's first argument, which belongs to the caller and is not touched.
     void *callback_data;
     // The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
     // on whole batches skip them; 0, as at first, where there is none.
@@ -239,10 +241,10 @@ typedef uint32_t drlim_triplet_loss;
 // the caller's function
 #define DRLIM_TRIPLET_LOSS_CALLBACK 3
 
-// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances, of
-// anchor and positive, anchor and negative, positive and negative, in which it leaves the slopes of each.
-// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
-// once, in an order that is not promised; but twice where gradients or slopes are asked for by
+// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances: of
+// anchor and positive, of anchor and negative, of positive and negative. The function overwrites each list
+// with its slopes. It is shown the triplets of the batch and nothing else: none that is left out, no
+// padding. Each is shown once, in no promised order, but twice where gradients or slopes are asked for by
 // drlim_triplet_rows_f32() with DRLIM_REDUCTION_MEAN_NON_ZERO, or by drlim_triplets_f32() with
 // DRLIM_MINING_ALL and callback_swaps.
 typedef int32_t (*drlim_triplet_callback_f32)(void *data,
@@ -252,7 +254,7 @@ typedef int32_t (*drlim_triplet_callback_f32)(void *data,
                                               float *values,
                                               size_t n);
 
-// The same for double.
+// As drlim_triplet_callback_f32, for double.
 typedef int32_t (*drlim_triplet_callback_f64)(void *data,
                                               double *d2_ap,
                                               double *d2_an,
@@ -260,7 +262,8 @@ typedef int32_t (*drlim_triplet_callback_f64)(void *data,
                                               double *values,
                                               size_t n);
 
-// What is computed of triplets. drlim_triplet_objective_new() fills it; change what is to be different.
+// An objective on triplets: a loss, a reduction and a factor of gradients. drlim_triplet_objective_new()
+// fills it; then change the fields that are to be different.
 typedef struct drlim_triplet_objective {
     // sizeof of this struct: a struct that was not filled by drlim_triplet_objective_new() is refused.
     size_t size;
@@ -270,24 +273,24 @@ typedef struct drlim_triplet_objective {
     drlim_reduction reduction;
     // m: finite and positive.
     double margin;
-    // What gradients and slopes, and only those, are multiplied by; 1 at first.
+    // The factor of gradients and slopes, and of those alone; 1 at first.
     double scale;
     // With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for float.
     drlim_triplet_callback_f32 callback_f32;
     // With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for double.
     drlim_triplet_callback_f64 callback_f64;
-    // What the callback gets as its first argument: of the caller, and not touched.
+    // The callback's first argument, which belongs to the caller and is not touched.
     void *callback_data;
-    // Other than 0 where the callback looks at the distance of positive and negative. That is not measured
-    // otherwise: the callback gets 0, and what it leaves there is not used.
+    // Other than 0 if the callback uses the distance of positive and negative. If 0, that distance is not
+    // measured: the callback gets 0 for it, and the slope that it leaves there is not used.
     uint32_t callback_swaps;
 } drlim_triplet_objective;
 
 // A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 //
-// data is aligned for its elements and may be null where there are none; stride is at least cols. What
-// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
-// caller's, and nobody may write it during a call.
+// data is aligned for its elements and may be null where there are none; stride is at least cols. Memory
+// between two rows is not touched, so columns of a wider array can be given. The memory is the caller's, and
+// nobody may write it during a call.
 typedef struct drlim_matrix_f32 {
     // Where the first row starts.
     const float *data;
@@ -301,9 +304,9 @@ typedef struct drlim_matrix_f32 {
 
 // A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 //
-// data is aligned for its elements and may be null where there are none; stride is at least cols. What
-// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
-// caller's, and nobody may write it during a call.
+// data is aligned for its elements and may be null where there are none; stride is at least cols. Memory
+// between two rows is not touched, so columns of a wider array can be given. The memory is the caller's, and
+// nobody may write it during a call.
 typedef struct drlim_matrix_f64 {
     // Where the first row starts.
     const double *data;
@@ -315,8 +318,8 @@ typedef struct drlim_matrix_f64 {
     size_t stride;
 } drlim_matrix_f64;
 
-// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
-// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+// A matrix that is written: as one that is read, but nobody else may read or write it during a call. An
+// optional one is not wanted where data is null; the other fields do not matter then.
 typedef struct drlim_matrix_mut_f32 {
     // Where the first row starts.
     float *data;
@@ -328,8 +331,8 @@ typedef struct drlim_matrix_mut_f32 {
     size_t stride;
 } drlim_matrix_mut_f32;
 
-// What a call on pairs by rows writes beside its outcome, overwriting what was there. What is zeroed is not
-// wanted.
+// The outputs that a call on pairs by rows writes beside its outcome; they are overwritten. Fields that are
+// zero are not wanted.
 typedef struct drlim_rows_out_f32 {
     // N x D: the gradient by a. Only together with grad_b.
     struct drlim_matrix_mut_f32 grad_a;
@@ -339,11 +342,11 @@ typedef struct drlim_rows_out_f32 {
     float *distances;
     // N: the values, times their weights, before they are reduced.
     float *values;
-    // N: the slopes, what a_i - b_i is multiplied by in the gradient of a_i.
+    // N: the slopes, the factors of a_i - b_i in the gradient of a_i.
     float *slopes;
 } drlim_rows_out_f32;
 
-// What a call on pairs or triplets reports.
+// The result of a call on pairs or triplets.
 typedef struct drlim_outcome {
     // The objective's value, not multiplied by its scale.
     double value;
@@ -351,14 +354,14 @@ typedef struct drlim_outcome {
     uint64_t pairs;
     // How many had a value other than zero. A NaN is not zero.
     uint64_t active;
-    // Of the similar pairs.
+    // Sums over the similar pairs.
     struct drlim_sums similar;
-    // Of the dissimilar pairs. Triplets are counted here.
+    // Sums over the dissimilar pairs. Triplets are counted here.
     struct drlim_sums dissimilar;
 } drlim_outcome;
 
-// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
-// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+// A matrix that is written: as one that is read, but nobody else may read or write it during a call. An
+// optional one is not wanted where data is null; the other fields do not matter then.
 typedef struct drlim_matrix_mut_f64 {
     // Where the first row starts.
     double *data;
@@ -370,8 +373,8 @@ typedef struct drlim_matrix_mut_f64 {
     size_t stride;
 } drlim_matrix_mut_f64;
 
-// What a call on pairs by rows writes beside its outcome, overwriting what was there. What is zeroed is not
-// wanted.
+// The outputs that a call on pairs by rows writes beside its outcome; they are overwritten. Fields that are
+// zero are not wanted.
 typedef struct drlim_rows_out_f64 {
     // N x D: the gradient by a. Only together with grad_b.
     struct drlim_matrix_mut_f64 grad_a;
@@ -381,33 +384,33 @@ typedef struct drlim_rows_out_f64 {
     double *distances;
     // N: the values, times their weights, before they are reduced.
     double *values;
-    // N: the slopes, what a_i - b_i is multiplied by in the gradient of a_i.
+    // N: the slopes, the factors of a_i - b_i in the gradient of a_i.
     double *slopes;
 } drlim_rows_out_f64;
 
-// What a call on a list of pairs writes beside its outcome, overwriting what was there. What is zeroed is
-// not wanted.
+// The outputs that a call on a list of pairs writes beside its outcome; they are overwritten. Fields that
+// are zero are not wanted.
 typedef struct drlim_indexed_out_f32 {
     // B x D: the gradient; 0 in rows that are in no pair.
     struct drlim_matrix_mut_f32 grad;
     // The Euclidean distances of all pairs of the list.
     float *distances;
-    // Their values, times their weights, before they are reduced.
+    // The values of the pairs, times their weights, before they are reduced.
     float *values;
-    // Their slopes, what z_i - z_j is multiplied by in the gradient of z_i.
+    // The slopes of the pairs: the factors of z_i - z_j in the gradient of z_i.
     float *slopes;
 } drlim_indexed_out_f32;
 
-// What a call on a list of pairs writes beside its outcome, overwriting what was there. What is zeroed is
-// not wanted.
+// The outputs that a call on a list of pairs writes beside its outcome; they are overwritten. Fields that
+// are zero are not wanted.
 typedef struct drlim_indexed_out_f64 {
     // B x D: the gradient; 0 in rows that are in no pair.
     struct drlim_matrix_mut_f64 grad;
     // The Euclidean distances of all pairs of the list.
     double *distances;
-    // Their values, times their weights, before they are reduced.
+    // The values of the pairs, times their weights, before they are reduced.
     double *values;
-    // Their slopes, what z_i - z_j is multiplied by in the gradient of z_i.
+    // The slopes of the pairs: the factors of z_i - z_j in the gradient of z_i.
     double *slopes;
 } drlim_indexed_out_f64;
 
@@ -416,9 +419,9 @@ typedef struct drlim_indexed_out_f64 {
 typedef struct drlim_similar {
     // A label for each row; any value is a class.
     const int64_t *labels;
-    // With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    // With labels: a label that stands for no class. Rows that have it are in no pair. May be null.
     const int64_t *ignored_label;
-    // Of as many samples as there are rows.
+    // A graph with a sample for each row.
     const struct drlim_graph *graph;
 } drlim_similar;
 
@@ -429,20 +432,20 @@ typedef struct drlim_cross_similar {
     const int64_t *query_labels;
     // A label for each key.
     const int64_t *key_labels;
-    // With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    // With labels: a label that stands for no class. Rows that have it are in no pair. May be null.
     const int64_t *ignored_label;
-    // Of queries and keys.
+    // A graph of samples that holds both queries and keys.
     const struct drlim_graph *graph;
     // With a graph: query i is sample first_query + i.
     size_t first_query;
     // With a graph: key j is sample first_key + j.
     size_t first_key;
-    // Where the queries are keys too: key *own + i is query i itself, and no pair with it. May be null.
+    // Where the queries are keys too: key *own + i is query i itself, and the two make no pair. May be null.
     const size_t *own;
 } drlim_cross_similar;
 
-// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
-// not wanted; a is the anchor, p the positive, n the negative.
+// The outputs that a call on triplets by rows writes beside its outcome; they are overwritten. Fields that
+// are zero are not wanted; a is the anchor, p the positive, n the negative.
 typedef struct drlim_triplet_rows_out_f32 {
     // N x D: the gradient by the anchors. The three gradients only together.
     struct drlim_matrix_mut_f32 grad_anchor;
@@ -466,7 +469,7 @@ typedef struct drlim_triplet_rows_out_f32 {
     float *slopes_pn;
 } drlim_triplet_rows_out_f32;
 
-// Which triplets of a batch are looked at.
+// The triplets of a batch that enter the loss.
 typedef uint32_t drlim_mining;
 // every anchor with each of its positives and each of its negatives
 #define DRLIM_MINING_ALL 0
@@ -475,8 +478,8 @@ typedef uint32_t drlim_mining;
 // every anchor and positive with the nearest negative that is farther, or else the farthest
 #define DRLIM_MINING_SEMI_HARD 2
 
-// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
-// not wanted; a is the anchor, p the positive, n the negative.
+// The outputs that a call on triplets by rows writes beside its outcome; they are overwritten. Fields that
+// are zero are not wanted; a is the anchor, p the positive, n the negative.
 typedef struct drlim_triplet_rows_out_f64 {
     // N x D: the gradient by the anchors. The three gradients only together.
     struct drlim_matrix_mut_f64 grad_anchor;
@@ -511,7 +514,7 @@ typedef uint32_t drlim_distance;
 // 1 - cos of the angle between the rows; 1 where a row is 0
 #define DRLIM_DISTANCE_COSINE 3
 
-// Where the k rows found for each query go: N x k, row after row, best first.
+// The outputs for the k rows found for each query: N x k, row after row, best first.
 typedef struct drlim_found_f32 {
     // N x k: the rows found; overwritten. 2^32 - 1 where there are fewer than k.
     uint32_t *indices;
@@ -519,7 +522,7 @@ typedef struct drlim_found_f32 {
     float *distances;
 } drlim_found_f32;
 
-// Where the k rows found for each query go: N x k, row after row, best first.
+// The outputs for the k rows found for each query: N x k, row after row, best first.
 typedef struct drlim_found_f64 {
     // N x k: the rows found; overwritten. 2^32 - 1 where there are fewer than k.
     uint32_t *indices;
@@ -531,7 +534,8 @@ typedef struct drlim_found_f64 {
 extern "C" {
 #endif // __cplusplus
 
-// Why the last call of this thread that failed did so, such as "rows: b has shape 3x2, expected 2x2 (as a)".
+// The reason why the last call of this thread that failed did so, such as "rows: b has shape 3x2, expected
+// 2x2 (as a)".
 //
 // Never null, and empty before a call fails. The text belongs to the library and stays until another
 // call of the same thread fails.
@@ -539,10 +543,11 @@ const char *drlim_last_error(void);
 
 // Makes a context.
 //
-// tier: a DRLIM_TIER. threads: 1 for the calling thread alone, more for so many threads of its own, 0 for
-// those of the process. context: where its handle goes, to be given back with drlim_context_free().
-// Refused: a tier that is unknown or that this processor lacks, more threads than 4096 or than the system
-// starts, null or misaligned. In a child of a process that forked, calls run on the calling thread.
+// tier: a DRLIM_TIER. threads: 1 for the calling thread alone, more for that many threads of the context's
+// own, 0 for the threads of the process. context: where its handle goes, to be given back with
+// drlim_context_free(). Refused: a tier that is unknown or that this processor lacks, more threads than 4096
+// or than the system starts, null or misaligned. In a child of a process that forked, calls run on the
+// calling thread.
 drlim_status drlim_context_new(drlim_tier tier,
                                size_t threads,
                                struct drlim_context **context);
@@ -550,22 +555,23 @@ drlim_status drlim_context_new(drlim_tier tier,
 // Gives a context back and ends its threads. Null is fine.
 void drlim_context_free(struct drlim_context *context);
 
-// What a context, or with null the default one, comes down to.
+// The tier and the number of threads of a context, or with null of the default one.
 //
 // tier, threads: written; each may be null. Refused: misaligned pointers.
 drlim_status drlim_context_describe(const struct drlim_context *context,
                                     drlim_tier *tier,
                                     size_t *threads);
 
-// The name of a tier: "portable", "avx2" or "avx512"; null of any other code. Of the library, for ever.
+// The name of a tier: "portable", "avx2" or "avx512"; null for any other code. The text belongs to the
+// library and stays.
 const char *drlim_tier_name(drlim_tier tier);
 
-// The version of the library, such as "0.1.0". Of the library, for ever.
+// The version of the library, such as "0.1.0". The text belongs to the library and stays.
 const char *drlim_version(void);
 
-// The value of a batch whose parts add up to the sums of similar and dissimilar pairs, and what
-// DRLIM_REDUCTION_FACTORS takes so that each part gets the gradient of the whole: the parts may lie on
-// several machines.
+// The value of a batch in parts, on several machines for instance, given the totals of the sums over similar
+// and over dissimilar pairs; and the factors for DRLIM_REDUCTION_FACTORS with which each part gets its
+// gradient of the whole.
 //
 // reduction: any but DRLIM_REDUCTION_FACTORS. value, similar_factor, dissimilar_factor: written; each may
 // be null. Refused: an unknown reduction.
@@ -576,17 +582,19 @@ drlim_status drlim_reduce(drlim_reduction reduction,
                           double *similar_factor,
                           double *dissimilar_factor);
 
-// An objective with scale 1, positive margin 0 and no callback. Fails never: calls refuse what is wrong with it.
+// An objective with scale 1, positive margin 0 and no callback. Never fails: calls refuse an objective that
+// is wrong.
 struct drlim_objective drlim_objective_new(drlim_loss loss,
                                            double margin,
                                            drlim_reduction reduction);
 
-// An objective of triplets with scale 1 and no callback. Fails never: calls refuse what is wrong with it.
+// An objective of triplets with scale 1 and no callback. Never fails: calls refuse an objective that is
+// wrong.
 struct drlim_triplet_objective drlim_triplet_objective_new(drlim_triplet_loss loss,
                                                            double margin,
                                                            drlim_reduction reduction);
 
-// Makes a scratch, empty.
+// Makes an empty scratch.
 //
 // scratch: where its handle goes, to be given back with drlim_scratch_free(). Refused: null or misaligned.
 drlim_status drlim_scratch_new(struct drlim_scratch **scratch);
@@ -594,11 +602,11 @@ drlim_status drlim_scratch_new(struct drlim_scratch **scratch);
 // Gives a scratch and its memory back. Null is fine.
 void drlim_scratch_free(struct drlim_scratch *scratch);
 
-// Makes a graph of so many samples, of which the given pairs are similar, in either order and any number of
-// times.
+// Makes a graph of the given number of samples and the given similar pairs. A pair may be given in either
+// order and any number of times.
 //
 // pairs: 2 x count, as for drlim_pairs_new(); copied. graph: where its handle goes, to be given back with
-// drlim_graph_free(). Refused: a sample that is not below samples, or with itself; samples above
+// drlim_graph_free(). Refused: a sample that is not below samples or is paired with itself; samples above
 // 2^32 - 1, no memory.
 drlim_status drlim_graph_new(size_t samples,
                              const uint32_t *pairs,
@@ -645,9 +653,9 @@ drlim_status drlim_graph_nearest_f64(const struct drlim_context *context,
 
 // Loss and gradients of N pairs, row i of a with row i of b, in one pass over memory.
 //
-// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, what the
-// value of a pair is multiplied by; may be null. ignored: N, pairs to leave out; may be null.
-// out: overwritten as far as given; may be null. outcome: written; may be null.
+// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, factors of
+// the pairs' values; may be null. ignored: N, pairs to leave out; may be null. out: overwritten as
+// far as given; may be null. outcome: written; may be null.
 //
 // Refused: shapes that differ from that of a, and what every call refuses.
 drlim_status drlim_rows_f32(const struct drlim_context *context,
@@ -662,9 +670,9 @@ drlim_status drlim_rows_f32(const struct drlim_context *context,
 
 // Loss and gradients of N pairs, row i of a with row i of b, in one pass over memory.
 //
-// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, what the
-// value of a pair is multiplied by; may be null. ignored: N, pairs to leave out; may be null.
-// out: overwritten as far as given; may be null. outcome: written; may be null.
+// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, factors of
+// the pairs' values; may be null. ignored: N, pairs to leave out; may be null. out: overwritten as
+// far as given; may be null. outcome: written; may be null.
 //
 // Refused: shapes that differ from that of a, and what every call refuses.
 drlim_status drlim_rows_f64(const struct drlim_context *context,
@@ -677,7 +685,7 @@ drlim_status drlim_rows_f64(const struct drlim_context *context,
                             const struct drlim_rows_out_f64 *out,
                             struct drlim_outcome *outcome);
 
-// Makes a list of pairs of the rows of a matrix with so many rows.
+// Makes a list of pairs of the rows of a matrix with the given number of rows.
 //
 // pairs: 2 x count, the rows of the first pair, then those of the second, and so on; copied. list: where
 // its handle goes, to be given back with drlim_pairs_free(). Refused: a row that is not below rows, twice
@@ -692,9 +700,9 @@ void drlim_pairs_free(struct drlim_pairs *list);
 
 // Loss and gradient of pairs (i, j) of the rows of z, in any order and with any repeats.
 //
-// context: may be null. z: B x D, where B is the rows that the list was made for. similar, weights,
-// ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far as
-// given; may be null. scratch: may be null. outcome: written; may be null.
+// context: may be null. z: B x D, where B is the number of rows that the list was made for. similar,
+// weights, ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far
+// as given; may be null. scratch: may be null. outcome: written; may be null.
 //
 // Refused: z or its gradient of other shapes, and what every call refuses.
 drlim_status drlim_indexed_f32(const struct drlim_context *context,
@@ -710,9 +718,9 @@ drlim_status drlim_indexed_f32(const struct drlim_context *context,
 
 // Loss and gradient of pairs (i, j) of the rows of z, in any order and with any repeats.
 //
-// context: may be null. z: B x D, where B is the rows that the list was made for. similar, weights,
-// ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far as
-// given; may be null. scratch: may be null. outcome: written; may be null.
+// context: may be null. z: B x D, where B is the number of rows that the list was made for. similar,
+// weights, ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far
+// as given; may be null. scratch: may be null. outcome: written; may be null.
 //
 // Refused: z or its gradient of other shapes, and what every call refuses.
 drlim_status drlim_indexed_f64(const struct drlim_context *context,
@@ -796,9 +804,9 @@ drlim_status drlim_cross_f64(const struct drlim_context *context,
 
 // Loss and gradients of N triplets by rows, in one pass over memory.
 //
-// context: may be null. anchor, positive, negative: N x D. weights: N, what the value of a triplet
-// is multiplied by; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as
-// far as given; may be null. outcome: written, triplets counted as pairs; may be null.
+// context: may be null. anchor, positive, negative: N x D. weights: N, factors of the triplets'
+// values; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as far as
+// given; may be null. outcome: written, triplets counted as pairs; may be null.
 //
 // Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
 drlim_status drlim_triplet_rows_f32(const struct drlim_context *context,
@@ -814,9 +822,9 @@ drlim_status drlim_triplet_rows_f32(const struct drlim_context *context,
 // Loss and gradient of triplets of the rows of z.
 //
 // context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
-// labels, B of them. mining: which triplets are looked at. grad: B x D, overwritten; of null data
-// where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs; may be
-// null.
+// labels, B of them. mining: the triplets that enter the loss. grad: B x D, overwritten; of null
+// data where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs;
+// may be null.
 //
 // Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
 // float or 1024 of double.
@@ -831,9 +839,9 @@ drlim_status drlim_triplets_f32(const struct drlim_context *context,
 
 // Loss and gradients of N triplets by rows, in one pass over memory.
 //
-// context: may be null. anchor, positive, negative: N x D. weights: N, what the value of a triplet
-// is multiplied by; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as
-// far as given; may be null. outcome: written, triplets counted as pairs; may be null.
+// context: may be null. anchor, positive, negative: N x D. weights: N, factors of the triplets'
+// values; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as far as
+// given; may be null. outcome: written, triplets counted as pairs; may be null.
 //
 // Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
 drlim_status drlim_triplet_rows_f64(const struct drlim_context *context,
@@ -849,9 +857,9 @@ drlim_status drlim_triplet_rows_f64(const struct drlim_context *context,
 // Loss and gradient of triplets of the rows of z.
 //
 // context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
-// labels, B of them. mining: which triplets are looked at. grad: B x D, overwritten; of null data
-// where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs; may be
-// null.
+// labels, B of them. mining: the triplets that enter the loss. grad: B x D, overwritten; of null
+// data where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs;
+// may be null.
 //
 // Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
 // float or 1024 of double.
@@ -874,9 +882,9 @@ drlim_status drlim_row_distances_f32(const struct drlim_context *context,
                                      struct drlim_matrix_f32 b,
                                      float *distances);
 
-// The gradients of these distances, by the chain rule: row i times upstream i, which is the
-// derivative of whatever follows by distance i. Where a distance has no derivative, 0 takes its
-// place.
+// The gradients of these distances, by the chain rule: the derivatives of distance i times upstream
+// i, which is the derivative of the caller's objective by distance i. Where a distance has no
+// derivative, 0 takes its place.
 //
 // context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
 // shapes that differ, an unknown distance, and what every call refuses.
@@ -919,9 +927,9 @@ drlim_status drlim_row_distances_f64(const struct drlim_context *context,
                                      struct drlim_matrix_f64 b,
                                      double *distances);
 
-// The gradients of these distances, by the chain rule: row i times upstream i, which is the
-// derivative of whatever follows by distance i. Where a distance has no derivative, 0 takes its
-// place.
+// The gradients of these distances, by the chain rule: the derivatives of distance i times upstream
+// i, which is the derivative of the caller's objective by distance i. Where a distance has no
+// derivative, 0 takes its place.
 //
 // context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
 // shapes that differ, an unknown distance, and what every call refuses.
@@ -954,8 +962,8 @@ drlim_status drlim_hard_pairs_f64(const double *distances,
                                   uint32_t *places,
                                   size_t *count);
 
-// The k nearest rows of references for each row of queries, exact, of equally distant ones those
-// of the lowest index; a distance that is NaN comes last.
+// The k nearest rows of references for each row of queries, exact. Of equally distant rows, that of
+// the lowest index comes first; a distance that is NaN comes last.
 //
 // context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
 // differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.
@@ -987,8 +995,8 @@ drlim_status drlim_hardest_f32(const struct drlim_context *context,
                                struct drlim_found_f32 of_similar,
                                struct drlim_found_f32 of_dissimilar);
 
-// The k nearest rows of references for each row of queries, exact, of equally distant ones those
-// of the lowest index; a distance that is NaN comes last.
+// The k nearest rows of references for each row of queries, exact. Of equally distant rows, that of
+// the lowest index comes first; a distance that is NaN comes last.
 //
 // context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
 // differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.

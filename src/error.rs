@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::simd::tier::Tier;
 
-/// What the fallible calls of this crate return.
+/// The result of the fallible calls of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call was refused. Nothing has been written to any output when one of these is returned by
@@ -89,29 +89,29 @@ pub enum Error {
         /// The text that was found.
         got: String,
     },
-    /// A way of adding up that the batch has no meaning for.
+    /// A reduction that is not defined for triplets.
     Reduction {
         /// Its name.
         got: String,
     },
-    /// A loss whose second derivatives were asked for, which has none.
+    /// A loss has no second derivatives, but they were asked for.
     NoCurvature {
         /// The call that refused.
         call: &'static str,
     },
-    /// A similar set, neighbour graph or sampler that cannot be built as asked.
+    /// A similar set, a neighbour graph or a sampler cannot be built as asked.
     Pairs {
         /// What is wrong, in words.
         reason: String,
     },
-    /// A network that cannot be put together.
+    /// A network cannot be put together.
     Network {
         /// The name of the layer.
         layer: String,
         /// What is wrong, in words.
         reason: String,
     },
-    /// A file that cannot be read as what it should be.
+    /// A file cannot be read as what it should be.
     File {
         /// The path.
         path: String,

@@ -53,16 +53,16 @@
 //!
 //! # Features
 //!
-//! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files.
-//! `proptest`: properties of losses, for tests. `safetensors`: checkpoints, as files that PyTorch reads
-//! and writes too. `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and back, without
-//! copies. (`precompiled` does nothing: what it did is done always.)
+//! `rayon` (default): several threads, in the current rayon pool. `data`: readers of data files. `proptest`:
+//! properties of losses, for tests. `safetensors`: checkpoints, as files that PyTorch reads and writes too.
+//! `ndarray-0_17`: [`Mat`] and [`MatMut`] from views of ndarray 0.17, and back, without copies.
+//! (`precompiled` does nothing: it is always on.)
 //!
 //! # Debug builds
 //!
-//! Kernels, layers and optimizers are compiled with this crate, for both element types, and not with yours:
-//! yours is rebuilt without them, and what it calls is as fast as this crate was built. A debug build is
-//! some fifty times slower than a release build, unless the `Cargo.toml` of your workspace says
+//! Kernels, layers and optimizers are compiled with this crate, for both element types, and not with yours: a
+//! rebuild of your crate does not rebuild them, and they run as fast as this crate was built to. A debug
+//! build is some fifty times slower than a release build, unless the `Cargo.toml` of your workspace says
 //!
 //! ```toml
 //! [profile.dev.package.drlim]

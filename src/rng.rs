@@ -1,13 +1,13 @@
 //! The random numbers of samplers, initial weights and transforms.
 //!
-//! SplitMix64 (Steele, Lea and Flood 2014): a counter that goes up by an odd constant, and a hash
-//! of it. It is written here rather than taken from elsewhere because a seed must give the same
-//! bits for ever, because one word of state is easily kept in a checkpoint, and because ten lines
-//! are less than a dependency. It is no generator for secrets.
+//! The generator is SplitMix64 (Steele, Lea and Flood 2014): a counter that goes up by an odd constant, and a
+//! hash of it. It is written here rather than taken from elsewhere because a seed must give the same bits for
+//! ever, because one word of state is easily kept in a checkpoint, and because ten lines are less than a
+//! dependency. It is not fit for secrets.
 
 #![forbid(unsafe_code)]
 
-/// 2^64 divided by the golden ratio, made odd: what the counter goes up by.
+/// The step of the counter: 2^64 divided by the golden ratio, made odd.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A generator of random numbers that gives the same sequence for the same seed on every machine
@@ -30,7 +30,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The sequence that belongs to a seed.
+    /// A generator of the sequence that belongs to a seed.
     pub fn new(seed: u64) -> Self {
         Rng { state: seed }
     }
@@ -51,12 +51,12 @@ impl Rng {
         Rng { state: hash(start.wrapping_add(STEP)) }
     }
 
-    /// Where the sequence stands: see [`from_state`](Rng::from_state).
+    /// The position in the sequence: see [`from_state`](Rng::from_state).
     pub fn state(&self) -> u64 {
         self.state
     }
 
-    /// The sequence that goes on where another one stood.
+    /// A generator that goes on at the position of another one.
     pub fn from_state(state: u64) -> Self {
         Rng { state }
     }
@@ -70,8 +70,8 @@ impl Rng {
 
     /// A whole number below `n`, each with the same probability; 0 where `n` is 0.
     ///
-    /// The high word of n r, for a random word r, is below n. 2^64 mod n of the low words would
-    /// favour some numbers, so a draw with a low word below that is repeated (Lemire 2019).
+    /// The high word of n r, for a random word r, is below n. Some numbers would come once too often, for
+    /// 2^64 mod n of the r: so a draw whose low word is below 2^64 mod n is repeated (Lemire 2019).
     #[inline]
     pub fn below(&mut self, n: u64) -> u64 {
         let mut product = u128::from(n) * u128::from(self.next_u64());

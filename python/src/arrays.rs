@@ -29,7 +29,7 @@ impl Element for f64 {
     const SCRATCH: &'static LocalKey<RefCell<Scratches<f64>>> = &OF_F64;
 }
 
-/// Whether an array is of `float32` rather than `float64`. Refused where it is of neither.
+/// Whether an array is of `float32` rather than `float64`. Refused if it is of neither.
 pub fn is_f32(array: &Any) -> PyResult<bool> {
     let array = array.cast::<PyUntypedArray>()?;
     let (py, of_array) = (array.py(), array.dtype());
@@ -95,18 +95,18 @@ pub fn list_mut<'a, T: OfArrays>(array: &'a mut PyReadwriteArray1<'_, T>) -> PyR
     Ok(array.as_slice_mut()?)
 }
 
-/// Flags as Rust has them, from bytes: those of NumPy may be anything.
+/// Flags from the bytes of NumPy, of which any but 0 is true: Rust's may only be 0 or 1.
 pub fn flags(array: &Any) -> PyResult<Vec<bool>> {
     let bytes = read_list::<u8>(array)?;
     Ok(list(&bytes)?.iter().map(|&byte| byte != 0).collect())
 }
 
-/// What a check of the Python part makes of an argument.
+/// Runs a check of the Python part on an argument; returns what it has made of that.
 pub fn checked<'py>(check: &str, name: &str, value: &Any<'py>) -> PyResult<Any<'py>> {
     value.py().import("drlim._arrays")?.getattr(check)?.call1((name, value))
 }
 
-/// Pairs of indices, of anything that is an array of such.
+/// Pairs of indices, from anything that NumPy takes as an array of them.
 pub fn index_pairs(pairs: &Any) -> PyResult<Vec<(u32, u32)>> {
     let array: PyReadonlyArray2<u32> = checked("index_pairs", "pairs", pairs)?.extract()?;
     let pairs = array.as_slice()?.chunks_exact(2);

@@ -1,4 +1,4 @@
-//! Distances by themselves, neighbours, and hard pairs.
+//! Distances without a loss, neighbours, and hard pairs.
 
 use drlim::batch::{self, Distance};
 use drlim::loss::Pairing;

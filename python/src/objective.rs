@@ -19,8 +19,8 @@ pub struct LossParts(String, f64, f64);
 #[derive(FromPyObject)]
 pub struct ReductionParts(String, f64, f64);
 
-/// What comes back of a call: value, pairs, active ones, and of similar and dissimilar pairs their number, how
-/// many were active and their sum.
+/// The result of a call: its value, the numbers of pairs and of active pairs, and then for similar and for
+/// dissimilar pairs both numbers and the sum of values.
 pub type Parts = (f64, u64, u64, (u64, u64, f64), (u64, u64, f64));
 
 pub fn parts(outcome: Outcome) -> Parts {

@@ -20,10 +20,10 @@ use crate::unit::with_unit_rows;
 /// A loss, a reduction, and the factor of gradients.
 pub type Task = (LossParts, ReductionParts, f64);
 
-/// Of each pair whether it is similar, its weight, and whether it is left out.
+/// For each pair whether it is similar, its weight, and whether it is left out.
 pub type PairingParts<'py> = (Any<'py>, Option<Any<'py>>, Option<Any<'py>>);
 
-/// Room for what is known of each pair: distances, values, slopes.
+/// Outputs with an element for each pair: distances, values, slopes.
 type Lists<'py> = (Option<Any<'py>>, Option<Any<'py>>, Option<Any<'py>>);
 
 /// [`PairingParts`], borrowed.
@@ -213,13 +213,13 @@ fn all_pairs_of<T: Element>(
     .map(parts)
 }
 
-/// Labels of queries and of keys, and the one that is no class.
+/// Labels of queries and of keys, and the label that stands for no class.
 pub type LabelsAcross<'py> = (Any<'py>, Any<'py>, Option<i64>);
 
 /// A graph, and which samples the first query and the first key are.
 pub type GraphAcross<'py> = (Bound<'py, Graph>, usize, usize);
 
-/// What makes a query and a key similar, borrowed.
+/// Labels or a graph, which say whether a query and a key are similar, borrowed.
 pub enum SimilarAcross<'py> {
     Labels(PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i64>, Option<i64>),
     Graph(GraphAcross<'py>),

@@ -1,11 +1,11 @@
-//! Memory that calls use on the way, kept by each thread from one call to the next.
+//! Working memory of calls, which each thread keeps from one call to the next.
 
 use std::cell::RefCell;
 
 use drlim::batch::{AllPairsScratch, CrossScratch, IndexedScratch, MiningScratch};
 use pyo3::PyResult;
 
-/// That of each kind of call.
+/// The working memory of each kind of call.
 #[derive(Default)]
 pub struct Scratches<T> {
     pub indexed: IndexedScratch<T>,
@@ -14,8 +14,8 @@ pub struct Scratches<T> {
     pub mined: MiningScratch<T>,
 }
 
-/// The most elements of a batch whose memory is kept: a training step uses it again, one huge batch does not
-/// hold on to it.
+/// The most elements of a batch whose memory is kept: so that training steps use it again, but one huge batch
+/// does not hold on to it.
 const MOST_KEPT: usize = 1 << 22;
 
 thread_local! {
@@ -23,8 +23,8 @@ thread_local! {
     pub static OF_F64: RefCell<Scratches<f64>> = RefCell::default();
 }
 
-/// Runs a call on a batch of so many elements with the thread's scratch. Of one that has ended midway, nothing is
-/// kept.
+/// Runs a call on a batch of `elements` elements with the thread's scratch. A call that has ended midway
+/// leaves nothing.
 pub fn with_scratch<T: Default, R>(
     kept: &'static std::thread::LocalKey<RefCell<Scratches<T>>>,
     elements: usize,

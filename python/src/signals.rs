@@ -1,4 +1,5 @@
-//! Signals that arrive during a call: Python runs their handlers on its main thread, and only when that asks.
+//! Signals that arrive during a call: Python runs their handlers on its main thread, and only when that
+//! thread asks.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,7 +9,7 @@ thread_local! {
     /// Whether this thread is Python's main thread; if it is not, in which process. A child that another thread
     /// forks has that as its main thread.
     static IS_MAIN: Cell<Option<Result<(), u32>>> = const { Cell::new(None) };
-    /// What a handler has raised.
+    /// The exception that a handler has raised.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
@@ -27,7 +28,8 @@ pub fn are_handled_here(py: Python<'_>) -> PyResult<bool> {
     Ok(is_main)
 }
 
-/// Runs the handlers of signals that have arrived. Whether one has raised an exception, which [`raised`] has then.
+/// Runs the handlers of signals that have arrived. Returns whether one has raised an exception, which
+/// [`raised`] takes.
 pub fn ask() -> bool {
     match Python::attach(|py| py.check_signals()) {
         Ok(()) => false,
@@ -38,7 +40,7 @@ pub fn ask() -> bool {
     }
 }
 
-/// What a handler has raised on this thread.
+/// The exception that a handler has raised on this thread.
 pub fn raised() -> PyErr {
     RAISED.take().expect("a call ends early where a handler has raised something")
 }

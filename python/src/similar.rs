@@ -1,4 +1,4 @@
-//! Who is similar to whom: graphs, lists of pairs, labels.
+//! Similar samples, by graphs or labels, and lists of pairs.
 
 use drlim::{Similar, pairs};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1};
@@ -9,7 +9,8 @@ use crate::arrays::{Any, Element, by_element, checked, index_pairs, list, mat, r
 use crate::errors::raised;
 use crate::state::{run, times};
 
-/// Which of so many samples are similar: Graph(samples, pairs), of P x 2 indices in either order and any number of times.
+/// A graph of similar samples: Graph(samples, pairs), with P x 2 indices in either order and any number of
+/// times.
 #[pyclass(frozen, module = "drlim")]
 pub struct Graph(pub drlim::Graph);
 
@@ -54,7 +55,7 @@ impl Graph {
         self.0 == other.0
     }
 
-    /// Pickled as what makes it.
+    /// Pickles the object as the arguments that make it.
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(usize, Bound<'py, PyArray2<u32>>)> {
         Ok((self.samples(), self.pairs(py)?))
     }
@@ -71,7 +72,8 @@ fn graph_of<T: Element>(py: Python<'_>, z: &Any, k: usize) -> PyResult<Graph> {
     run(py, work, |cx| pairs::neighbour_graph(cx, z, k)).map(Graph)
 }
 
-/// Pairs of the rows of a matrix with so many rows, checked and sorted once: PairList(rows, pairs), of P x 2 indices.
+/// Pairs of the rows of a matrix, checked and sorted once: PairList(rows, pairs), with the number of rows and
+/// P x 2 indices.
 #[pyclass(frozen, module = "drlim")]
 pub struct PairList(pub drlim::batch::PairList);
 
@@ -105,7 +107,7 @@ impl PairList {
         numpy::PyArray1::from_vec(py, numbers).reshape([self.0.len(), 2])
     }
 
-    /// Pickled as what makes it.
+    /// Pickles the object as the arguments that make it.
     fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<(usize, Bound<'py, PyArray2<u32>>)> {
         Ok((self.rows(), self.pairs(py)?))
     }

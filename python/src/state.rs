@@ -1,4 +1,4 @@
-//! Where calls run: the tier and the threads of the whole process.
+//! The tier and the threads that all calls of the process run on.
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -30,18 +30,19 @@ fn get<T: Clone>(lock: &RwLock<T>) -> T {
 }
 
 fn set<T>(lock: &RwLock<T>, value: T) {
-    // Dropped after the lock: what was there may have threads to end.
+    // The old value is dropped after the lock, as it may have threads to end.
     let _old = std::mem::replace(&mut *lock.write().unwrap_or_else(PoisonError::into_inner), value);
 }
 
 /// Work below which a call is over before anybody could want to end it: some milliseconds on the narrowest tier.
 const SHORT: usize = 1 << 22;
 
-/// Runs a call where the process has been told to, while other threads of Python go on. Where the handler of a
-/// signal raises an exception, as that of Ctrl-C does, the call ends by this; what it has written is of no use.
+/// Runs a call on the tier and threads of the process, while other threads of Python go on. If the handler of
+/// a signal raises an exception, as that of Ctrl-C does, the call ends with it, and its outputs are of no
+/// use.
 ///
-/// `work` is about as many products or comparisons as the call takes. With 0 it is not ended: signals are handled
-/// afterwards.
+/// `work` is about the number of products or comparisons that the call takes. With 0 the call is not ended:
+/// signals are handled afterwards.
 pub fn run<R: Send>(
     py: Python<'_>,
     work: usize,
@@ -56,7 +57,7 @@ pub fn run<R: Send>(
     }
 }
 
-/// What so many things for each of so many others come to.
+/// The product of three sizes, or the largest number where that overflows.
 pub fn times(factors: [usize; 3]) -> usize {
     factors.into_iter().fold(1, usize::saturating_mul)
 }
@@ -87,8 +88,8 @@ pub fn threads(py: Python<'_>) -> usize {
     py.detach(|| get(pool()).count())
 }
 
-/// Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 a thread a core or
-/// RAYON_NUM_THREADS.
+/// Sets the number of threads that all calls of the process use: with 1 the calling thread alone, with 0 a
+/// thread a core or RAYON_NUM_THREADS.
 #[pyfunction]
 pub fn set_threads(py: Python<'_>, count: &Any) -> PyResult<()> {
     let count = checked("size", "count", count)?.extract()?;

@@ -18,7 +18,7 @@ use crate::similar::{Given, Graph};
 use crate::state::{run, times};
 use crate::unit::with_unit_rows;
 
-/// One thing for the anchor, the positive and the negative, or for the three pairs of these.
+/// An array for the anchor, the positive and the negative each, or for the three pairs of these.
 pub type Three<'py> = (Any<'py>, Any<'py>, Any<'py>);
 
 #[pyfunction]
@@ -132,7 +132,7 @@ fn triplets_of<T: Element>(
     let mut grad = optional(&grad, write::<T>)?;
     let grad = grad.as_mut().map(mat_mut).transpose()?;
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
-    // Semi-hard and all triplets are of three rows.
+    // Semi-hard mining, and all triplets, look at three rows at a time.
     let third = z.cols().max(if name == "hardest" { 0 } else { z.rows() });
     let work = if whole { 0 } else { times([z.rows(), z.rows(), third]) };
     with_scratch(T::SCRATCH, elements, |scratch| {

@@ -4,12 +4,12 @@ use drlim::loss::Outcome;
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
 use drlim::{Cx, Mat, MatMut, Real, Result};
 
-/// Elements of as many rows as are scaled at once: of a batch that does not fit in a cache, neither do a copy
-/// and another one.
+/// Elements of the rows that are scaled at once: where a batch does not fit in a cache, copies of it would
+/// not either.
 const AT_ONCE: usize = 1 << 18;
 
-/// Where `unit` says so, calls with the rows of `z` divided by their lengths, and leaves in `grad` the gradient by
-/// the rows as they are. Where a row has no direction, as it is 0, its gradient is 0.
+/// With `unit`, calls with the rows of `z` divided by their lengths, and leaves in `grad` the gradient by the
+/// rows as they are. A row of length 0 has no direction: its gradient is 0.
 pub fn with_unit_rows<T: Real>(
     unit: bool,
     cx: &Cx,

@@ -1,4 +1,5 @@
-//! How much work is a task: functions of the shape alone, so that results do not depend on threads.
+//! Sizes of the tasks that calls are cut into: functions of the shape alone, so that results do not depend on
+//! threads.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +18,7 @@ pub(crate) fn task_rows(rows: usize, bytes_per_row: usize) -> usize {
     rows.max(1).next_multiple_of(16)
 }
 
-/// Whether so many pairs are so little work that the calling thread does it sooner alone.
+/// `cx`, made serial where so few pairs of rows of `d` elements are done sooner by the calling thread alone.
 pub(crate) fn serial_if_small(cx: &Cx, pairs: usize, d: usize) -> Cx {
     const LEAST_WORK: usize = 1 << 21;
     let small = pairs.saturating_mul(d.max(8)) < LEAST_WORK;
@@ -30,9 +31,9 @@ pub(crate) fn block_rows(rows: usize) -> usize {
     rows.div_ceil(8).max(1).next_multiple_of(PANEL_COLS).min(BLOCK_ROWS)
 }
 
-/// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A
-/// block; or where blocks are many a few of them, which meet the other side's while these are in L2; or
-/// as many as keep the list of tasks short.
+/// Rows of one side of a task: a function of the batch alone, since it decides the order of addition. A task
+/// is one block. In large batches it is up to `FEW` blocks, which meet the blocks of the other side while
+/// these are in L2, or as many as keep the list of tasks short.
 pub(crate) fn rows_of_a_task(rows: usize) -> usize {
     const LEAST: usize = 32;
     const FEW: usize = 4;

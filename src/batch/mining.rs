@@ -1,4 +1,4 @@
-//! The triplets of a labelled batch: all of them, the hardest, or the semi-hard.
+//! Loss and gradient of the triplets of a labelled batch: all of them, the hardest, or the semi-hard ones.
 
 #![forbid(unsafe_code)]
 
@@ -26,29 +26,30 @@ use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::{Similar, check_samples};
 
-/// Which triplets of a batch are looked at. A positive of an anchor is a similar row, a negative any
-/// other one but itself.
+/// The triplets of a batch that enter the loss. The positives of an anchor are the rows similar to it, its
+/// negatives all other rows but itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mining {
     /// Every anchor with each of its positives and each of its negatives. Their number grows with B³.
     All,
-    /// Every anchor with its farthest positive and its nearest negative, of equally distant ones that of
-    /// the lowest index (Hermans, Beyer, Leibe 2017, "batch hard"). Anchors that lack one of them are left
+    /// Every anchor with its farthest positive and its nearest negative; ties go to the lowest index
+    /// (Hermans, Beyer, Leibe 2017, "batch hard"). Anchors without a positive or without a negative are left
     /// out.
     Hardest,
     /// Every anchor and positive with the nearest negative that is farther than the positive (Schroff,
-    /// Kalenichenko, Philbin 2015, FaceNet), or else with the farthest; of equally distant ones that of the
-    /// lowest index. Distances are measured by differences and compared to the last digit: rows of integers,
-    /// levels or signs, whose squared distances are exact, are told apart exactly, in any order of rows.
+    /// Kalenichenko, Philbin 2015, FaceNet), or with the farthest negative where there is none; ties go to
+    /// the lowest index. Distances are computed from differences and compared to the last digit: rows of
+    /// integers, levels or signs, whose squared distances are exact, are told apart exactly, in any order of
+    /// rows.
     SemiHard,
 }
 
-/// Memory that [`triplets`] uses on the way: 3 B D elements and up to 8 MiB, with [`Mining::All`] 16 MiB, kept
-/// for the next call. (Of batches of more than a hundred thousand rows up to 256 bytes a row. Losses that
-/// swap take 12 bytes more for each semi-hard triplet of some anchors. The search for [`Mining::Hardest`]
-/// takes B D elements of its own.)
+/// Working memory of [`triplets`], kept for the next call: 3 B D elements and up to 8 MiB, with
+/// [`Mining::All`] 16 MiB. (Batches of more than a hundred thousand rows take up to 256 bytes a row. Losses
+/// that swap take 12 bytes more for each semi-hard triplet of some anchors. The search for
+/// [`Mining::Hardest`] takes B D elements of its own.)
 ///
-/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// One call uses it at a time. Inside tasks of rayon, hold no lock on it over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct MiningScratch<T> {
@@ -61,7 +62,7 @@ pub struct MiningScratch<T> {
 }
 
 impl<T: Real> MiningScratch<T> {
-    /// Empty.
+    /// An empty scratch, which calls make as large as they need.
     pub fn new() -> Self {
         MiningScratch::default()
     }
@@ -69,19 +70,21 @@ impl<T: Real> MiningScratch<T> {
 
 /// Loss and gradient of triplets of the rows of `z`, B x D.
 ///
-/// The outcome counts triplets as pairs. Distances are those of differences of rows; the precision of
-/// gradients is that of [`all_pairs`](super::all_pairs()), that of the hardest triplets that of differences.
+/// The outcome counts triplets as pairs. Distances are computed from differences of rows. Gradients are as
+/// precise as those of [`all_pairs`](super::all_pairs()); with [`Mining::Hardest`] they are sums of
+/// differences of rows, too.
 ///
 /// `grad` is B x D and overwritten, where it is given.
 ///
 /// # Accuracy
 ///
-/// As of [`all_pairs`](super::all_pairs()), with (B + 8) eps for the gradient: slopes are added up first.
+/// The bounds are those of [`all_pairs`](super::all_pairs()), but with (B + 8) eps for the gradient, since
+/// slopes are added up first.
 ///
 /// # Errors
 ///
-/// Refused where a shape does not match, B does not fit in a `u32`, or [`Mining::All`] is asked of more rows
-/// than two matrices of B x B elements in 16 MiB are of: 1448 in `f32`, 1024 in `f64`. Nothing has been
+/// Refused where a shape does not match, B does not fit in a `u32`, or [`Mining::All`] is asked for more than
+/// 1448 rows in `f32`, 1024 in `f64`: two matrices of B x B elements have to fit in 16 MiB. Nothing has been
 /// written then.
 ///
 /// ```
@@ -139,17 +142,17 @@ pub fn triplets<T: Real>(
 }
 compiled!(triplets::<T>);
 
-/// Bytes of a strip of distances and one of slopes that hold a whole batch.
+/// Bytes of a strip of distances and a strip of slopes, where each must hold the whole batch.
 const ALL_BYTES: usize = 16 << 20;
 
-/// Bytes of strips that hold a few rows.
+/// Bytes of both strips where they hold a few rows at a time.
 const SOME_BYTES: usize = 8 << 20;
 
 /// Rows of a block of gradients, and of a task: whole panels of every tier.
 const BLOCK: usize = PANEL_COLS;
 
-/// From a row of a strip to the next: not a power of two, which would put a column into a few sets of the
-/// cache.
+/// Elements from one row of a strip to the next: not a power of two, which would put a column into a few sets
+/// of the cache.
 fn strip_stride(rows: usize) -> usize {
     rows.next_multiple_of(16) + 16
 }
@@ -169,7 +172,7 @@ struct Call<'c, 'o, T> {
 }
 
 impl<T: Real> Call<'_, '_, T> {
-    /// One triplet an anchor.
+    /// The hardest triplet of each anchor.
     fn hardest(&self, grad: Option<MatMut<T>>, scratch: &mut MiningScratch<T>) -> Result<Sums> {
         let MiningScratch { triplets, of_triplets, .. } = scratch;
         triplets.clear();
@@ -245,7 +248,7 @@ impl<T: Real> Call<'_, '_, T> {
     }
 }
 
-/// What all strips read.
+/// The inputs that all strips share.
 struct Strips<'s, 'c, 'o, T> {
     call: &'s Call<'c, 'o, T>,
     all: bool,
@@ -259,7 +262,7 @@ struct Strips<'s, 'c, 'o, T> {
 }
 
 impl<T: Real> Strips<'_, '_, '_, T> {
-    /// The triplets of some anchors, and their part of all gradients.
+    /// The sums of the triplets whose anchors are `rows`; adds their part to all gradients.
     fn strip(
         &self,
         rows: Range<usize>,
@@ -345,7 +348,7 @@ impl<T: Real> Strips<'_, '_, '_, T> {
 }
 
 impl<T: Real> Gradient<T> {
-    /// What belongs to some rows, block by block.
+    /// The sums and slopes of `rows`, cut into blocks.
     fn part(&mut self, rows: &Range<usize>, d: usize) -> (Chunks<'_, T>, Chunks<'_, T>) {
         let sums = &mut self.sums[rows.start * d..rows.end * d];
         (Chunks(sums, BLOCK * d), Chunks(&mut self.slopes[rows.clone()], BLOCK))

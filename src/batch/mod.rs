@@ -1,4 +1,4 @@
-//! Which pairs of a batch are compared.
+//! Losses, gradients, distances and neighbours of batches of embeddings: a wing for each choice of pairs.
 //!
 //! A call here checks its arguments once, cuts the work into blocks whose number follows from the
 //! shapes alone, runs a kernel for each block and adds the block results up in a fixed order: the

@@ -1,4 +1,4 @@
-//! How a search for the nearest or farthest rows is cut into blocks.
+//! Searches for the nearest or farthest rows of each row, cut into blocks.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,8 @@ use crate::parallel::split::{Chunks, for_blocks, run_in_order};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::Similar;
 
-/// `k` rows a query, [`NONE`] where there are fewer, and their Euclidean distances.
+/// The rows found for each query, best first, and their Euclidean distances: both queries x `k`, [`NONE`] and
+/// NaN where there are fewer than `k`.
 pub(crate) struct Found<T> {
     pub indices: Vec<u32>,
     pub distances: Vec<T>,
@@ -42,8 +43,8 @@ impl<T: Real> Found<T> {
         Ok(Found { indices, distances })
     }
 
-    /// Of each row the first others: rows without elements are all equal, and may be more than there is
-    /// memory to compare.
+    /// The lists of rows without elements: these are all equal, so each row gets the first `k` others. There
+    /// may be too many of them to compare in memory.
     fn among_equal(mut self, k: usize) -> Self {
         for (i, list) in self.indices.chunks_exact_mut(k).enumerate() {
             let others = (0..).filter(|&j| j as usize != i);
@@ -53,40 +54,40 @@ impl<T: Real> Found<T> {
         self
     }
 
-    /// From keys to distances.
+    /// Turns keys into distances: the roots of their magnitudes.
     fn finish(mut self) -> Self {
         self.distances.iter_mut().for_each(|key| *key = key.abs().sqrt());
         self
     }
 }
 
-/// Rows of a list from which on it is not kept sorted. Measured on one thread with AVX-512: of 20000 x 64 the
-/// 20 nearest others take 0.72 s either way, 50 take 0.81 s where sorted lists take 1.27, 1000 take 2.8 s
-/// where they take 17.7; of 6000 x 784, 20 take 0.54 and 0.49 s, 50 take 0.59 and 0.67. Of 8000 x 64 in two
-/// clusters that products do not see into, 40 take 0.52 s where sorted lists take 0.47, and 0.15 where rows
-/// are spread.
+/// Lists of this many rows or more are not kept sorted. Measured on one thread with AVX-512, unsorted and
+/// sorted lists: for 20000 x 64, the 20 nearest others take 0.72 s either way, 50 take 0.81 and 1.27 s, 1000
+/// take 2.8 and 17.7 s; for 6000 x 784, 20 take 0.54 and 0.49 s, 50 take 0.59 and 0.67 s; for 8000 x 64 in
+/// two clusters that products cannot resolve, 40 take 0.52 and 0.47 s (0.15 s unsorted, where rows are
+/// spread).
 const LONG: usize = 32;
 
-/// Queries from which on it is worth it to copy the references for products.
+/// From this many queries on it pays to copy the references for products.
 const MANY: usize = 48;
 
-/// Queries of a task where they are fewer: so few that several threads have some.
+/// Queries of a task where there are fewer: so few that several threads get some.
 const AT_ONCE: usize = MOST_QUERIES;
 
-/// Room for long lists: a part for each task that runs at the same time.
+/// Memory for long lists: a part for each task that runs at the same time.
 struct Room<T: Real> {
     room: Vec<T::Ranked>,
     /// Rows of a task.
     height: usize,
-    /// Places for each row.
+    /// Entries for each row.
     places: usize,
 }
 
 impl<T: Real> Room<T> {
-    /// For the best `k` of so many for each of some rows; none where lists are so short that they are kept
-    /// sorted.
+    /// Memory for lists of the best `k` of `candidates` rows for each of `rows` rows; none where lists are so
+    /// short that they are kept sorted.
     fn new(cx: &Cx, rows: usize, k: usize, candidates: usize, few: bool) -> Result<Option<Self>> {
-        /// Bytes of a part, as far as a panel's rows take no more: so that it stays in L2.
+        /// Bytes of a part, so that it stays in L2, unless the rows of one panel take more.
         const BYTES: usize = 1 << 20;
         if k < LONG {
             return Ok(None);
@@ -104,7 +105,7 @@ impl<T: Real> Room<T> {
         Ok(Some(Room { room, height, places }))
     }
 
-    /// Runs `f` for each task, with a part and with the task's lists.
+    /// Runs `f` for each task with its rows, its lists and a part of the memory.
     fn for_tasks(
         &mut self,
         cx: &Cx,
@@ -142,7 +143,7 @@ pub(crate) fn against<T: Real>(
     let (n, m, d) = (queries.rows(), references.rows(), queries.cols());
     let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     let mut found = Found::new(n, k)?;
-    // Rows without elements take no memory, so those of a copy would be beyond what the caller has.
+    // Rows without elements take none of the caller's memory, but a copy would take some for each.
     let few = n < MANY || d == 0;
     let room = Room::new(cx, n, k, m, few)?;
     search_against(Against { cx, queries, references, k, few, room, found: &mut found });
@@ -206,8 +207,8 @@ fn search_against<T: Real>(call: Against<T>) {
     });
 }
 
-/// The `k` nearest of the other rows of each row; or with a kind the `k` farthest similar ones, or the `k`
-/// nearest dissimilar ones.
+/// The `k` nearest other rows of each row. With `kind` (similar, true) the `k` farthest similar rows, with
+/// (similar, false) the `k` nearest dissimilar ones.
 #[inline(never)]
 pub(crate) fn among<T: Real>(
     cx: &Cx,
@@ -226,7 +227,7 @@ pub(crate) fn among<T: Real>(
     if order.is_empty() {
         return Ok(found.finish());
     }
-    // Lists are by place.
+    // The lists are in the order of places.
     let mut by_row = Found::new(z.rows(), k)?;
     for (place, &row) in order.iter().enumerate() {
         let (to, from) = (row as usize * k, place * k);
@@ -247,7 +248,8 @@ struct Among<'a, T: Real> {
     found: &'a mut Found<T>,
 }
 
-/// Leaves lists by place; returns which row each place holds, where that is another one.
+/// Writes the lists in the order of places. Returns the row at each place, or nothing where every row is at
+/// its own.
 fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec<u32> {
     let n = z.rows();
     let mut set = PackedRows::default();
@@ -280,10 +282,10 @@ fn search_among<T: Real>(Among { cx, z, k, kind, room, found }: Among<T>) -> Vec
         lists.map(|(indices, keys)| Mutex::new(Lists { k, indices, keys })).collect();
     run_in_order(cx.par, &pairs, |task| {
         let [i, j] = pairs[task];
-        // Never waited for: blocks take turns.
+        // This never waits: blocks take turns.
         let mut first = lock(&lists[i]);
         let mut second = (i != j).then(|| lock(&lists[j]));
-        // Blocks of a task, each with each of the other side.
+        // Each block of one side with each block of the other.
         let starts = [i * height, j * height];
         let block = block_rows(n);
         let blocks = |start: usize| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use super::status::Refusal;
 use crate::simd::real::Real;
 
-/// What a caller's function gets as its first argument.
+/// The pointer that a caller's function gets as its first argument.
 #[derive(Clone, Copy)]
 pub(super) struct Opaque(pub *mut c_void);
 

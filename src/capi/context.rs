@@ -1,4 +1,4 @@
-//! Where calls run.
+//! Contexts: the instruction tier and the threads that calls run on.
 
 use std::ffi::c_char;
 
@@ -45,22 +45,23 @@ impl drlim_tier {
     }
 }
 
-/// Where calls run: an instruction tier and threads. Calls may share one, from several threads at once.
-/// Wherever a context is asked for, null stands for the default one: the best tier (or DRLIM_ISA) and the
-/// threads of the process (a thread a core, or RAYON_NUM_THREADS). Results do not depend on threads.
+/// The instruction tier and the threads that calls run on. Calls may share a context, from several threads at
+/// once. Wherever a context is asked for, null stands for the default one: the best tier (or DRLIM_ISA) and
+/// the threads of the process (a thread a core, or RAYON_NUM_THREADS). Results do not depend on threads.
 pub struct drlim_context {
     isa: Isa,
     threads: Threads,
-    /// Handles are aligned, so that some of what is none can be told from them.
+    /// Handles are aligned to 8 bytes, so that some pointers that are no handles can be told from them.
     _aligned: [u64; 0],
 }
 
 /// Makes a context.
 ///
-/// tier: a DRLIM_TIER. threads: 1 for the calling thread alone, more for so many threads of its own, 0 for
-/// those of the process. context: where its handle goes, to be given back with drlim_context_free().
-/// Refused: a tier that is unknown or that this processor lacks, more threads than 4096 or than the system
-/// starts, null or misaligned. In a child of a process that forked, calls run on the calling thread.
+/// tier: a DRLIM_TIER. threads: 1 for the calling thread alone, more for that many threads of the context's
+/// own, 0 for the threads of the process. context: where its handle goes, to be given back with
+/// drlim_context_free(). Refused: a tier that is unknown or that this processor lacks, more threads than 4096
+/// or than the system starts, null or misaligned. In a child of a process that forked, calls run on the
+/// calling thread.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn drlim_context_new(
     tier: drlim_tier,
@@ -84,7 +85,7 @@ pub unsafe extern "C" fn drlim_context_free(context: *mut drlim_context) {
     unsafe { free(context) };
 }
 
-/// What a context, or with null the default one, comes down to.
+/// The tier and the number of threads of a context, or with null of the default one.
 ///
 /// tier, threads: written; each may be null. Refused: misaligned pointers.
 #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -114,7 +115,8 @@ pub unsafe extern "C" fn drlim_context_describe(
     })
 }
 
-/// The name of a tier: "portable", "avx2" or "avx512"; null of any other code. Of the library, for ever.
+/// The name of a tier: "portable", "avx2" or "avx512"; null for any other code. The text belongs to the
+/// library and stays.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
     match tier {
@@ -125,13 +127,13 @@ pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
     }
 }
 
-/// The version of the library, such as "0.1.0". Of the library, for ever.
+/// The version of the library, such as "0.1.0". The text belongs to the library and stays.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Runs a call where a context, or with null the default one, says.
+/// Runs a call on the tier and threads of a context, or with null of the default one.
 ///
 /// # Safety
 /// `context` is null, misaligned, or a handle that has not been given back.

@@ -21,20 +21,20 @@ pub struct drlim_cross_similar {
     pub query_labels: *const i64,
     /// A label for each key.
     pub key_labels: *const i64,
-    /// With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    /// With labels: a label that stands for no class. Rows that have it are in no pair. May be null.
     pub ignored_label: *const i64,
-    /// Of queries and keys.
+    /// A graph of samples that holds both queries and keys.
     pub graph: *const drlim_graph,
     /// With a graph: query i is sample first_query + i.
     pub first_query: usize,
     /// With a graph: key j is sample first_key + j.
     pub first_key: usize,
-    /// Where the queries are keys too: key *own + i is query i itself, and no pair with it. May be null.
+    /// Where the queries are keys too: key *own + i is query i itself, and the two make no pair. May be null.
     pub own: *const usize,
 }
 
 impl drlim_cross_similar {
-    /// As Rust has it: what is similar, and where the queries are among the keys.
+    /// The similar pairs as Rust has them, and the place of the queries among the keys.
     ///
     /// # Safety
     /// Pointers are null, misaligned, or the caller's to be read for 'a.

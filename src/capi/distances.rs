@@ -1,4 +1,4 @@
-//! Distances by themselves, and their gradients.
+//! Distances without a loss, and their gradients.
 
 use super::context::{drlim_context, run};
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
@@ -62,9 +62,9 @@ macro_rules! functions {
             })
         }
 
-        /// The gradients of these distances, by the chain rule: row i times upstream i, which is the
-        /// derivative of whatever follows by distance i. Where a distance has no derivative, 0 takes its
-        /// place.
+        /// The gradients of these distances, by the chain rule: the derivatives of distance i times upstream
+        /// i, which is the derivative of the caller's objective by distance i. Where a distance has no
+        /// derivative, 0 takes its place.
         ///
         /// context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
         /// shapes that differ, an unknown distance, and what every call refuses.

@@ -1,4 +1,4 @@
-//! What of the face is kept apart for the two element types.
+//! The parts of the C interface that differ for the two element types.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,8 @@ pub(super) trait Element: Real {
     fn scratches(scratch: &drlim_scratch) -> &Mutex<Scratches<Self>>;
 }
 
-// Losses are implemented for each type, since those of a type of another crate could be implemented there.
+// Losses are implemented type by type: a generic implementation would collide with one that another crate
+// could write for an element type of its own.
 macro_rules! element {
     ($T:ident, $callback:ident) => {
         impl Element for $T {

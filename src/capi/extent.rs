@@ -1,5 +1,5 @@
-//! What an argument takes of the memory, and whether two of them share a byte. This is exact: column halves
-//! of one array do not, though they lie in each other's range.
+//! The memory that an argument covers, and whether two arguments share a byte. The answer is exact: column
+//! halves of one array share none, though they lie in each other's range.
 
 #![forbid(unsafe_code)]
 
@@ -32,12 +32,13 @@ impl Extent {
     }
 }
 
-/// Whether a byte is in both.
+/// Whether two extents share a byte.
 pub(super) fn overlap(a: &Extent, b: &Extent) -> bool {
     if a.rows == 0 || b.rows == 0 || a.end() <= b.start || b.end() <= a.start {
         return false;
     }
-    // Each row of the one with fewer rows against the first row of the other that ends past its start.
+    // Compares each row of the extent with fewer rows with the first row of the other that ends past its
+    // start.
     let (few, many) = if a.rows <= b.rows { (a, b) } else { (b, a) };
     (0..few.rows).any(|i| {
         let start = few.start + i * few.stride;

@@ -2,12 +2,12 @@
 
 use super::status::Refusal;
 
-/// A handle of its own.
+/// Allocates a new handle.
 pub(super) fn make<H>(made: H) -> *mut H {
     Box::into_raw(Box::new(made))
 }
 
-/// What a handle stands for, or none where it is null.
+/// The object behind a handle, or none where it is null.
 ///
 /// # Safety
 /// `handle` is null, misaligned, or from [`make`] and not given back while 'a lasts.
@@ -37,7 +37,7 @@ pub(super) unsafe fn needed<'a, H>(arg: &'static str, handle: *const H) -> Resul
 /// `handle` is null, misaligned, or from [`make`] and is not used any more.
 pub(super) unsafe fn free<H>(handle: *mut H) {
     if !handle.is_null() && handle.is_aligned() {
-        // What it holds may panic on its way, which must not reach the caller.
+        // The object may panic as it is dropped, which must not reach the caller.
         let drop_it = || {
             // SAFETY: as promised.
             drop(unsafe { Box::from_raw(handle) });

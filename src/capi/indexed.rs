@@ -16,7 +16,7 @@ use crate::batch::{self, IndexedOut};
 /// Pairs of rows of one matrix, checked once and used by any number of calls, also at once.
 pub struct drlim_pairs(batch::PairList);
 
-/// Makes a list of pairs of the rows of a matrix with so many rows.
+/// Makes a list of pairs of the rows of a matrix with the given number of rows.
 ///
 /// pairs: 2 x count, the rows of the first pair, then those of the second, and so on; copied. list: where
 /// its handle goes, to be given back with drlim_pairs_free(). Refused: a row that is not below rows, twice
@@ -47,8 +47,8 @@ pub unsafe extern "C" fn drlim_pairs_free(list: *mut drlim_pairs) {
     unsafe { free(list) };
 }
 
-/// What a call on a list of pairs writes beside its outcome, overwriting what was there. What is zeroed is
-/// not wanted.
+/// The outputs that a call on a list of pairs writes beside its outcome; they are overwritten. Fields that
+/// are zero are not wanted.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct drlim_indexed_out<T> {
@@ -56,9 +56,9 @@ pub struct drlim_indexed_out<T> {
     pub grad: drlim_matrix_mut<T>,
     /// The Euclidean distances of all pairs of the list.
     pub distances: *mut T,
-    /// Their values, times their weights, before they are reduced.
+    /// The values of the pairs, times their weights, before they are reduced.
     pub values: *mut T,
-    /// Their slopes, what z_i - z_j is multiplied by in the gradient of z_i.
+    /// The slopes of the pairs: the factors of z_i - z_j in the gradient of z_i.
     pub slopes: *mut T,
 }
 
@@ -66,9 +66,9 @@ macro_rules! functions {
     ($T:ident, $indexed:ident) => {
         /// Loss and gradient of pairs (i, j) of the rows of z, in any order and with any repeats.
         ///
-        /// context: may be null. z: B x D, where B is the rows that the list was made for. similar, weights,
-        /// ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far as
-        /// given; may be null. scratch: may be null. outcome: written; may be null.
+        /// context: may be null. z: B x D, where B is the number of rows that the list was made for. similar,
+        /// weights, ignored: as for drlim_rows, an element for each pair of the list. out: overwritten as far
+        /// as given; may be null. scratch: may be null. outcome: written; may be null.
         ///
         /// Refused: z or its gradient of other shapes, and what every call refuses.
         #[cfg_attr(not(test), unsafe(no_mangle))]

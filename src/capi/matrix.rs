@@ -1,4 +1,4 @@
-//! Matrices of a caller, and views of them.
+//! Matrices of a caller, their checks, and views of them.
 
 use std::ptr::NonNull;
 
@@ -10,9 +10,9 @@ use crate::memory::mat::{Mat, MatMut};
 
 /// A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 ///
-/// data is aligned for its elements and may be null where there are none; stride is at least cols. What
-/// lies between two rows is not touched, so columns of a wider array can be given. The memory is the
-/// caller's, and nobody may write it during a call.
+/// data is aligned for its elements and may be null where there are none; stride is at least cols. Memory
+/// between two rows is not touched, so columns of a wider array can be given. The memory is the caller's, and
+/// nobody may write it during a call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct drlim_matrix<T> {
@@ -26,8 +26,8 @@ pub struct drlim_matrix<T> {
     pub stride: usize,
 }
 
-/// A matrix that is written: as the one that is read, and nobody else may read or write it during a call.
-/// Where it is optional, data is null for "not wanted"; the other fields do not matter then.
+/// A matrix that is written: as one that is read, but nobody else may read or write it during a call. An
+/// optional one is not wanted where data is null; the other fields do not matter then.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct drlim_matrix_mut<T> {
@@ -41,15 +41,15 @@ pub struct drlim_matrix_mut<T> {
     pub stride: usize,
 }
 
-/// A matrix whose elements are there, as far as that can be known. `lend` makes a view of it.
+/// A checked matrix: data is aligned and not null, and the size is in range. `lend` makes a view of it.
 pub(super) struct Input<T>(drlim_matrix<T>);
 
-/// The same, to be written.
+/// A checked matrix to be written.
 pub(super) struct Output<T>(drlim_matrix_mut<T>);
 
 impl<T> Input<T> {
     /// # Safety
-    /// The caller of the face has promised that the elements can be read for 'a, and nobody writes them.
+    /// The C caller has promised that the elements can be read for 'a, and nobody writes them.
     pub unsafe fn lend<'a>(self) -> Mat<'a, T> {
         let drlim_matrix { data, rows, cols, stride } = self.0;
         let data = NonNull::new(data.cast_mut()).unwrap_or(NonNull::dangling());
@@ -60,8 +60,8 @@ impl<T> Input<T> {
 
 impl<T> Output<T> {
     /// # Safety
-    /// The caller of the face has promised that the elements can be read and written for 'a, and nobody
-    /// else does; that nothing else of this call overlaps them has been checked.
+    /// The C caller has promised that the elements can be read and written for 'a, and nobody else does; that
+    /// nothing else of this call overlaps them has been checked.
     pub unsafe fn lend<'a>(self) -> MatMut<'a, T> {
         let drlim_matrix_mut { data, rows, cols, stride } = self.0;
         let data = NonNull::new(data).unwrap_or(NonNull::dangling());
@@ -111,7 +111,7 @@ impl<T> drlim_matrix_mut<T> {
     }
 }
 
-/// Things that are wanted together: all of them, or none. Refused where some are null.
+/// Outputs that go together: all of them, or none. Refused where only some are null.
 pub(super) fn together<X, const N: usize>(
     args: [&'static str; N],
     given: [Option<X>; N],
@@ -124,7 +124,7 @@ pub(super) fn together<X, const N: usize>(
     }
 }
 
-/// Where a matrix lies. Refused where that cannot be.
+/// The memory that a matrix covers. Refused where its stride, pointer or size is impossible.
 fn extent<T>(
     arg: &'static str,
     data: *const T,

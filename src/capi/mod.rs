@@ -1,22 +1,22 @@
-//! The face in C: the calls of [`batch`](crate::batch) and [`pairs`](crate::pairs) on a caller's
-//! pointers, for programs in C and whatever can call it.
+//! The C interface: the calls of [`batch`](crate::batch) and [`pairs`](crate::pairs) on a caller's pointers,
+//! for programs in C and whatever can call it.
 //!
-//! Every function checks what it is given, makes views of it and hands these to the call that Rust has.
-//! `include/drlim.h` is generated from this module: what is exported has its names, in the order of the
-//! modules below, and its comments are written for readers of that file. Functions stand in macros, once for
-//! both element types. The crate's own tests export none: what is exported is compiled with all that it calls,
-//! and those tests are of a few private parts.
+//! Every function checks its arguments, makes views of them and hands these to the call in Rust.
+//! `include/drlim.h` is generated from this module: exported items have the names of that file, in the order
+//! of the modules below, and their comments are written for its readers. Functions stand in macros, once for
+//! both element types. The crate's own tests export no function: an exported function is compiled with all
+//! that it calls, and those tests need only a few private parts.
 
 #![allow(unsafe_code, reason = "pointers come from another language")]
 #![allow(non_camel_case_types, reason = "what is exported has the names of the header")]
 #![allow(clippy::missing_safety_doc, reason = "what is asked of callers stands in the header")]
 
-// What a call returns, and where it runs.
+// The status that calls return, and the tier and threads that they run on.
 mod status;
 
 mod context;
 
-// What a call takes.
+// The arguments of calls.
 mod matrix;
 
 mod outcome;
@@ -44,7 +44,7 @@ mod distances;
 
 mod nearest;
 
-// What they have in common.
+// The parts that calls share.
 mod callback;
 mod element;
 mod extent;

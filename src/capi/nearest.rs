@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pairs::{self, Neighbours};
 use crate::simd::real::Real;
 
-/// Where the k rows found for each query go: N x k, row after row, best first.
+/// The outputs for the k rows found for each query: N x k, row after row, best first.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct drlim_found<T> {
@@ -33,7 +33,7 @@ impl<T: Real> drlim_found<T> {
     }
 }
 
-/// The same, checked.
+/// The outputs of [`drlim_found`], checked.
 struct FoundLists<T> {
     indices: ListMut<u32>,
     distances: Option<ListMut<T>>,
@@ -55,8 +55,8 @@ impl<T: Real> FoundLists<T> {
 
 macro_rules! functions {
     ($T:ident, $nearest:ident, $nearest_others:ident, $hardest:ident) => {
-        /// The k nearest rows of references for each row of queries, exact, of equally distant ones those
-        /// of the lowest index; a distance that is NaN comes last.
+        /// The k nearest rows of references for each row of queries, exact. Of equally distant rows, that of
+        /// the lowest index comes first; a distance that is NaN comes last.
         ///
         /// context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
         /// differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.

@@ -27,18 +27,19 @@ impl drlim_loss {
     pub const CALLBACK: drlim_loss = drlim_loss(6);
 }
 
-/// A caller's loss for float, on n pairs: d2 has their squared distances, and similar says which pairs are
-/// similar. Leaves in d2 the slopes, 2 times the derivative of the value by the squared distance, and in
-/// values the values. What is done with a pair depends on that pair alone, since a batch comes in blocks of
-/// any length. Returns 0, or anything else to end the call with DRLIM_STATUS_CALLBACK.
+/// A caller's loss for float, on n pairs. On entry d2 has their squared distances, and similar says which
+/// pairs are similar. The function overwrites d2 with the slopes, 2 times the derivative of the value by the
+/// squared distance, and values with the values. The results for a pair must depend on that pair alone, since
+/// a batch comes in blocks of any length. Returns 0, or anything else to end the call with
+/// DRLIM_STATUS_CALLBACK.
 ///
 /// It is shown the pairs of the batch and nothing else: no row with itself, no pair that is left out, no
-/// padding. So a squared distance of 0 is that of two rows of the batch that are equal, or differ by less than
-/// has a square. Each pair is shown once, in an order that is not promised; but pairs beyond callback_reach
-/// need not be shown, and where a gradient is asked for, drlim_all_pairs_f32() and drlim_cross_f32() with
-/// DRLIM_REDUCTION_BALANCED_NON_ZERO show similar pairs twice and dissimilar ones once or twice; where a
-/// gradient or slopes are, drlim_rows_f32() with that or with DRLIM_REDUCTION_MEAN_NON_ZERO shows all of them
-/// twice.
+/// padding. So a squared distance of 0 belongs to two rows of the batch that are equal, or so close that the
+/// square underflows. Each pair is shown once, in no promised order, with these exceptions. Pairs beyond
+/// callback_reach need not be shown. Where a gradient is asked for, drlim_all_pairs_f32() and
+/// drlim_cross_f32() with DRLIM_REDUCTION_BALANCED_NON_ZERO show similar pairs twice and dissimilar ones once
+/// or twice. Where a gradient or slopes are asked for, drlim_rows_f32() with that reduction or with
+/// DRLIM_REDUCTION_MEAN_NON_ZERO shows all pairs twice.
 ///
 /// It is called from several threads at once unless the context has one thread, and must not throw, jump
 /// out or call the library with the scratch of the call that it is in.
@@ -52,7 +53,7 @@ pub type drlim_callback_f32 = Option<
     ) -> i32,
 >;
 
-/// The same for double.
+/// As drlim_callback_f32, for double.
 pub type drlim_callback_f64 = Option<
     unsafe extern "C" fn(
         data: *mut c_void,
@@ -63,8 +64,8 @@ pub type drlim_callback_f64 = Option<
     ) -> i32,
 >;
 
-/// What is computed of pairs: a loss, how the values of pairs become one number, and the factor of
-/// gradients. drlim_objective_new() fills it; change what is to be different.
+/// An objective on pairs: a loss, a reduction of the pairs' values to one number, and a factor of gradients.
+/// drlim_objective_new() fills it; then change the fields that are to be different.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct drlim_objective {
@@ -78,25 +79,26 @@ pub struct drlim_objective {
     pub margin: f64,
     /// p, of losses that have one: finite and not negative; 0 at first.
     pub positive_margin: f64,
-    /// What gradients and slopes, and only those, are multiplied by: the derivative of the caller's own
-    /// objective by this one's value; 1 at first.
+    /// The factor of gradients and slopes, and of those alone: the derivative of the caller's own objective
+    /// by the value of this one; 1 at first.
     pub scale: f64,
-    /// With DRLIM_REDUCTION_FACTORS, what values of similar pairs are multiplied by.
+    /// With DRLIM_REDUCTION_FACTORS, the factor of the values of similar pairs.
     pub similar_factor: f64,
-    /// With DRLIM_REDUCTION_FACTORS, what values of dissimilar pairs are multiplied by.
+    /// With DRLIM_REDUCTION_FACTORS, the factor of the values of dissimilar pairs.
     pub dissimilar_factor: f64,
     /// With DRLIM_LOSS_CALLBACK, the loss for float.
     pub callback_f32: drlim_callback_f32,
     /// With DRLIM_LOSS_CALLBACK, the loss for double.
     pub callback_f64: drlim_callback_f64,
-    /// What the callback gets as its first argument: of the caller, and not touched.
+    /// The callback's first argument, which belongs to the caller and is not touched.
     pub callback_data: *mut c_void,
     /// The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
     /// on whole batches skip them; 0, as at first, where there is none.
     pub callback_reach: f64,
 }
 
-/// An objective with scale 1, positive margin 0 and no callback. Fails never: calls refuse what is wrong with it.
+/// An objective with scale 1, positive margin 0 and no callback. Never fails: calls refuse an objective that
+/// is wrong.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_objective_new(
     loss: drlim_loss,

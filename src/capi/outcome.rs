@@ -24,7 +24,7 @@ impl drlim_reduction {
     /// similar_factor S_s + dissimilar_factor S_d; not for triplets
     pub const FACTORS: drlim_reduction = drlim_reduction(5);
 
-    /// As Rust has it, given what `FACTORS` multiplies by.
+    /// The reduction as Rust has it; `factors` are those of `FACTORS`.
     pub(super) fn with_factors(self, factors: [f64; 2]) -> Result<Reduction, Refusal> {
         match self {
             drlim_reduction::SUM => Ok(Reduction::Sum),
@@ -41,7 +41,7 @@ impl drlim_reduction {
     }
 }
 
-/// What the pairs of one kind add up to.
+/// Sums over the pairs of one kind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct drlim_sums {
@@ -53,7 +53,7 @@ pub struct drlim_sums {
     pub sum: f64,
 }
 
-/// What a call on pairs or triplets reports.
+/// The result of a call on pairs or triplets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct drlim_outcome {
@@ -63,9 +63,9 @@ pub struct drlim_outcome {
     pub pairs: u64,
     /// How many had a value other than zero. A NaN is not zero.
     pub active: u64,
-    /// Of the similar pairs.
+    /// Sums over the similar pairs.
     pub similar: drlim_sums,
-    /// Of the dissimilar pairs. Triplets are counted here.
+    /// Sums over the dissimilar pairs. Triplets are counted here.
     pub dissimilar: drlim_sums,
 }
 
@@ -91,9 +91,9 @@ impl From<Outcome> for drlim_outcome {
     }
 }
 
-/// The value of a batch whose parts add up to the sums of similar and dissimilar pairs, and what
-/// DRLIM_REDUCTION_FACTORS takes so that each part gets the gradient of the whole: the parts may lie on
-/// several machines.
+/// The value of a batch in parts, on several machines for instance, given the totals of the sums over similar
+/// and over dissimilar pairs; and the factors for DRLIM_REDUCTION_FACTORS with which each part gets its
+/// gradient of the whole.
 ///
 /// reduction: any but DRLIM_REDUCTION_FACTORS. value, similar_factor, dissimilar_factor: written; each may
 /// be null. Refused: an unknown reduction.

@@ -1,4 +1,4 @@
-//! What is known of pairs beside their rows, and what is written of each.
+//! Lists with an element for each pair: flags and weights that are read, outputs that are written.
 
 use super::places::{List, ListMut, PointerArgs};
 use super::status::Refusal;
@@ -44,7 +44,7 @@ impl<T: Real> PairingLists<T> {
     }
 }
 
-/// `out` with one more thing to write, if that is wanted.
+/// `out` with one more output, if that is wanted.
 pub(super) fn with<O, X>(out: O, wanted: Option<X>, add: impl FnOnce(O, X) -> O) -> O {
     match wanted {
         Some(wanted) => add(out, wanted),

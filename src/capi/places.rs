@@ -1,5 +1,5 @@
-//! Where the arguments of a call lie in memory, checked before any view of them is made: not at null, not
-//! misaligned, and nothing that is written over anything else.
+//! The pointers of a call, checked before any view of them is made: none is null or misaligned, and no output
+//! overlaps another argument.
 
 use std::slice;
 
@@ -35,7 +35,7 @@ impl Extent {
         if !fits {
             return Err(Error::Overflow { what: arg }.into());
         }
-        // One row has no next one, however far that would be.
+        // A single row has no next one, so its stride does not matter.
         let stride = if rows == 1 { 0 } else { stride * size_of::<T>() };
         Ok(Extent { start, rows, width: cols * size_of::<T>(), stride })
     }
@@ -111,19 +111,19 @@ impl PointerArgs {
         if data.is_null() { Ok(None) } else { self.output(arg, data, len).map(Some) }
     }
 
-    /// Where one result goes, if it is wanted.
+    /// The pointer for one result, if it is wanted.
     pub fn result<T>(&mut self, arg: &'static str, to: *mut T) -> Result<Written<T>, Refusal> {
         self.optional(arg, to, 1)?;
         Written::new(arg, to)
     }
 
-    /// Where one result goes.
+    /// The pointer for one result.
     pub fn needed<T>(&mut self, arg: &'static str, to: *mut T) -> Result<Written<T>, Refusal> {
         self.output(arg, to, 1)?;
         Written::new(arg, to)
     }
 
-    /// One thing that is read, or none where `from` is null.
+    /// One object that is read, or none where `from` is null.
     ///
     /// # Safety
     /// `from` is null, misaligned, or can be read for 'a.
@@ -163,7 +163,7 @@ impl PointerArgs {
         Ok(unsafe { self.read(arg, from)? }.copied().unwrap_or_default())
     }
 
-    /// Refuses what is written over something else.
+    /// Refuses outputs that overlap another argument.
     pub fn check_apart(&self) -> Result<(), Refusal> {
         let places = &self.places[..self.len];
         for (i, a) in places.iter().enumerate() {
@@ -184,7 +184,7 @@ pub(super) struct List<T> {
     len: usize,
 }
 
-/// The same, to be written.
+/// A checked pointer to a list that is written.
 pub(super) struct ListMut<T> {
     data: *mut T,
     len: usize,
@@ -192,7 +192,7 @@ pub(super) struct ListMut<T> {
 
 impl<T> List<T> {
     /// # Safety
-    /// The caller of the face has promised that the elements can be read for 'a, and nobody writes them.
+    /// The C caller has promised that the elements can be read for 'a, and nobody writes them.
     pub unsafe fn lend<'a>(self) -> &'a [T] {
         if self.len == 0 {
             return &[];
@@ -211,7 +211,7 @@ impl List<bool> {
         let bytes = List { data: self.data.cast::<u8>(), len: self.len };
         // SAFETY: a `bool` is a byte.
         let bytes: &[u8] = unsafe { bytes.lend() };
-        // Of a whole list at once, which takes no time beside its rows.
+        // The whole list is checked at once, which takes no time beside its rows.
         if bytes.iter().fold(0, |all, byte| all | byte) > 1 {
             let at = bytes.iter().position(|&byte| byte > 1).unwrap_or(0);
             return Err(Refusal::Flag { arg, at, got: bytes[at] });
@@ -223,8 +223,8 @@ impl List<bool> {
 
 impl<T> ListMut<T> {
     /// # Safety
-    /// The caller of the face has promised that the elements can be read and written for 'a, and nobody
-    /// else does; that nothing else of this call overlaps them has been checked.
+    /// The C caller has promised that the elements can be read and written for 'a, and nobody else does; that
+    /// nothing else of this call overlaps them has been checked.
     pub unsafe fn lend<'a>(self) -> &'a mut [T] {
         if self.len == 0 {
             return &mut [];
@@ -234,7 +234,7 @@ impl<T> ListMut<T> {
     }
 }
 
-/// Where one result goes, if it is wanted.
+/// The pointer for one result, if it is wanted.
 pub(super) struct Written<T>(*mut T);
 
 impl<T> Written<T> {

@@ -9,8 +9,8 @@ use super::places::PointerArgs;
 use super::status::{drlim_status, guard};
 use crate::batch::{self, RowsOut};
 
-/// What a call on pairs by rows writes beside its outcome, overwriting what was there. What is zeroed is not
-/// wanted.
+/// The outputs that a call on pairs by rows writes beside its outcome; they are overwritten. Fields that are
+/// zero are not wanted.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct drlim_rows_out<T> {
@@ -22,7 +22,7 @@ pub struct drlim_rows_out<T> {
     pub distances: *mut T,
     /// N: the values, times their weights, before they are reduced.
     pub values: *mut T,
-    /// N: the slopes, what a_i - b_i is multiplied by in the gradient of a_i.
+    /// N: the slopes, the factors of a_i - b_i in the gradient of a_i.
     pub slopes: *mut T,
 }
 
@@ -30,9 +30,9 @@ macro_rules! functions {
     ($T:ident, $rows:ident) => {
         /// Loss and gradients of N pairs, row i of a with row i of b, in one pass over memory.
         ///
-        /// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, what the
-        /// value of a pair is multiplied by; may be null. ignored: N, pairs to leave out; may be null.
-        /// out: overwritten as far as given; may be null. outcome: written; may be null.
+        /// context: may be null. a, b: N x D. similar: N, whether a pair is similar. weights: N, factors of
+        /// the pairs' values; may be null. ignored: N, pairs to leave out; may be null. out: overwritten as
+        /// far as given; may be null. outcome: written; may be null.
         ///
         /// Refused: shapes that differ from that of a, and what every call refuses.
         #[cfg_attr(not(test), unsafe(no_mangle))]

@@ -19,7 +19,7 @@ use crate::loss::{
 use crate::parallel::cx::Cx;
 
 impl drlim_objective {
-    /// Runs a call with the objective as Rust has it, where a context says.
+    /// Runs a call with the objective as Rust has it, on the tier and threads of a context.
     ///
     /// # Safety
     /// `context` is null or a handle, and callbacks do what [`drlim_callback_f32`] says.
@@ -64,7 +64,7 @@ impl drlim_objective {
 }
 
 impl drlim_triplet_objective {
-    /// Runs a call with the objective as Rust has it, where a context says.
+    /// Runs a call with the objective as Rust has it, on the tier and threads of a context.
     ///
     /// # Safety
     /// `context` is null or a handle, and callbacks do what [`drlim_triplet_callback_f32`] says.
@@ -117,7 +117,7 @@ pub(super) unsafe fn with_scratch<T: Element, R>(
         Ok(mut scratches) => call(&mut scratches),
         Err(TryLockError::WouldBlock) => Err(Refusal::Busy),
         Err(TryLockError::Poisoned(scratches)) => {
-            // What a call that panicked has left is not known.
+            // A call that panicked may have left anything in it.
             let mut scratches = scratches.into_inner();
             *scratches = Scratches::default();
             T::scratches(scratch).clear_poison();

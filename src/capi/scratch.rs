@@ -1,4 +1,4 @@
-//! Memory that calls use on the way, kept from one to the next.
+//! Working memory of calls, kept from one call to the next.
 
 use std::sync::Mutex;
 
@@ -7,15 +7,15 @@ use super::places::Written;
 use super::status::{drlim_status, guard};
 use crate::batch::{AllPairsScratch, CrossScratch, MiningScratch};
 
-/// Memory that calls use on the way: it grows to what the largest of them needs and is then used again, so
-/// that a training step allocates nothing. For calls of every kind, in float and double, one at a time: a
-/// second one is refused with DRLIM_STATUS_BUSY, and waits for nothing. See "Locks" above.
+/// Working memory of calls: it grows to what the largest of them needs and is then used again, so that a
+/// training step allocates nothing. It serves calls of every kind, in float and double, one at a time: a
+/// second one at the same time does not wait, but is refused with DRLIM_STATUS_BUSY. See "Locks" above.
 pub struct drlim_scratch {
     pub(super) f32: Mutex<Scratches<f32>>,
     pub(super) f64: Mutex<Scratches<f64>>,
 }
 
-/// That of each kind of call.
+/// The working memory of each kind of call.
 #[derive(Default)]
 pub(super) struct Scratches<T> {
     pub indexed: crate::batch::IndexedScratch<T>,
@@ -24,7 +24,7 @@ pub(super) struct Scratches<T> {
     pub mined: MiningScratch<T>,
 }
 
-/// Makes a scratch, empty.
+/// Makes an empty scratch.
 ///
 /// scratch: where its handle goes, to be given back with drlim_scratch_free(). Refused: null or misaligned.
 #[cfg_attr(not(test), unsafe(no_mangle))]

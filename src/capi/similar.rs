@@ -9,7 +9,8 @@ use crate::memory::reserve::try_with_capacity;
 use crate::pairs;
 use crate::similar::graph::{self, Similar};
 
-/// A graph of which rows, or samples, are similar. Made once and used by any number of calls, also at once.
+/// A graph that says which rows, or samples, are similar. Made once and used by any number of calls, also at
+/// once.
 pub struct drlim_graph(pub(super) graph::Graph);
 
 /// Which rows of a batch are similar: those of the same label, or neighbours in a graph. Give one of the
@@ -19,14 +20,14 @@ pub struct drlim_graph(pub(super) graph::Graph);
 pub struct drlim_similar {
     /// A label for each row; any value is a class.
     pub labels: *const i64,
-    /// With labels: the one that is no class. Rows that have it are in no pair. May be null.
+    /// With labels: a label that stands for no class. Rows that have it are in no pair. May be null.
     pub ignored_label: *const i64,
-    /// Of as many samples as there are rows.
+    /// A graph with a sample for each row.
     pub graph: *const drlim_graph,
 }
 
 impl drlim_similar {
-    /// As Rust has it, with `rows` labels.
+    /// The similar set as Rust has it, with `rows` labels.
     ///
     /// # Safety
     /// Pointers are null, misaligned, or the caller's to be read for 'a.
@@ -57,11 +58,11 @@ impl drlim_similar {
     }
 }
 
-/// Makes a graph of so many samples, of which the given pairs are similar, in either order and any number of
-/// times.
+/// Makes a graph of the given number of samples and the given similar pairs. A pair may be given in either
+/// order and any number of times.
 ///
 /// pairs: 2 x count, as for drlim_pairs_new(); copied. graph: where its handle goes, to be given back with
-/// drlim_graph_free(). Refused: a sample that is not below samples, or with itself; samples above
+/// drlim_graph_free(). Refused: a sample that is not below samples or is paired with itself; samples above
 /// 2^32 - 1, no memory.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn drlim_graph_new(
@@ -170,7 +171,8 @@ macro_rules! functions {
 functions!(f32, drlim_graph_nearest_f32);
 functions!(f64, drlim_graph_nearest_f64);
 
-/// Pairs of numbers that lie one after another, as Rust has them; the last of a call's places.
+/// Copies pairs of numbers that lie one after another. They must be the last pointer of a call: this checks
+/// that all are apart.
 ///
 /// # Safety
 /// `pairs` is null, misaligned, or `2 * count` numbers can be read there.

@@ -1,4 +1,4 @@
-//! What a call returns, and the message that goes with it.
+//! The status that a call returns, and the message that goes with it.
 
 use std::cell::RefCell;
 use std::ffi::c_char;
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Error;
 
-/// What every function that can fail returns: DRLIM_STATUS_OK, which is 0, or why it was refused.
+/// The result of every function that can fail: DRLIM_STATUS_OK, which is 0, or why it was refused.
 /// drlim_last_error() has a message.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl drlim_status {
     pub const NULL_POINTER: drlim_status = drlim_status(1);
     /// A pointer is not aligned for what it points at.
     pub const MISALIGNED: drlim_status = drlim_status(2);
-    /// Something that is written overlaps something else that is read or written.
+    /// An output overlaps another output or an input.
     pub const OVERLAP: drlim_status = drlim_status(3);
     /// A matrix has the wrong number of rows, columns, or elements from row to row.
     pub const SHAPE: drlim_status = drlim_status(4);
@@ -33,7 +33,7 @@ impl drlim_status {
     pub const TIER: drlim_status = drlim_status(8);
     /// The reduction is not one for triplets.
     pub const REDUCTION: drlim_status = drlim_status(9);
-    /// A list of pairs or a graph that cannot be.
+    /// A list of pairs or a graph cannot be built as asked.
     pub const PAIRS: drlim_status = drlim_status(10);
     /// The scratch is in use by another call.
     pub const BUSY: drlim_status = drlim_status(11);
@@ -86,7 +86,7 @@ impl Refusal {
                 Error::Tier { .. } | Error::UnknownTier { .. } => drlim_status::TIER,
                 Error::Reduction { .. } => drlim_status::REDUCTION,
                 Error::Pairs { .. } => drlim_status::PAIRS,
-                // No call of this face makes a network, reads a file or differentiates twice.
+                // No call of the C interface makes a network, reads a file or differentiates twice.
                 Error::Network { .. } | Error::File { .. } | Error::NoCurvature { .. } => {
                     drlim_status::PANIC
                 }
@@ -115,7 +115,7 @@ impl Refusal {
 }
 
 thread_local! {
-    /// Bytes that end in a zero, or none.
+    /// The bytes of a string that ends in a zero, or none.
     static MESSAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -124,11 +124,12 @@ fn remember(message: String) {
     let mut bytes = message.into_bytes();
     bytes.retain(|&byte| byte != 0);
     bytes.push(0);
-    // A thread that ends, and has given its messages back already, gets a status alone.
+    // A thread that is ending may have freed its message already: it gets a status alone.
     let _ = MESSAGE.try_with(|kept| *kept.borrow_mut() = bytes);
 }
 
-/// Why the last call of this thread that failed did so, such as "rows: b has shape 3x2, expected 2x2 (as a)".
+/// The reason why the last call of this thread that failed did so, such as "rows: b has shape 3x2, expected
+/// 2x2 (as a)".
 ///
 /// Never null, and empty before a call fails. The text belongs to the library and stays until another
 /// call of the same thread fails.
@@ -141,7 +142,7 @@ pub extern "C" fn drlim_last_error() -> *const c_char {
     kept.unwrap_or(c"".as_ptr())
 }
 
-/// Runs a call. What it refuses becomes a status, and so does a panic.
+/// Runs a call. A refusal becomes a status, and so does a panic.
 pub fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => drlim_status::OK,
@@ -156,7 +157,7 @@ pub fn guard(call: impl FnOnce() -> Result<(), Refusal>) -> drlim_status {
                 .map(|text| *text)
                 .or_else(|payload| payload.downcast::<&str>().map(|text| (*text).to_owned()));
             let text = text.unwrap_or_else(|payload| {
-                // What this does when it is dropped is not known: it could panic again.
+                // The payload could panic again as it is dropped.
                 std::mem::forget(payload);
                 "a panic".to_owned()
             });

@@ -21,10 +21,10 @@ impl drlim_triplet_loss {
     pub const CALLBACK: drlim_triplet_loss = drlim_triplet_loss(3);
 }
 
-/// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances, of
-/// anchor and positive, anchor and negative, positive and negative, in which it leaves the slopes of each.
-/// It is shown the triplets of the batch and nothing else: none that is left out, no padding. Each is shown
-/// once, in an order that is not promised; but twice where gradients or slopes are asked for by
+/// A caller's loss of triplets for float: as drlim_callback_f32, with three lists of n squared distances: of
+/// anchor and positive, of anchor and negative, of positive and negative. The function overwrites each list
+/// with its slopes. It is shown the triplets of the batch and nothing else: none that is left out, no
+/// padding. Each is shown once, in no promised order, but twice where gradients or slopes are asked for by
 /// drlim_triplet_rows_f32() with DRLIM_REDUCTION_MEAN_NON_ZERO, or by drlim_triplets_f32() with
 /// DRLIM_MINING_ALL and callback_swaps.
 pub type drlim_triplet_callback_f32 = Option<
@@ -38,7 +38,7 @@ pub type drlim_triplet_callback_f32 = Option<
     ) -> i32,
 >;
 
-/// The same for double.
+/// As drlim_triplet_callback_f32, for double.
 pub type drlim_triplet_callback_f64 = Option<
     unsafe extern "C" fn(
         data: *mut c_void,
@@ -50,7 +50,8 @@ pub type drlim_triplet_callback_f64 = Option<
     ) -> i32,
 >;
 
-/// What is computed of triplets. drlim_triplet_objective_new() fills it; change what is to be different.
+/// An objective on triplets: a loss, a reduction and a factor of gradients. drlim_triplet_objective_new()
+/// fills it; then change the fields that are to be different.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct drlim_triplet_objective {
@@ -62,20 +63,21 @@ pub struct drlim_triplet_objective {
     pub reduction: drlim_reduction,
     /// m: finite and positive.
     pub margin: f64,
-    /// What gradients and slopes, and only those, are multiplied by; 1 at first.
+    /// The factor of gradients and slopes, and of those alone; 1 at first.
     pub scale: f64,
     /// With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for float.
     pub callback_f32: drlim_triplet_callback_f32,
     /// With DRLIM_TRIPLET_LOSS_CALLBACK, the loss for double.
     pub callback_f64: drlim_triplet_callback_f64,
-    /// What the callback gets as its first argument: of the caller, and not touched.
+    /// The callback's first argument, which belongs to the caller and is not touched.
     pub callback_data: *mut c_void,
-    /// Other than 0 where the callback looks at the distance of positive and negative. That is not measured
-    /// otherwise: the callback gets 0, and what it leaves there is not used.
+    /// Other than 0 if the callback uses the distance of positive and negative. If 0, that distance is not
+    /// measured: the callback gets 0 for it, and the slope that it leaves there is not used.
     pub callback_swaps: u32,
 }
 
-/// An objective of triplets with scale 1 and no callback. Fails never: calls refuse what is wrong with it.
+/// An objective of triplets with scale 1 and no callback. Never fails: calls refuse an objective that is
+/// wrong.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub extern "C" fn drlim_triplet_objective_new(
     loss: drlim_triplet_loss,

@@ -12,8 +12,8 @@ use super::status::{Refusal, drlim_status, guard};
 use super::triplet_objective::drlim_triplet_objective;
 use crate::batch::{self, Mining, TripletRows, TripletRowsOut};
 
-/// What a call on triplets by rows writes beside its outcome, overwriting what was there. What is zeroed is
-/// not wanted; a is the anchor, p the positive, n the negative.
+/// The outputs that a call on triplets by rows writes beside its outcome; they are overwritten. Fields that
+/// are zero are not wanted; a is the anchor, p the positive, n the negative.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct drlim_triplet_rows_out<T> {
@@ -39,7 +39,7 @@ pub struct drlim_triplet_rows_out<T> {
     pub slopes_pn: *mut T,
 }
 
-/// Which triplets of a batch are looked at.
+/// The triplets of a batch that enter the loss.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct drlim_mining(pub u32);
@@ -66,9 +66,9 @@ macro_rules! functions {
     ($T:ident, $triplet_rows:ident, $triplets:ident) => {
         /// Loss and gradients of N triplets by rows, in one pass over memory.
         ///
-        /// context: may be null. anchor, positive, negative: N x D. weights: N, what the value of a triplet
-        /// is multiplied by; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as
-        /// far as given; may be null. outcome: written, triplets counted as pairs; may be null.
+        /// context: may be null. anchor, positive, negative: N x D. weights: N, factors of the triplets'
+        /// values; may be null. ignored: N, triplets to leave out; may be null. out: overwritten as far as
+        /// given; may be null. outcome: written, triplets counted as pairs; may be null.
         ///
         /// Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
         #[cfg_attr(not(test), unsafe(no_mangle))]
@@ -150,9 +150,9 @@ macro_rules! functions {
         /// Loss and gradient of triplets of the rows of z.
         ///
         /// context: may be null. z: B x D. similar: which rows are similar, all others are dissimilar; with
-        /// labels, B of them. mining: which triplets are looked at. grad: B x D, overwritten; of null data
-        /// where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs; may be
-        /// null.
+        /// labels, B of them. mining: the triplets that enter the loss. grad: B x D, overwritten; of null
+        /// data where it is not wanted. scratch: may be null. outcome: written, triplets counted as pairs;
+        /// may be null.
         ///
         /// Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
         /// float or 1024 of double.

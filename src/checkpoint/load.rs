@@ -1,4 +1,4 @@
-//! How a network's file is read where it is not quite what the crate writes.
+//! Loads a network's file that is not quite what the crate writes: other names, narrower types.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::nn::Network;
 use crate::simd::real::Real;
 
-/// What may be different in the file of a network: names with a prefix, narrower types.
+/// The differences that are allowed in the file of a network: names with a prefix, narrower types.
 ///
 /// [`load`](super::load) is this with nothing allowed. Everything else that it refuses is refused here too.
 ///
@@ -51,16 +51,16 @@ impl<'a> Load<'a> {
         Load::default()
     }
 
-    /// Every name in the file begins with this, and is the network's without it: `module.` of PyTorch's
+    /// Every name in the file is this prefix and a name of the network: `module.` of PyTorch's
     /// `DataParallel`, `_orig_mod.` of `torch.compile`, `encoder.` of a part of a module.
     ///
-    /// A tensor whose name begins otherwise is refused, as every one is that the network lacks.
+    /// A tensor whose name begins otherwise is refused, like every tensor that the network lacks.
     pub fn prefix(self, prefix: &'a str) -> Self {
         Load { prefix, ..self }
     }
 
-    /// Numbers of a type of which every one is a number of the network's element type become that: F16 and
-    /// BF16, and F32 in a network of `f64`. Nothing is rounded: F64 in a network of `f32` is still refused.
+    /// Converts numbers of narrower types to the network's element type: F16 and BF16, and F32 in a network
+    /// of `f64`. Nothing is rounded: F64 in a network of `f32` is still refused.
     pub fn widened(self) -> Self {
         Load { widened: true, ..self }
     }

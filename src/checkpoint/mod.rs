@@ -101,9 +101,9 @@ pub fn save<T: Real>(net: &Network<T>, path: impl AsRef<Path>) -> Result<()> {
 
 /// Reads the parameters of a network from a file that [`save`] or PyTorch wrote.
 ///
-/// The file must hold every tensor of the network, in its shape and of its element type, and no
-/// other; where it says of which layers it is, these must be the network's. On an error the network
-/// has not changed. Names with a prefix and other types are for [`Load`].
+/// The file must hold every tensor of the network, in its shape and of its element type, and no other. Where
+/// it names its layers, they must be those of the network. On an error the network has not changed. Names
+/// with a prefix and other types are for [`Load`].
 pub fn load<T: Real>(net: &mut Network<T>, path: impl AsRef<Path>) -> Result<()> {
     Load::new().network(net, path)
 }
@@ -122,10 +122,11 @@ pub fn from_bytes<T: Real>(net: &mut Network<T>, bytes: &[u8]) -> Result<()> {
 
 compiled!(to_bytes::<T>, from_bytes::<T>);
 
-/// Writes all that a training run needs to go on, as [`save`] writes a network: parameters, what the
-/// optimizer remembers, steps done, and where the sampler stands if that is given.
+/// Writes all that a training run needs to go on, as [`save`] writes a network: parameters, the optimizer's
+/// moments, steps done, and the position of the sampler if that is given.
 ///
-/// What the optimizer, the sampler and the network were built with is for the caller to build again.
+/// The settings that the optimizer, the sampler and the network were built with are not in the file: the
+/// caller builds them again.
 ///
 /// ```
 /// use drlim::loss::{Contrastive, Objective};
@@ -195,7 +196,7 @@ pub fn save_training<T: Real, O: Resume<T>>(
     replace::replace(path, &bytes).map_err(|error| file_error(path, error))
 }
 
-/// Reads what [`save_training`] wrote, and returns where the sampler stood, for its `restore`.
+/// Reads a file that [`save_training`] wrote, and returns the position of the sampler, for its `restore`.
 ///
 /// Every tensor must be there, in its shape and of its type, and no other. On an error nothing has
 /// changed.
@@ -211,7 +212,7 @@ pub fn load_training<T: Real, O: Resume<T>>(
     Ok(sampler)
 }
 
-/// The parameters, to be written.
+/// The parameters as tensors to be written.
 fn tensors<T: Real>(net: &Network<T>) -> Vec<Tensor<'_, T>> {
     net.parameters()
         .map(|parameter| Tensor {
@@ -222,16 +223,16 @@ fn tensors<T: Real>(net: &Network<T>) -> Vec<Tensor<'_, T>> {
         .collect()
 }
 
-/// The parameters, as a file must have them.
+/// The tensors of parameters that a file must have.
 fn expected<T: Real>(net: &Network<T>) -> Vec<Expected> {
     net.parameters()
         .map(|parameter| Expected::new::<T>(parameter.name, parameter.shape.to_vec()))
         .collect()
 }
 
-/// What the file of a run holds.
+/// The contents of the file of a run.
 struct Run<T> {
-    /// Of the run, and of the optimizer.
+    /// Steps of the run, and of the optimizer.
     steps: [u64; 2],
     params: Vec<T>,
     moments: Vec<Vec<T>>,

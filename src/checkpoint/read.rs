@@ -1,4 +1,4 @@
-//! A safetensors file, compared with what it should hold before its data are read.
+//! Reads a safetensors file: its header is compared with the tensors expected before the data are read.
 //!
 //! ```text
 //! byte 0       u64           n, the length of the header, least significant byte first
@@ -51,16 +51,16 @@ impl fmt::Display for Kind<'_> {
     }
 }
 
-/// Names of tensors that an error lists.
+/// The most names of tensors that an error lists.
 const LISTED: usize = 6;
 
-/// Characters of a name that an error tells.
+/// The most characters of a name that an error tells.
 const TOLD: usize = 80;
 
 /// A file whose header has been read.
 pub(super) struct Reader<'a, R> {
     header: Metadata,
-    /// What may be different.
+    /// The differences that are allowed.
     load: Load<'a>,
     /// Where the tensors start.
     start: u64,
@@ -88,7 +88,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(Reader { header, load, start: 8 + len, rest: from })
     }
 
-    /// Compares what the file says of the layers, if it does, with those of the network.
+    /// Compares the layers that the file names, if it does, with those of the network.
     pub(super) fn check_architecture(&self, expected: &str) -> Result<(), String> {
         let about = self.header.metadata().as_ref();
         let Some(got) = about.and_then(|about| about.get(ARCHITECTURE)) else { return Ok(()) };
@@ -120,8 +120,8 @@ impl<'a, R: Read> Reader<'a, R> {
         format!("{}{name}", self.load.prefix)
     }
 
-    /// What the file holds, for who expected something else; and if that is all there with a prefix, how it
-    /// is loaded.
+    /// The part of an error that lists the tensors of the file. If all that are expected are there with a
+    /// prefix, it says how they are loaded.
     fn holds(&self, expected: &[Expected]) -> String {
         let names = self.header.offset_keys();
         let has = |prefix: &str, tensor: &Expected| {
@@ -208,7 +208,7 @@ fn up_to(from: &mut impl Read, len: u64) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A name, or as much of it as one likes to read.
+/// A name, cut off after [`TOLD`] characters.
 fn told(name: &str) -> String {
     match name.char_indices().nth(TOLD) {
         Some((end, _)) => format!("{}...", &name[..end]),
@@ -216,7 +216,7 @@ fn told(name: &str) -> String {
     }
 }
 
-/// Whether every number of a type is one of another, wider type.
+/// Whether every number of the type `narrow` is also one of the type `wide`.
 fn widens(narrow: Dtype, wide: Dtype) -> bool {
     matches!(
         (narrow, wide),
@@ -227,7 +227,7 @@ fn widens(narrow: Dtype, wide: Dtype) -> bool {
 /// The tensors of a file that holds what was expected.
 pub(super) struct Contents {
     data: Vec<u8>,
-    /// The type of each, and where it is.
+    /// The type of each tensor, and its range of bytes.
     places: HashMap<String, (Dtype, (usize, usize))>,
 }
 

@@ -1,5 +1,5 @@
-//! A file in place of another, at once: at any moment, through a crash as well, the path leads to
-//! either of them, whole.
+//! Replaces a file in one step: at any moment, through a crash as well, the path leads to the whole old or
+//! the whole new file.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use std::process;
 
 /// Writes a file beside the old one, syncs it, renames it over the old one and syncs the folder.
 ///
-/// On an error the old file is as it was, and no other is left; but where only the last of these fails,
+/// On an error the old file is as it was, and no other is left. But where only the last of these steps fails,
 /// the new file is in place and might not outlive a loss of power.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, mut file) = create_beside(path)?;
@@ -25,7 +25,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder(path))
 }
 
-/// The folder of a file; of a mere name the current one.
+/// The folder of a file; for a mere name, the current one.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -33,8 +33,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// A new file that no other process has, in the same folder: only there a rename is certain to be one
-/// step.
+/// Creates a file in the same folder, where a rename is certain to be one step, under a name that no other
+/// process uses.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let mut n = 0_u64;
@@ -64,7 +64,7 @@ fn is_unsupported(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-/// Elsewhere a folder cannot be opened as a file.
+/// On other systems, a folder cannot be opened as a file.
 #[cfg(not(unix))]
 fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())

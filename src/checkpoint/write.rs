@@ -1,4 +1,4 @@
-//! Tensors to the bytes of a safetensors file.
+//! Turns tensors into the bytes of a safetensors file.
 
 #![forbid(unsafe_code)]
 
@@ -54,7 +54,7 @@ impl<T: Real> View for Tensor<'_, T> {
     }
 }
 
-/// The file of these tensors: the same for the same tensors, in whatever order they come.
+/// The bytes of a file of these tensors: the same in whatever order the tensors come.
 #[inline(never)]
 pub(super) fn encode<T: Real>(tensors: Vec<Tensor<T>>, architecture: String) -> Result<Vec<u8>> {
     let refuse = |reason| Error::Network { layer: "all".to_owned(), reason };

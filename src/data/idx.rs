@@ -1,4 +1,4 @@
-//! The IDX format of MNIST and its descendants, raw or gzip.
+//! Reads the IDX format of MNIST and its descendants, raw or gzip.
 //!
 //! ```text
 //! byte 0   0, 0               always
@@ -14,10 +14,10 @@
 //! | EMNIST: `emnist-letters-train-images-idx3-ubyte.gz` and so on | [`Dataset::named`] with `"emnist-letters"`, then [`Dataset::transposed`]: its images lie on their side |
 //! | QMNIST: `qmnist-train-labels-idx2-int.gz` and so on | [`Dataset::named`] with `"qmnist"`; writers and the rest by [`read_table`] |
 //!
-//! A file is not trusted: its header is checked before anything that it announces is read, memory
-//! grows only with the bytes that really arrive, and nothing may follow the last element but zeros that
-//! pad a compressed file. Whether a file is compressed is seen from its first bytes, whatever it is
-//! called. The offsets in errors count unpacked bytes.
+//! A file is not trusted: its header is checked before anything that it announces is read, memory grows only
+//! with the bytes that really arrive, and nothing may follow the last element but zeros that pad a compressed
+//! file. The first bytes of a file, not its name, say whether it is compressed. The offsets in errors count
+//! unpacked bytes.
 
 #![forbid(unsafe_code)]
 
@@ -162,7 +162,7 @@ impl Labelled {
         Labelled { images: self.images.transposed(), labels: self.labels }
     }
 
-    /// What belongs to one of `classes`, in the order in which it stands here.
+    /// The images whose label is one of `classes`, with their labels, in the same order.
     pub fn select(&self, classes: &[u8]) -> Self {
         let Images { height, width, .. } = self.images;
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -215,9 +215,9 @@ impl Table {
 /// A data set in four files: images and labels to train with, and to test with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The files that `train` is in the names of.
+    /// The training set: files with `train` in their names.
     pub train: Labelled,
-    /// The files that `t10k`, or `test`, is in the names of.
+    /// The test set: files with `t10k` or `test` in their names.
     pub test: Labelled,
 }
 
@@ -239,7 +239,7 @@ impl Dataset {
         Dataset::of(dir.as_ref(), ["train", "t10k"], &["idx1-ubyte"])
     }
 
-    /// Reads the four files in `dir` whose names begin with a name of their own, as those of EMNIST and
+    /// Reads the four files in `dir` whose names begin with that of the data set, as those of EMNIST and
     /// QMNIST do: `NAME-train-images-idx3-ubyte`, `NAME-train-labels-idx1-ubyte` or else
     /// `NAME-train-labels-idx2-int`, and the same with `test`. Spelt and refused as by
     /// [`open`](Dataset::open).
@@ -290,7 +290,7 @@ pub fn read_images(path: impl AsRef<Path>) -> Result<Images> {
     read(path.as_ref(), images)
 }
 
-/// Reads labels from a file: u8, or i32 as in QMNIST. Of a table, which only i32 may be, these are the
+/// Reads labels from a file: u8, or i32 as in QMNIST. From a table, which can only be of i32, it takes the
 /// first column.
 ///
 /// Refused as [`read_images`] is, and where an i32 is below 0 or above 255: such labels are for
@@ -331,7 +331,7 @@ pub fn parse_table(bytes: &[u8]) -> Result<Table> {
     table(bytes).map_err(|reason| file_error("bytes".as_ref(), reason))
 }
 
-/// What is read from a file that is there.
+/// Opens a file and runs a reader on it. Errors name the file.
 fn read<R>(path: &Path, reader: impl FnOnce(File) -> Reason<R>) -> Result<R> {
     let file = File::open(path).map_err(|error| error.to_string());
     file.and_then(reader).map_err(|reason| file_error(path, reason))
@@ -341,7 +341,7 @@ fn file_error(path: &Path, reason: String) -> Error {
     Error::File { path: path.display().to_string(), reason }
 }
 
-/// The first of the spellings of a file that is there.
+/// The path of a file, by the first of its spellings that exists.
 fn find(dir: &Path, what: &str, endings: &[&str]) -> Result<PathBuf> {
     let spelt = |ending: &&str| {
         [("-", ""), ("-", ".gz"), (".", ""), (".", ".gz")]
@@ -352,7 +352,7 @@ fn find(dir: &Path, what: &str, endings: &[&str]) -> Result<PathBuf> {
     there.ok_or_else(|| file_error(dir, format!("found none of {}", names.join(", "))))
 }
 
-/// The reason alone: the caller knows the path.
+/// A result whose error is the reason alone: the caller adds the path.
 type Reason<T> = std::result::Result<T, String>;
 
 fn images(source: impl Read) -> Reason<Images> {
@@ -391,11 +391,11 @@ fn table(source: impl Read) -> Reason<Table> {
 /// The types and numbers of dimensions that labels may have.
 const LABELS: [(u8, usize); 3] = [(UNSIGNED_BYTE, 1), (INT, 1), (INT, 2)];
 
-/// What a file holds.
+/// The contents of a file.
 struct Contents {
     /// The type of its elements.
     of: u8,
-    /// How many dimensions it names; of the others one element is there.
+    /// The number of dimensions that it names; the others are 1.
     count: usize,
     dimensions: [usize; 3],
     data: Vec<u8>,
@@ -414,7 +414,7 @@ impl Contents {
     }
 }
 
-/// What raw or compressed bytes hold, of one of the given types and numbers of dimensions.
+/// Reads raw or compressed bytes, whose type and number of dimensions must be among those expected.
 fn unpack(mut source: impl Read, expected: &[(u8, usize)]) -> Reason<Contents> {
     let start = take(&mut source, GZIP.len(), 0)?;
     let mut whole = start.chain(source);
@@ -426,8 +426,8 @@ fn unpack(mut source: impl Read, expected: &[(u8, usize)]) -> Reason<Contents> {
     }
 }
 
-/// The unpacked bytes of all members of a gzip file, which zeros may pad: what was on a tape, or came in
-/// blocks. `gunzip` drops them too.
+/// The unpacked bytes of all members of a gzip file. Zeros may follow the last member, as in files that were
+/// on a tape or came in blocks; `gunzip` drops them too.
 struct Members<R>(Option<GzDecoder<R>>);
 
 impl<R: BufRead> Read for Members<R> {
@@ -468,7 +468,7 @@ fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// What raw bytes hold.
+/// Reads raw bytes: the header, then the elements.
 fn elements(source: &mut dyn Read, expected: &[(u8, usize)]) -> Reason<Contents> {
     let magic = exactly(source, 4, 0, "magic number")?;
     let (of, count) = check_magic(&magic, expected)?;
@@ -497,7 +497,7 @@ fn elements(source: &mut dyn Read, expected: &[(u8, usize)]) -> Reason<Contents>
     Ok(Contents { of, count, dimensions, data })
 }
 
-/// The type and the number of dimensions.
+/// The type and the number of dimensions that a magic number names. Refused if they are not expected.
 fn check_magic(magic: &[u8], expected: &[(u8, usize)]) -> Reason<(u8, usize)> {
     if magic[..2] != [0, 0] {
         return Err(format!("byte 0: starts with {:02x?}, expected [00, 00]", &magic[..2]));

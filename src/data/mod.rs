@@ -1,6 +1,6 @@
 //! Readers of data sets, behind the feature `data`.
 //!
-//! What they return is plain bytes and labels; which pairs of them are similar is decided elsewhere.
+//! They return plain bytes and labels. Which pairs of these are similar is decided elsewhere.
 
 #![forbid(unsafe_code)]
 

@@ -32,7 +32,7 @@ impl Init {
         variance_times_three.sqrt()
     }
 
-    /// Draws weights.
+    /// Overwrites `weights` with numbers drawn from [-b, b].
     #[inline(never)]
     pub fn fill<T: Real>(self, rng: &mut Rng, fan_in: usize, fan_out: usize, weights: &mut [T]) {
         let bound = self.bound(fan_in, fan_out);

@@ -1,8 +1,8 @@
-//! A small stack of layers with hand-derived backward passes.
+//! Networks: a small stack of layers with hand-derived backward passes.
 //!
-//! A [`Network`] owns one flat vector of parameters; each [`Layer`] knows its part of it and writes
-//! the same part of a flat gradient. What passes between layers lies in a [`Workspace`], made once
-//! for a largest batch. Samples are rows; an image is its channels, rows and columns in that order.
+//! A [`Network`] owns one flat vector of parameters; each [`Layer`] knows its part of it and writes the same
+//! part of a flat gradient. The values between layers lie in a [`Workspace`], made once for a largest batch.
+//! Samples are rows; an image is its channels, rows and columns in that order.
 //!
 //! | layers | |
 //! |---|---|

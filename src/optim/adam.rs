@@ -16,10 +16,10 @@ use crate::simd::real::{Real, compiled};
 /// p = p - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)
 /// ```
 ///
-/// Any epsilon will do, also none: v has no range that gradients could leave. Where it would be too large or
-/// too small for the element type, or nearly, its negative root stands in its place: among
-/// [`moments`](Resume::moments), and so in checkpoints, `second` has an element below 0 there. (Below
-/// 1e-30 that is the root times 2^100; in `f64` below 1e-290, and times 2^816.)
+/// Any epsilon will do, also 0: gradients cannot make v overflow or underflow. Where v is too large or too
+/// small for the element type, or nearly so, its negative root is stored in its place: there `second`, among
+/// the [`moments`](Resume::moments) and so in checkpoints, has an element below 0. (Where v is below 1e-30,
+/// that is the root times 2^100; in `f64` below 1e-290, and times 2^816.)
 ///
 /// ```
 /// use drlim::optim::{Adam, Optimizer};
@@ -69,8 +69,8 @@ impl<T: Real> Adam<T> {
         Ok(Adam { betas: [b1, b2], ..self })
     }
 
-    /// What is added to the root: finite and not negative. A parameter does not move where the divisor is
-    /// zero: where no gradient has come that counts.
+    /// The epsilon that is added to the root: finite and not negative. A parameter does not move where the
+    /// divisor is zero, which it is until a gradient comes that counts.
     pub fn epsilon(self, epsilon: f64) -> Result<Self> {
         check_not_negative::<T>("epsilon", epsilon)?;
         Ok(Adam { epsilon, ..self })
@@ -82,7 +82,7 @@ impl<T: Real> Adam<T> {
         Ok(Adam { decay, ..self })
     }
 
-    /// A step that first takes `shrink` of each parameter away from it.
+    /// One step, after each parameter p has become p - `shrink` p.
     #[inline(never)]
     fn step_shrinking(
         &mut self,

@@ -1,5 +1,5 @@
-//! What is done to a gradient before an optimizer sees it: its norm is bounded, and those of several
-//! batches become one.
+//! Operations on a gradient before the optimizer's step: bounding its norm, and adding up those of several
+//! batches.
 
 #![forbid(unsafe_code)]
 
@@ -10,15 +10,15 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// Scales a gradient to the Euclidean norm `max` where its own is larger, and returns its own.
+/// Scales a gradient to the Euclidean norm `max` where its norm is larger. Returns the norm that it had.
 ///
-/// PyTorch's `clip_grad_norm_`, but for the 1e-6 that this adds to the norm. The norm is that of all
-/// parameters together. It is computed in `f64`, scaled where squares would leave its range, and has the
-/// same bits on every tier. An infinite `max` only measures.
+/// This is PyTorch's `clip_grad_norm_`, without the 1e-6 that it adds to the norm. The norm is that of all
+/// parameters together. It is computed in `f64`, scaled where squares would leave its range, and has the same
+/// bits on every tier. An infinite `max` only measures.
 ///
 /// # Accuracy
 ///
-/// The norm of D elements is within (D/32 + 4) eps of itself, eps that of `f64`; what is scaled by it is
+/// The norm of D elements is within (D/32 + 4) eps of itself, where eps is that of `f64`; scaled elements are
 /// rounded once more.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
         return Err(Error::Value { arg: "the gradient's norm", got: norm, expected: "finite" });
     }
     if norm > max {
-        // A quotient below the normal numbers has few digits, or none. Its factors have all.
+        // A quotient below the normal numbers has few digits or none. Its two factors have all of theirs.
         let ends = if max / norm < f64::MIN_POSITIVE { f64::powi(2.0, -600) } else { 1.0 };
         let factor = max / ends / (norm * ends);
         let blocks = grad.len().div_ceil(BLOCK);
@@ -52,14 +52,14 @@ pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// Refuses what no norm can be bounded by.
+/// Refuses a bound of the norm that is not above 0.
 pub(crate) fn check_max(max: f64) -> Result<()> {
     if max > 0.0 { Ok(()) } else { Err(Error::Value { arg: "max", got: max, expected: "above 0" }) }
 }
 
 /// The Euclidean norm.
 fn norm<T: Real>(cx: &Cx, grad: &[T]) -> f64 {
-    // Powers of two, so that they round nothing. Squares of `f32` need neither.
+    // Scales that are powers of two round nothing. Squares of `f32` need neither.
     let (up, down) = (f64::powi(2.0, 600), f64::powi(2.0, -600));
     let squares = squares(cx, grad, 1.0);
     if squares == f64::INFINITY {

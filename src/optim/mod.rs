@@ -22,9 +22,9 @@ const BLOCK: usize = 16 << 10;
 
 /// Changes parameters by their gradient.
 ///
-/// Gradients, moments and parameters below the smallest normal number count as 0, and so does what
-/// would change a moment by less, or a parameter of plain descent: arithmetic on denormals would slow
-/// training down. A NaN stays one.
+/// Gradients, moments and parameters below the smallest normal number count as 0. So do changes below it, of
+/// a moment or, in plain descent, of a parameter: arithmetic on denormals would slow training down. A NaN
+/// stays NaN.
 pub trait Optimizer<T: Real> {
     /// One step at a learning rate. The first call decides how many parameters there are.
     ///
@@ -35,7 +35,7 @@ pub trait Optimizer<T: Real> {
 
 /// An optimizer whose state can be saved and restored: see `checkpoint` (feature `safetensors`).
 ///
-/// What it was built with, such as momentum or betas, is not part of this.
+/// The settings that it was built with, such as momentum or betas, are not part of the state.
 ///
 /// ```
 /// use drlim::optim::{Optimizer, Resume, Sgd};
@@ -50,14 +50,14 @@ pub trait Optimizer<T: Real> {
 /// # Ok::<(), drlim::Error>(())
 /// ```
 pub trait Resume<T: Real>: Optimizer<T> {
-    /// Steps done.
+    /// The number of steps done.
     fn steps(&self) -> u64;
 
-    /// What it remembers of the gradients, under names that are always the same and all different:
-    /// each as long as the parameters, or empty before the first step.
+    /// The moments: what the optimizer remembers of the gradients, under fixed and distinct names. Each is as
+    /// long as the parameters, or empty before the first step.
     fn moments(&self) -> Vec<(&'static str, &[T])>;
 
-    /// Goes on where another one stood, with its moments in the order of
+    /// Restores the state of another optimizer: its steps, and its moments in the order of
     /// [`moments`](Resume::moments).
     ///
     /// Refused, with nothing changed, where there are more or fewer moments, or they differ in
@@ -65,7 +65,7 @@ pub trait Resume<T: Real>: Optimizer<T> {
     fn restore(&mut self, steps: u64, moments: Vec<Vec<T>>) -> Result<()>;
 }
 
-/// `N` vectors of moments, all of one length.
+/// Refuses moments that are not `N` vectors of one length.
 fn check_moments<T, const N: usize>(moments: Vec<Vec<T>>) -> Result<[Vec<T>; N]> {
     let moments: [Vec<T>; N] = moments.try_into().map_err(|moments: Vec<_>| Error::Length {
         call: "restore",
@@ -88,7 +88,7 @@ fn check<T: Real>(rate: f64, params: usize, grad: usize, steps: u64, state: usiz
     check_not_negative::<T>("rate", rate)
 }
 
-/// Refuses what is negative, NaN, or infinite in the element type.
+/// Refuses a number that is negative, NaN, or infinite in the element type.
 fn check_not_negative<T: Real>(arg: &'static str, got: f64) -> Result<()> {
     if got >= 0.0 && T::from_f64(got).is_finite() {
         Ok(())
@@ -97,7 +97,7 @@ fn check_not_negative<T: Real>(arg: &'static str, got: f64) -> Result<()> {
     }
 }
 
-/// Refuses what is not a share, or rounds to 1 in the element type.
+/// Refuses a number outside of [0, 1), or one that rounds to 1 in the element type.
 fn check_share<T: Real>(arg: &'static str, got: f64) -> Result<()> {
     if got >= 0.0 && T::from_f64(got) < T::ONE {
         Ok(())

@@ -36,8 +36,8 @@ pub fn step(rate: f64, every: u64, factor: f64) -> impl Fn(u64) -> f64 {
     move |step| rate * factor.powf((step / every.max(1)) as f64)
 }
 
-/// Another schedule, of which the first `steps` steps grow evenly from a small share to the whole:
-/// (step + 1) / (steps + 1) of what it says for that step.
+/// Another schedule, which grows evenly in the first `steps` steps: its rate for a step is multiplied by
+/// (step + 1) / (steps + 1) there.
 ///
 /// ```
 /// use drlim::optim::schedule::{constant, warm_up};

@@ -40,7 +40,7 @@ pub struct Sgd<T> {
 }
 
 impl<T: Real> Sgd<T> {
-    /// Without momentum and decay.
+    /// Gradient descent without momentum and decay.
     pub fn new() -> Self {
         Sgd { momentum: 0.0, nesterov: false, decay: 0.0, steps: 0, velocity: Vec::new() }
     }
@@ -51,7 +51,8 @@ impl<T: Real> Sgd<T> {
         Ok(Sgd { momentum, ..self })
     }
 
-    /// Moves on by the velocity that the next step would keep: p = p - rate (g + momentum v).
+    /// Nesterov's momentum, which adds the velocity that the next step would keep: p = p - rate (g + momentum
+    /// v).
     ///
     /// ```
     /// use drlim::optim::{Optimizer, Sgd};

@@ -1,4 +1,4 @@
-//! Batches of samples of which every pair is trained on, from a seed: drawn so that similar ones meet.
+//! Random batches of samples, for training on every pair of a batch: drawn so that similar samples meet.
 //!
 //! In a batch drawn at random from many samples hardly any two are similar: of 6000 images with five
 //! neighbours each, two or three in a thousand pairs. So samples come in groups that belong together.
@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::similar::graph::{Graph, Similar, check_samples};
 
-/// Samples of a class that come together where nothing else is asked for. With three partners each,
-/// samples are seldom without a useful one, and of many classes a batch still holds many.
+/// Samples of a class that come together by default. With three partners each, samples seldom lack a useful
+/// one, and where classes are many, a batch still holds many of them.
 const OF_A_CLASS: usize = 4;
 
 /// An endless sequence of batches of different samples, the same for the same seed on every machine,
@@ -25,15 +25,14 @@ const OF_A_CLASS: usize = 4;
 /// * by a [`Graph`]: the next sample of the pass, a *seed*, then its neighbours in random order, then
 ///   the next seed. The last seed of a batch may be short of neighbours for want of room. A pass has
 ///   every sample as a seed once.
-/// * by labels: the next sample of the pass, in which those of a class come in groups. A class is
-///   cut anew in each pass into as many groups of four, or [as large as asked
-///   for](BatchSampler::grouped), as it fills, which share the rest; a smaller class is one group.
-///   The batch takes up a group where the one before left it. A pass has every sample once whose
-///   label is not ignored.
+/// * by labels: the next sample of the pass, in which the samples of a class come in groups. Each pass cuts a
+///   class anew into as many groups of four, or [as large as asked for](BatchSampler::grouped), as it fills;
+///   these share the samples left over, and a smaller class is one group. A batch goes on with the group in
+///   which the batch before it ended. A pass has every sample once whose label is not ignored.
 ///
-/// *Lone* samples, to which none is similar, are spread evenly between the others. A sample that is
-/// in the batch already is not taken again, so a batch always has its full number of samples, and
-/// every sample is in one of the batches of each pass. Every batch holds a similar pair.
+/// *Lone* samples, to which no other one is similar, are spread evenly between the others. A sample that is
+/// in the batch already is not taken again, so a batch always has its full number of samples, and every
+/// sample is in one of the batches of each pass. Every batch holds a similar pair.
 ///
 /// An epoch is the number of batches that covers one pass:
 /// [`steps_per_epoch`](BatchSampler::steps_per_epoch).
@@ -55,13 +54,13 @@ const OF_A_CLASS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct BatchSampler<'a> {
     similar: Similar<'a>,
-    /// Whom a seed brings along.
+    /// The samples that a seed brings along.
     companions: Companions<'a>,
     groups: Groups,
     batch: usize,
     steps: usize,
     passes: Passes,
-    /// Of each sample whether it is in the batch that is being filled.
+    /// For each sample, whether it is in the batch that is being filled.
     taken: Vec<bool>,
     /// The companions of a seed, in random order.
     around: Vec<u32>,
@@ -77,9 +76,9 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::of_set(similar, usize::MAX, OF_A_CLASS, batch, seed)
     }
 
-    /// A sampler of groups of a given size: by labels so many of a class (of P x K batches K), or a
-    /// little more where the class is no multiple; by a graph a seed and up to `group` - 1 of its
-    /// neighbours, drawn at random each time, rather than all of them.
+    /// A sampler of groups of a given size. By labels, a group is `group` samples of a class (the K of P x K
+    /// batches), or a few more where the class is no multiple of that. By a graph, it is a seed and up to
+    /// `group` - 1 of its neighbours, drawn at random each time.
     ///
     /// Refused as by [`new`](BatchSampler::new), or where `group` is below 2 or above `batch`.
     pub fn grouped(similar: Similar<'a>, group: usize, batch: usize, seed: u64) -> Result<Self> {
@@ -90,15 +89,15 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::of_set(similar, group - 1, group, batch, seed)
     }
 
-    /// A sampler by a graph whose seeds come with those samples that they are listed with: i with all
-    /// j of the pairs (i, j), rather than with all neighbours.
+    /// A sampler by a graph in which seed i comes with all j of the given pairs (i, j), rather than with all
+    /// its neighbours.
     ///
-    /// With the lists of nearest neighbours ([`Neighbours::pairs`](super::Neighbours::pairs)) two
-    /// samples which are neighbours of each other meet about twice as often as where one alone
-    /// lists the other, as by [`Sampler::weighted`](super::Sampler::weighted).
+    /// With the lists of nearest neighbours ([`Neighbours::pairs`](super::Neighbours::pairs)) two samples
+    /// which are neighbours of each other meet about twice as often as where one alone lists the other, as
+    /// with [`Sampler::weighted`](super::Sampler::weighted).
     ///
-    /// Refused as by [`new`](BatchSampler::new), or where a pair is not of the graph. Samples that are
-    /// listed with none count as lone ones.
+    /// Refused as by [`new`](BatchSampler::new), or where a pair is not of the graph. A sample that is the
+    /// first of no pair counts as a lone one.
     pub fn listed(graph: &'a Graph, pairs: &[(u32, u32)], batch: usize, seed: u64) -> Result<Self> {
         check_samples(graph.samples())?;
         check_listed(graph, pairs)?;
@@ -106,7 +105,7 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::around(graph, companions, batch, seed)
     }
 
-    /// Seeds with up to `most` of their neighbours, or groups of a class.
+    /// A sampler of seeds with up to `most` of their neighbours, or of groups of a class.
     fn of_set(
         similar: Similar<'a>,
         most: usize,
@@ -130,7 +129,7 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::start(similar, none, groups, offered, dissimilar, batch, seed)
     }
 
-    /// Seeds and those whom they bring along.
+    /// A sampler of seeds and their companions.
     fn around(
         graph: &'a Graph,
         companions: Companions<'a>,
@@ -147,8 +146,8 @@ impl<'a> BatchSampler<'a> {
         BatchSampler::start(similar, companions, groups, offered, dissimilar, batch, seed)
     }
 
-    /// Draws the first pass. Samples that are `offered` in a pass are counted with those whom they
-    /// bring along.
+    /// Checks the size of a batch and draws the first pass. `offered` is the number of samples that a pass
+    /// offers, with those that seeds bring along.
     fn start(
         similar: Similar<'a>,
         companions: Companions<'a>,
@@ -192,9 +191,8 @@ impl<'a> BatchSampler<'a> {
         self.batch
     }
 
-    /// Batches in an epoch: as many as the samples of a pass fill, by a graph those that seeds bring
-    /// along counted. Since samples that are in a batch already take no room, it covers a pass at
-    /// least.
+    /// Batches in an epoch: as many as the samples of a pass fill, with those that seeds of a graph bring
+    /// along. An epoch covers at least a pass, since a sample that is in a batch already takes no room.
     pub fn steps_per_epoch(&self) -> usize {
         self.steps
     }
@@ -218,7 +216,7 @@ impl<'a> BatchSampler<'a> {
         }
     }
 
-    /// Where the sampler stands: see [`restore`](BatchSampler::restore).
+    /// The position of the sampler: see [`restore`](BatchSampler::restore).
     pub fn state(&self) -> SamplerState {
         self.passes.state()
     }
@@ -232,12 +230,12 @@ impl<'a> BatchSampler<'a> {
     }
 }
 
-/// Whom a seed brings along into its batch.
+/// The samples that a seed brings along into its batch.
 #[derive(Clone, Debug)]
 enum Companions<'a> {
-    /// Nobody: those of a group follow each other in the pass.
+    /// None: the samples of a group follow each other in the pass.
     None,
-    /// The most neighbours that come with a sample.
+    /// Up to `most` of the seed's neighbours.
     Neighbours { graph: &'a Graph, most: usize },
     /// Sample i comes with `others[offsets[i]..offsets[i + 1]]`.
     Listed { offsets: Vec<usize>, others: Vec<u32> },
@@ -277,7 +275,7 @@ impl Companions<'_> {
     }
 }
 
-/// What a pass is made of: groups of samples that stay together, and lone samples.
+/// The samples of a pass: groups that stay together, and lone samples.
 #[derive(Clone, Debug)]
 struct Groups {
     /// The samples class by class, then the lone ones.
@@ -293,7 +291,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// Each seed a group by itself: its companions are of no concern to a pass.
+    /// A group for each seed: companions are no part of a pass.
     fn of_seeds(lone: impl Iterator<Item = bool>) -> Self {
         let (lone, seeds): (Vec<_>, Vec<_>) = (0_u32..).zip(lone).partition(|&(_, lone)| lone);
         let cuts = (0..=seeds.len()).collect();
@@ -301,7 +299,7 @@ impl Groups {
         Groups::new(members, Vec::new(), cuts)
     }
 
-    /// Groups of `size` or more of a class, whose numbers differ by 1 at most within it.
+    /// Groups of `size` or more samples of a class; within a class, sizes differ by 1 at most.
     fn of_classes(classes: Classes, size: usize) -> Self {
         let Classes { members, starts, paired, .. } = classes;
         let count = starts.partition_point(|&start| start < paired) + 1;
@@ -333,7 +331,7 @@ impl Groups {
         self.lone().div_ceil(self.len())
     }
 
-    /// Draws a pass: groups of new members, in a new order, after each its share of lone samples.
+    /// Draws a pass: groups of new members in a new order, each followed by its share of the lone samples.
     fn arrange(&mut self, rng: &mut Rng, order: &mut Vec<u32>) {
         let (groups, lone, paired) = (self.len(), self.lone(), self.cuts[self.len()]);
         let Groups { members, classes, cuts, mixed, turns } = self;

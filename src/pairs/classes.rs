@@ -4,16 +4,17 @@
 
 use crate::rng::Rng;
 
-/// The pairs of labels. An item is a sample whose class has another one.
+/// The classes that labels make. An item of a pass is a sample whose class has another sample.
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
     /// The samples in order of class; classes of one sample come last.
     pub(super) members: Vec<u32>,
     /// Where each class starts in `members`, and the end of the last.
     pub(super) starts: Vec<usize>,
-    /// How many samples have a partner: the first ones of `members`.
+    /// The number of samples that have a partner: they come first in `members`.
     pub(super) paired: usize,
-    /// How many ordered dissimilar pairs start in the classes before class c, for c up to all.
+    /// At c, the number of ordered dissimilar pairs that start in the classes before class c; at the end,
+    /// that of all.
     pub(super) before: Vec<u64>,
 }
 
@@ -38,7 +39,7 @@ impl Classes {
         Classes { members: classes.concat(), starts, paired, before }
     }
 
-    /// A sample, as the `item`-th of `members`, with a random other one of its class.
+    /// The `item`-th sample of `members`, with a random other sample of its class.
     pub(super) fn draw_similar(&self, item: usize, rng: &mut Rng) -> (u32, u32) {
         let class = self.starts.partition_point(|&start| start <= item) - 1;
         let (start, end) = (self.starts[class], self.starts[class + 1]);
@@ -47,7 +48,7 @@ impl Classes {
         (self.members[item], self.members[partner])
     }
 
-    /// Ordered dissimilar pair `number` of all: sorted by the anchor's class, then anchor, then
+    /// The `number`-th of all ordered dissimilar pairs, sorted by the anchor's class, then anchor, then
     /// partner, both in order of `members`.
     pub(super) fn dissimilar_pair(&self, number: u64) -> (u32, u32) {
         let class = segment(&self.before, number);

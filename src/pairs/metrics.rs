@@ -1,4 +1,4 @@
-//! How good an embedding is: the error of a nearest-neighbour classifier on it.
+//! The quality of an embedding: the error of a nearest-neighbour classifier on it.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,8 @@ use crate::memory::mat::Mat;
 use crate::parallel::cx::Cx;
 use crate::simd::real::{Real, compiled};
 
-/// The share of the rows of `test`, N x D, that the majority of their `k` nearest rows of `train`,
-/// M x D, gives a wrong label; 0 where there are none.
+/// The error of a k-nearest-neighbour classifier: the share of the rows of `test`, N x D, whose label is not
+/// that of the majority of their `k` nearest rows of `train`, M x D; 0 where `test` has no rows.
 ///
 /// Among classes with the same number of neighbours the one whose nearest comes first wins; for
 /// the order of neighbours see [`nearest`].
@@ -42,8 +42,7 @@ pub fn knn_error<T: Real>(
     Ok(error(&nearest(cx, test, train, k)?, train_labels, test_labels))
 }
 
-/// The share of the rows of `set`, N x D, that the majority of their `k` nearest others gives a
-/// wrong label: as [`knn_error`], each row against all but itself.
+/// As [`knn_error`], each row of `set`, N x D, against all rows but itself.
 ///
 /// Refused where the number of labels does not match, `k` is 0 or N or more, or N does not fit in a
 /// `u32`.
@@ -69,10 +68,10 @@ fn error<T: Real>(found: &Neighbours<T>, reference_labels: &[i64], labels: &[i64
     wrong as f64 / labels.len().max(1) as f64
 }
 
-/// The most frequent label, of several the one that comes first. `votes` is scratch.
+/// The most frequent label; of several such, the one that comes first. `votes` is scratch.
 fn majority(labels: impl Iterator<Item = i64>, votes: &mut Vec<(i64, usize)>) -> i64 {
     votes.clear();
-    // With its place, so that labels come together and the first place of each comes first.
+    // Labels are sorted with their places: equal ones come together, the first place of each first.
     votes.extend(labels.zip(0..));
     votes.sort_unstable();
     let of_labels = votes.chunk_by(|one, other| one.0 == other.0);

@@ -1,5 +1,4 @@
-//! Who is similar to whom: nearest neighbours, the neighbour graph, and the pairs or whole batches to
-//! train on.
+//! Nearest neighbours, the neighbour graph, and samplers of the pairs or whole batches to train on.
 
 #![forbid(unsafe_code)]
 

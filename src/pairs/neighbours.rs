@@ -33,8 +33,8 @@ impl<T: Real> Neighbours<T> {
         self.k
     }
 
-    /// The neighbours of query `i`, and their Euclidean distances from it. They are `k`, or as many as
-    /// there are where [`hardest`] finds fewer.
+    /// The neighbours of query `i`, and their Euclidean distances from it. There are `k`, or fewer where
+    /// [`hardest`] finds fewer.
     ///
     /// # Panics
     /// Where `i` is not below the number of queries.
@@ -66,11 +66,12 @@ impl<T: Real> Neighbours<T> {
 
 /// The `k` nearest of the rows of `references`, M x D, for each row of `queries`, N x D.
 ///
-/// Exact: products of rows only tell which rows cannot be among them, with room for their rounding;
-/// what is left is measured by differences, so that close rows keep their relative precision and equal
-/// rows have distance 0. Ranked by squared distance, equal ones by lowest index; a distance that is NaN
-/// comes after all others. Takes the memory of both sets once more, or none where queries are few; and with
-/// `k` of 32 or more for each thread 1 MiB, or 64 `k` entries of 8 bytes (in `f64` 16) where that is more.
+/// The result is exact. Products of rows, with room for their rounding, only rule out rows that cannot be
+/// among the nearest; the others are measured by differences, so that close rows keep their relative
+/// precision and equal rows have distance 0. Neighbours are ranked by squared distance, equally distant ones
+/// by lowest index; a distance that is NaN comes after all others. The call takes the memory of both sets
+/// once more, or none where queries are few. With `k` of 32 or more it also takes 1 MiB for each thread, or
+/// 64 `k` entries of 8 bytes (in `f64` 16) where that is more.
 ///
 /// # Accuracy
 ///
@@ -107,8 +108,8 @@ pub fn nearest<T: Real>(
     Ok(Neighbours::new(k, against(cx, queries, references, k)?))
 }
 
-/// The `k` nearest of the other rows for each row of `set`, N x D: as [`nearest`], without the row
-/// itself. Each pair is looked at once, or with `k` of 32 or more from either of its rows.
+/// The `k` nearest of the other rows for each row of `set`, N x D: as [`nearest`], without the row itself.
+/// Each pair is measured once, or with `k` of 32 or more once from each of its rows.
 ///
 /// Refused where `k` is 0 or N or more, N does not fit in a `u32`, or there is no memory for N x `k` neighbours.
 #[inline(never)]
@@ -127,9 +128,9 @@ pub struct Hardest<T> {
     pub dissimilar: Neighbours<T>,
 }
 
-/// For each row of `set`, N x D, the `k` similar rows that are farthest from it and the `k` dissimilar
-/// ones that are nearest: the pairs that a loss has most to say about. Exact, and ranked, as by
-/// [`nearest`]; a row that has fewer than `k` of a kind gets as many as it has.
+/// For each row of `set`, N x D, the `k` similar rows that are farthest from it and the `k` dissimilar ones
+/// that are nearest: the pairs that cost most. The result is exact and ranked as that of [`nearest`]; a row
+/// with fewer than `k` of a kind gets as many as it has.
 ///
 /// Refused where `k` is 0 or N or more, `similar` is not of N samples, or N does not fit in a `u32`.
 ///

@@ -1,30 +1,30 @@
-//! Endless passes over the same items, each in a new random order, that can be left and gone on with.
+//! Endless passes over the same items, each in a new random order, whose position can be saved and restored.
 
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 
-/// Where a sampler stands: three words, from which another one over the same set goes on.
+/// The position of a sampler: three words, from which another sampler over the same set goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SamplerState {
     /// [`Rng::state`] at the start of the current pass.
     pub pass: u64,
-    /// How many items of the current pass have been offered: similar pairs of a
+    /// The number of items of the current pass that have been offered: similar pairs of a
     /// [`Sampler`](super::Sampler), samples of a [`BatchSampler`](super::BatchSampler).
     pub position: u64,
     /// [`Rng::state`] now.
     pub rng: u64,
 }
 
-/// The current pass. What its order is, an `arrange` function says that is the same in all calls: it
-/// overwrites the order by random numbers alone, so that a state need not hold an order.
+/// The current pass. The `arrange` function of the caller, the same in all calls, overwrites its order. It
+/// depends on random numbers alone, so that a state need not hold the order.
 #[derive(Clone, Debug)]
 pub(super) struct Passes {
     pub(super) rng: Rng,
     /// The items of the pass, in its order.
     order: Vec<u32>,
-    /// How many of them have been offered.
+    /// The number of items that have been offered.
     position: usize,
     /// The random numbers from which the order was drawn.
     start: Rng,
@@ -38,7 +38,7 @@ impl Passes {
         passes
     }
 
-    /// The next item, of the next pass where this one has ended. There must be one.
+    /// The next item; where the pass has ended, the first one of the next pass. A pass must have an item.
     pub(super) fn next(&mut self, arrange: impl FnOnce(&mut Rng, &mut Vec<u32>)) -> u32 {
         if self.position == self.order.len() {
             self.start(arrange);

@@ -1,8 +1,8 @@
 //! Balanced batches of pairs, from a seed: half similar, half dissimilar.
 //!
-//! Among all pairs the dissimilar outnumber the similar by hundreds to one, so a batch takes as many
-//! of either. Both kinds are drawn in constant or logarithmic time and without rejection, however
-//! few there are of one of them.
+//! Among all pairs the dissimilar outnumber the similar by hundreds to one, so a batch takes as many of each.
+//! Both kinds are drawn in constant or logarithmic time and without rejection, however few there are of one
+//! of them.
 
 #![forbid(unsafe_code)]
 
@@ -25,11 +25,10 @@ const PASSES_OF_LABELS: usize = 5;
 /// * of labels: every sample once whose class has another one, with a random partner from its
 ///   class.
 ///
-/// A batch in which a pass ends goes on with the next pass, so no pair is left out, sets smaller
-/// than half a batch are no special case, and at any time no two pairs of a graph (no two samples
-/// of labels) have been offered more than one time more or less often than each other. An epoch is
-/// the number of batches that covers one pass of a graph, or five passes of labels:
-/// [`steps_per_epoch`](Sampler::steps_per_epoch).
+/// A batch in which a pass ends goes on with the next pass. So no pair is left out, sets smaller than half a
+/// batch are no special case, and at any time the numbers of times that two pairs of a graph (two samples of
+/// labels) have been offered differ by at most one. An epoch is the number of batches that covers one pass of
+/// a graph, or five passes of labels: [`steps_per_epoch`](Sampler::steps_per_epoch).
 ///
 /// The second half is dissimilar pairs, each drawn from all of them with the same probability.
 ///
@@ -137,7 +136,7 @@ impl<'a> Sampler<'a> {
         similar.resize(2 * half, false);
     }
 
-    /// Where the sampler stands: see [`restore`](Sampler::restore).
+    /// The position of the sampler: see [`restore`](Sampler::restore).
     pub fn state(&self) -> SamplerState {
         self.passes.state()
     }
@@ -164,7 +163,7 @@ pub(super) fn check_listed(graph: &Graph, pairs: &[(u32, u32)]) -> Result<()> {
     }
 }
 
-/// Arranges a pass of so many items.
+/// Arranges a pass of `items` items in random order.
 fn in_any_order(items: usize) -> impl FnOnce(&mut Rng, &mut Vec<u32>) {
     move |rng, order| {
         order.clear();
@@ -173,7 +172,7 @@ fn in_any_order(items: usize) -> impl FnOnce(&mut Rng, &mut Vec<u32>) {
     }
 }
 
-/// The pairs to draw from. An item is what a pass offers once.
+/// The pairs to draw from. A pass offers each item once.
 #[derive(Clone, Debug)]
 enum Source<'a> {
     Graph(Edges<'a>),
@@ -220,12 +219,12 @@ impl Source<'_> {
     }
 }
 
-/// The pairs of a graph. An item is one that is offered.
+/// The pairs of a graph. An item is one of the similar pairs that are offered.
 #[derive(Clone, Debug)]
 struct Edges<'a> {
     graph: &'a Graph,
     pairs: Vec<(u32, u32)>,
-    /// How many ordered dissimilar pairs start at a sample below i, for i up to all samples.
+    /// At i, the number of ordered dissimilar pairs that start at a sample below i; at the end, that of all.
     before: Vec<u64>,
 }
 
@@ -240,11 +239,11 @@ impl<'a> Edges<'a> {
         Ok(Edges { graph, pairs, before: cumulative(partners) })
     }
 
-    /// Ordered dissimilar pair `number` of all: sorted by anchor, then partner.
+    /// The `number`-th of all ordered dissimilar pairs, sorted by anchor, then partner.
     ///
-    /// Among the samples but the anchor, renumbered without it, neighbour t (from 0) is e_t, and
-    /// e_t - t dissimilar ones lie below it. As many neighbours as have at most `rank` of them
-    /// below lie before the partner.
+    /// With the samples renumbered without the anchor, neighbour t (from 0) is e_t, and e_t - t dissimilar
+    /// samples lie below it. The partner lies behind all neighbours that have at most `rank` dissimilar
+    /// samples below.
     fn dissimilar_pair(&self, number: u64) -> (u32, u32) {
         let anchor = segment(&self.before, number);
         let rank = (number - self.before[anchor]) as usize;

@@ -1,4 +1,4 @@
-//! What a training run is told, what it tells, and what it gives.
+//! The settings of a training run, its reports to an observer, and its result.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// So many rounds of the sampler's length, at a learning rate that is a function of the step,
+    /// Trains for `epochs` rounds of the sampler's length, at learning rates that are a function of the step,
     /// counted from 0 over all epochs.
     ///
     /// Every batch is a step, gradients are taken as they are, and training goes on to the last epoch.
@@ -37,15 +37,15 @@ impl<'a> Fit<'a> {
         Fit { epochs, first_step, rate, max_norm: None, batches, patience: None, min_delta }
     }
 
-    /// Goes on with a run of which so many steps have been done: [`Siamese::steps`](super::Siamese::steps)
+    /// Continues a run of which `first_step` steps have been done: [`Siamese::steps`](super::Siamese::steps)
     /// of a run that was loaded. They count among the steps and epochs; patience starts anew.
     pub fn first_step(self, first_step: u64) -> Self {
         Fit { first_step, ..self }
     }
 
-    /// Scales the gradient of a step to the norm `max` where its own is larger, by
-    /// [`clip_norm`](crate::optim::clip_norm): above 0, infinite to measure only. The observer is told
-    /// the norm.
+    /// Scales the gradient of a step to the norm `max` where its norm is larger, by
+    /// [`clip_norm`](crate::optim::clip_norm). `max` is above 0; an infinite one only measures. The observer
+    /// is told the norm.
     ///
     /// Where the norm is infinite or NaN, training ends with an error before that step, and parameters and
     /// optimizer are those of the step before.
@@ -54,21 +54,21 @@ impl<'a> Fit<'a> {
         Ok(Fit { max_norm: Some(max), ..self })
     }
 
-    /// Makes a step of so many batches, at least 1: its gradient is the mean of theirs, each multiplied by
-    /// 1 / `batches`. So a batch can be larger than memory.
+    /// Makes each step from `batches` batches, at least 1. Its gradient is the mean of theirs: each is
+    /// multiplied by 1 / `batches`. So a batch can be larger than memory.
     ///
-    /// Where each batch has the mean over as many pairs, that is the gradient of the mean over all of
-    /// them; with [`Sum`](crate::loss::Reduction::Sum) it is the sum over all of them divided by `batches`.
-    /// What is left at the end of an epoch is a step too, with the mean over its own number of batches.
-    /// Learning rates go by steps, and so does the observer. Takes memory for a second gradient.
+    /// Where each batch has the mean over as many pairs, that is the gradient of the mean over all of them;
+    /// with [`Sum`](crate::loss::Reduction::Sum) it is the sum over all of them divided by `batches`. Batches
+    /// left over at the end of an epoch make a step, too, with the mean over their own number. Learning rates
+    /// go by steps, and so does the observer. Takes memory for a second gradient.
     pub fn accumulate(self, batches: usize) -> Result<Self> {
         check_some("batches", batches)?;
         Ok(Fit { batches, ..self })
     }
 
-    /// Ends training when so many epochs, at least 1, have passed one after the other without an
-    /// improvement: a mean value of a pair more than `min_delta` below the one at the last improvement. The
-    /// first epoch is one; a loss that is NaN never is.
+    /// Ends training after `epochs` epochs, at least 1, in a row without an improvement. An epoch is an
+    /// improvement if its mean value of a pair is more than `min_delta` below that of the last improvement.
+    /// The first epoch is one; an epoch with a loss of NaN never is.
     ///
     /// (The observer can end training by any other criterion, such as an error on held-out samples.)
     pub fn patience(self, epochs: usize, min_delta: f64) -> Result<Self> {
@@ -81,7 +81,7 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// Refuses a number of things where there is none.
+/// Refuses a count of 0.
 fn check_some(arg: &'static str, got: usize) -> Result<()> {
     match got {
         0 => Err(Error::Value { arg, got: 0.0, expected: "at least 1" }),
@@ -89,7 +89,7 @@ fn check_some(arg: &'static str, got: usize) -> Result<()> {
     }
 }
 
-/// Where a training run is, told after every step and after every epoch.
+/// The state of a training run, told to the observer after every step and after every epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -106,22 +106,22 @@ pub struct Progress {
     /// The norm of the last step's gradient before it was clipped, where
     /// [clipping](Fit::clip_norm) was asked for.
     pub norm: Option<f64>,
-    /// What the pairs add up to, of the step or of the epoch: from it the value under any reduction,
-    /// such as [`Reduction::Balanced`](crate::loss::Reduction::Balanced).
+    /// The sums over the pairs of the step or of the epoch. They give the value under any reduction, such as
+    /// [`Reduction::Balanced`](crate::loss::Reduction::Balanced).
     pub sums: Sums,
-    /// Whether the epoch has ended. The last step is told by itself before.
+    /// Whether this is told at the end of an epoch. Its last step has been told before, by itself.
     pub epoch_ended: bool,
 }
 
-/// What a training run gave, beside the network.
+/// The result of a training run, beside the network.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct History {
     /// Mean value of a pair in each epoch from that of [the first step](Fit::first_step) on, as far as
     /// training went.
     pub losses: Vec<f64>,
-    /// The epoch, counted from 0, of the last improvement, as [`Fit::patience`] says what that is;
-    /// none where no epoch ended, or no loss was finite.
+    /// The epoch, counted from 0, of the last improvement in the sense of [`Fit::patience`]; none where no
+    /// epoch ended, or no loss was finite.
     pub best: Option<usize>,
     /// Why training ended.
     pub end: End,

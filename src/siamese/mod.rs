@@ -1,9 +1,8 @@
 //! Training: the same network on both inputs of a pair, a loss between its outputs, an optimizer.
 //!
-//! The two copies of G_W in the paper share their weights, so here they are one network that sees
-//! all samples of a batch of pairs in one pass, each of them once, and the gradient is the sum over
-//! both by itself. So the pairs may as well be all those of the batch: they cost little beside the
-//! network.
+//! The two copies of G_W in the paper share their weights, so here they are one network that takes all
+//! samples of a batch of pairs in one pass, each of them once. Its gradient is then the sum over both copies.
+//! The pairs may also be all pairs of the batch, which cost little beside the network.
 
 #![forbid(unsafe_code)]
 
@@ -93,7 +92,7 @@ pub struct Siamese<T, O> {
     made: Made<T>,
 }
 
-/// What memory is asked for.
+/// The name of this memory in errors.
 const PAIRS: &str = "a batch of pairs";
 
 /// The samples of a batch of pairs, each of them once.
@@ -107,7 +106,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Holds the largest batch, of samples that are all different, so that no later one allocates.
+    /// A batch with room for `pairs` pairs of samples that are all different, so that no later one allocates.
     fn try_with_capacity(pairs: usize) -> Result<Self> {
         let mut batch = Batch::default();
         let mut different = try_with_capacity(PAIRS, pairs)?;
@@ -118,7 +117,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Takes pairs of rows of the data. Allocates nothing once it has held as many pairs.
+    /// Replaces the batch by pairs of rows of the data. Allocates nothing once it has held as many pairs.
     fn set(&mut self, pairs: &[(u32, u32)]) -> Result<()> {
         let Batch { samples, pairs: places, list } = self;
         samples.clear();
@@ -133,9 +132,9 @@ impl Batch {
 }
 
 impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
-    /// For batches of up to `max_pairs` pairs, or of twice as many samples.
+    /// A training step for batches of up to `max_pairs` pairs, or of twice as many samples.
     ///
-    /// Refused where so many samples do not fit in a `u32`, or there is no memory for a batch of them.
+    /// Refused where 2 `max_pairs` do not fit in a `u32`, or there is no memory for a batch of that size.
     pub fn new(net: Network<T>, optimizer: O, max_pairs: usize) -> Result<Self> {
         let samples =
             max_pairs.checked_mul(2).ok_or(Error::Overflow { what: "a doubled batch" })?;
@@ -168,7 +167,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &self.net
     }
 
-    /// The network, to be changed. (One that is put in its place has the same layers.)
+    /// The network, mutable. (A network that is put in its place must have the same layers.)
     pub fn net_mut(&mut self) -> &mut Network<T> {
         &mut self.net
     }
@@ -178,7 +177,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         &self.optimizer
     }
 
-    /// Steps done, those of a run that this one goes on with included.
+    /// Steps done, including those of a run that this one continues.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -245,7 +244,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(outcome)
     }
 
-    /// A step on listed pairs up to the gradient.
+    /// The part of a step on listed pairs that ends with the gradient.
     fn backward_pairs(
         &mut self,
         cx: &Cx,
@@ -277,10 +276,10 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// through the network once.
     ///
     /// `data` is a matrix, whose rows are the samples, or another source of [`Samples`]; they have the length of
-    /// the network's input. `samples` has at most `2 max_pairs` elements, all different, and `similar` says of
-    /// all samples of `data` which are similar; among those of the batch the same pairs are. Dissimilar pairs
-    /// outnumber the similar ones by far, so the objective will mostly be
-    /// [`Balanced`](crate::loss::Reduction::Balanced). Where an argument is refused, no parameter has changed.
+    /// the network's input. `samples` has at most `2 max_pairs` elements, all different. `similar` says which
+    /// samples of `data` are similar, and so which of the batch are. Dissimilar pairs outnumber the similar ones
+    /// by far, so the objective will mostly be [`Balanced`](crate::loss::Reduction::Balanced). Where an argument
+    /// is refused, no parameter has changed.
     pub fn step_batch(
         &mut self,
         cx: &Cx,
@@ -295,7 +294,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(outcome)
     }
 
-    /// A step on all pairs of a batch up to the gradient.
+    /// The part of a step on all pairs of a batch that ends with the gradient.
     fn backward_batch(
         &mut self,
         cx: &Cx,
@@ -326,7 +325,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         self.net.check_workspace(call, &self.workspace, 2 * got)
     }
 
-    /// The gradient of the parameters from that of `samples` embeddings.
+    /// Computes the gradient of the parameters from that of `samples` embeddings.
     fn backward(&mut self, cx: &Cx, samples: usize) -> Result<()> {
         let width = self.net.output().len();
         let dz = Mat::new(&self.dz[..samples * width], samples, width)?;
@@ -340,7 +339,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         Ok(())
     }
 
-    /// The embeddings of new samples, one a row, in `z`, which is overwritten.
+    /// Overwrites `z` with the embeddings of new samples: a row for each row of `x`.
     ///
     /// `x` is a matrix of any number of rows, or another source of [`Samples`], which are made as for a batch
     /// number 0. They are taken in batches of the training's size.
@@ -373,8 +372,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
 
 #[cfg(feature = "safetensors")]
 impl<T: Real, O: Resume<T>> Siamese<T, O> {
-    /// Goes on where another run of the same network and optimizer stood: after so many steps, and so
-    /// many of the optimizer. Refused, with nothing changed, where the optimizer refuses.
+    /// Restores the state of another run of the same network and optimizer: its steps and those of the
+    /// optimizer, parameters and moments. Refused, with nothing changed, where the optimizer refuses.
     pub(crate) fn resume(
         &mut self,
         [steps, optimizer_steps]: [u64; 2],

@@ -86,8 +86,8 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         })
     }
 
-    /// Trains in epochs of so many batches. `batch` is given the number of the next one in the run, and leaves its
-    /// gradient in `self.gradient`.
+    /// Trains in epochs of `batches` batches. Each call of `batch` is given the number of the next batch of the
+    /// run, and leaves its gradient in `self.gradient`.
     fn train(
         &mut self,
         cx: &Cx,
@@ -170,7 +170,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     }
 }
 
-/// How training has fared.
+/// Counts the epochs since the last improvement.
 struct Patience {
     /// The loss at the last improvement.
     best: f64,

@@ -6,7 +6,7 @@
     >>> outcome.value, outcome.grad_a.tolist()
     (2.125, [[0.0, -2.0], [-0.5, 0.0]])
 
-Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`), calls say which pairs they are of: `rows`,
+Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`); the calls choose the pairs or triplets: `rows`,
 `indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. `drlim.torch` has the same for tensors of PyTorch, with
 gradients into the graph, and losses as modules.
 

@@ -56,8 +56,8 @@ def output(name: str, value: Any, like: Array) -> Array:
 
 
 def check_apart(outputs: dict[str, Array], inputs: dict[str, Array | None]) -> bool:
-    """Refuses outputs that share memory with each other or with an input. Whether they lie clear of these, rather than
-    between their elements as column halves of one array do.
+    """Refuses outputs that share memory with each other or with an input. Returns whether they also lie clear of these,
+    rather than between their elements, as column halves of one array do.
     """
     seen: list[tuple[str, Array]] = [(name, array) for name, array in inputs.items() if array is not None]
     clear = True
@@ -111,8 +111,8 @@ def labels(name: str, value: ArrayLike, count: int) -> NDArray[np.int64]:
 
 
 def whole(name: str, array: Array) -> NDArray[np.int64]:
-    """Floats that are whole numbers as integers. From where floats are sparser than integers, numbers that were
-    different may have become the same.
+    """Integers from floats that are whole numbers. Refused where floats are sparser than integers: different numbers
+    may have become the same float there.
     """
     finite = np.isfinite(array).all()
     if not finite or (np.rint(array) != array).any():
@@ -137,7 +137,7 @@ def index_pairs(name: str, value: ArrayLike) -> NDArray[np.uint32]:
 
 
 def as_array(name: str, value: Any) -> Array:
-    """What NumPy makes of an argument. A tensor of PyTorch must be one that needs no gradient."""
+    """An argument as an array of NumPy. A tensor of PyTorch must be one that needs no gradient."""
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
@@ -176,7 +176,7 @@ def size(name: str, value: Any) -> int:
 
 
 def neighbours(name: str, value: Any) -> int:
-    """How many neighbours are wanted. Refused by the compiled part where there are fewer."""
+    """A number of neighbours. The compiled part refuses it where there are fewer."""
     number = integer(name, value)
     if not 1 <= number < 2**63:
         raise ValueError(f"{name} is {value}, expected a number from 1")
@@ -194,7 +194,7 @@ def label(name: str, value: Any) -> int | None:
 
 
 def number(name: str, value: Any) -> float:
-    """A number that does not learn: what requires a gradient is refused, as it would get none."""
+    """A constant number. A tensor that requires a gradient is refused, as it would get none."""
     if type(value) is float:
         return value
     torch = sys.modules.get("torch")

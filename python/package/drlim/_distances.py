@@ -1,4 +1,4 @@
-"""Distances by themselves, nearest neighbours, and the hard ones of pairs."""
+"""Distances without a loss, nearest neighbours, and hard pairs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def distance_matrix(a: ArrayLike, b: ArrayLike | None = None) -> Array:
 def nearest(queries: ArrayLike, references: ArrayLike, k: int) -> Found:
     """The `k` nearest rows of `references`, M x D, for each row of `queries`, N x D: indices and distances, N x k.
 
-    Exact; of equally distant ones those of the lowest index. Refused: `k` that is 0 or above M.
+    The result is exact; of equally distant rows, that of the lowest index comes first. Refused: `k` that is 0 or
+    above M.
     """
     queries = matrix("queries", queries)
     references = matrix("references", references, queries.dtype)
@@ -95,7 +96,7 @@ def hardest(
 
 
 def hard_pairs(distances: ArrayLike, similar: ArrayLike, ignored: ArrayLike | None = None) -> NDArray[np.uint32]:
-    """The places of the hard ones of n pairs with these distances, ascending: similar ones farther apart than the
+    """The places of the hard pairs among n pairs with these distances, ascending: similar ones farther apart than the
     nearest dissimilar pair, dissimilar ones closer than the farthest similar pair; none where a kind is missing.
     """
     array = as_array("distances", distances)

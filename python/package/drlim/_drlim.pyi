@@ -1,4 +1,4 @@
-"""The compiled part: what the modules beside it call with arguments that they have checked."""
+"""The compiled part: the modules beside it call it with arguments that they have checked."""
 
 from typing import Any, final
 
@@ -19,7 +19,7 @@ _Found = tuple[NDArray[np.int64], _Array]
 
 @final
 class Graph:
-    """Which of so many samples are similar: of P x 2 indices, in either order and any number of times."""
+    """A graph of similar samples, from P x 2 indices in either order and any number of times."""
 
     def __new__(cls, samples: int, pairs: ArrayLike) -> Graph: ...
     @staticmethod
@@ -42,7 +42,7 @@ class Graph:
 
 @final
 class PairList:
-    """Pairs of the rows of a matrix with so many rows, checked and sorted once: of P x 2 indices."""
+    """Pairs of the rows of a matrix, checked and sorted once, from its number of rows and P x 2 indices."""
 
     def __new__(cls, rows: int, pairs: ArrayLike) -> PairList: ...
     @property
@@ -69,7 +69,7 @@ def threads() -> int:
     """How many threads a call may use."""
 
 def set_threads(count: int) -> None:
-    """Makes all calls of the process use so many threads: with 1 the calling one alone, with 0 one a core."""
+    """Sets the number of threads that all calls of the process use: with 1 the calling one alone, with 0 one a core."""
 
 def check_loss(loss: _Loss) -> None: ...
 def check_triplet_loss(loss: _Loss) -> None: ...

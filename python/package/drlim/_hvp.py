@@ -1,7 +1,7 @@
 """Hessian-vector products: how the gradients of calls change as their rows move along given directions.
 
-What second derivatives are made of, in `drlim.torch` for instance. Arguments are those of the call whose gradient is
-differentiated, and a direction for each matrix, of its shape; `scale` multiplies products.
+Second derivatives are made of them, in `drlim.torch` for instance. Arguments are those of the call whose gradient is
+differentiated, and a direction for each matrix, of the same shape; `scale` multiplies products.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ._pairs import across, all_pairs, room, similar_rows, task
 
 @dataclass(frozen=True, eq=False)
 class RowsHvp:
-    """Of pairs by rows: products, N x D, and by how much each value changes; None where not asked for."""
+    """The result of `rows_hvp`: products, N x D, and by how much each value changes; None where not asked for."""
 
     hvp_a: Array
     hvp_b: Array
@@ -30,7 +30,7 @@ class RowsHvp:
 
 @dataclass(frozen=True, eq=False)
 class IndexedHvp:
-    """Of a list of pairs: the product, B x D, and by how much each value changes; None where not asked for."""
+    """The result of `indexed_hvp`: the product, B x D, and by how much each value changes; None where not asked for."""
 
     hvp: Array
     derivatives: Array | None = None
@@ -38,7 +38,7 @@ class IndexedHvp:
 
 @dataclass(frozen=True, eq=False)
 class TripletRowsHvp:
-    """Of triplets by rows: products, N x D, and by how much each value changes; None where not asked for."""
+    """The result of `triplet_rows_hvp`: products, N x D, and by how much each value changes; None if not asked for."""
 
     hvp_anchor: Array
     hvp_positive: Array
@@ -170,7 +170,7 @@ def dots(a: Array, b: Array) -> Array:
 
 
 def less_along(a: Array, u: Array) -> Array:
-    """Rows of `a` without their part along unit rows u."""
+    """The rows of `a` without their parts along the unit rows `u`."""
     rest: Array = a - dots(a, u) * u
     return rest
 
@@ -257,7 +257,7 @@ def row_distances_hvp(
         return RowsHvp(by_row * vb, by_row * va, (dots(a, vb) + dots(b, va))[:, 0])
     if distance == "cosine":
         return cosine_hvp(a, b, by_row, va, vb)
-    # d and d²/2 are what losses make of similar pairs.
+    # The losses of similar pairs are d and d²/2.
     loss: PairLoss = LinearHinge(0.0, 1.0) if distance == "euclidean" else SquaredHinge(1.0)
     scale = 1.0 if distance == "euclidean" else 2.0
     similar = np.ones(len(a), bool)
@@ -267,7 +267,8 @@ def row_distances_hvp(
 
 
 def cosine_hvp(a: Array, b: Array, upstream: Array, va: Array, vb: Array) -> RowsHvp:
-    """Of 1 - cos with cos = u·w, u = a/|a| and w = b/|b|, whose gradient by a is -P_u w/|a| with P_u = 1 - u u'.
+    """The products of 1 - cos, where cos = u·w, u = a/|a| and w = b/|b|. Its gradient by a is -P_u w/|a|
+    with P_u = 1 - u u'.
 
     Along va and vb, u moves by du = P_u va/|a| and w by dw = P_w vb/|b|:
 

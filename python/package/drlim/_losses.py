@@ -1,4 +1,4 @@
-"""What a pair or a triplet costs: small immutable objects that calls take."""
+"""Losses of pairs and of triplets: small immutable objects that calls take."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SquaredHinge(PairLoss):
 
 @dataclass(frozen=True)
 class LinearHinge(PairLoss):
-    """similar max(0, d - positive_margin), dissimilar max(0, negative_margin - d): that of pytorch-metric-learning."""
+    """similar max(0, d - positive_margin), dissimilar max(0, negative_margin - d), as in pytorch-metric-learning."""
 
     positive_margin: float = 0.0
     negative_margin: float = 1.0
@@ -119,7 +119,7 @@ class SquaredTriplet(TripletLoss):
 
 
 def check_fields(loss: Any) -> None:
-    """Makes what a loss has been given numbers, and truths, of Python."""
+    """Makes the fields of a loss numbers and booleans of Python."""
     for field in fields(loss):
         check = truth if isinstance(field.default, bool) else number
         object.__setattr__(loss, field.name, check(field.name, getattr(loss, field.name)))

@@ -1,4 +1,4 @@
-"""What calls return."""
+"""The results of calls."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ._arrays import Array
 
 RawSums = tuple[int, int, float]
 Raw = tuple[float, int, int, RawSums, RawSums]
-"""What the compiled part returns."""
+"""The result of the compiled part: the fields of an `Outcome`, sums as tuples."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the pairs of one kind add up to: their number, how many had a value other than 0, the sum of values."""
+    """Sums over the pairs of one kind: their number, how many had a value other than 0, the sum of values."""
 
     pairs: int
     active: int
@@ -22,7 +22,7 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What every call on pairs or triplets reports; triplets are counted as dissimilar pairs.
+    """The result of every call on pairs or triplets; triplets are counted as dissimilar pairs.
 
     `value` is the objective's value, not multiplied by its scale; `pairs` how many there were, without those
     left out; `active` how many had a value other than 0 (a NaN is not 0).
@@ -48,7 +48,7 @@ def fields(raw: Raw) -> tuple[float, int, int, Sums, Sums]:
 
 @dataclass(frozen=True, eq=False)
 class RowsOutcome(Outcome):
-    """Of pairs by rows: N x D gradients, and N distances, values and slopes; None where not asked for."""
+    """The result of `rows`: N x D gradients, and N distances, values and slopes; None where not asked for."""
 
     grad_a: Array | None = None
     grad_b: Array | None = None
@@ -59,7 +59,7 @@ class RowsOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class IndexedOutcome(Outcome):
-    """Of a list of pairs: a B x D gradient, and distances, values and slopes of the pairs; None where not asked for."""
+    """The result of `indexed`: a B x D gradient; distances, values and slopes of the pairs; None if not asked for."""
 
     grad: Array | None = None
     distances: Array | None = None
@@ -69,14 +69,14 @@ class IndexedOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class BatchOutcome(Outcome):
-    """Of a batch: its B x D gradient; None where not asked for."""
+    """The result of a call on a batch: its B x D gradient; None where not asked for."""
 
     grad: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class CrossOutcome(Outcome):
-    """Of two batches: their gradients; None where not asked for."""
+    """The result of `cross`: the gradients of both batches; None where not asked for."""
 
     grad_queries: Array | None = None
     grad_keys: Array | None = None
@@ -84,8 +84,8 @@ class CrossOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class TripletRowsOutcome(Outcome):
-    """Of triplets by rows: N x D gradients, N values; `distances` and `slopes` of anchor and positive, of anchor and
-    negative, of positive and negative. None where not asked for.
+    """The result of `triplet_rows`: N x D gradients, N values; `distances` and `slopes` of anchor and positive, of
+    anchor and negative, of positive and negative. None where not asked for.
     """
 
     grad_anchor: Array | None = None

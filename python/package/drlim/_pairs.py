@@ -60,13 +60,13 @@ def rows(
 ) -> RowsOutcome:
     """Loss and gradients of N pairs, row i of `a` with row i of `b`, both N x D, in one pass over memory.
 
-    `similar` says which of the N pairs are similar; `weights` is what their values are multiplied by; pairs
+    `similar` says which of the N pairs are similar; `weights` are factors of their values; pairs
     that are `ignored` are left out. `scale` multiplies gradients and slopes alone. Gradients go to `out`, two
     arrays that are overwritten, or to new ones. With `distances`, `values` (before they are reduced) or `slopes`
-    (what a_i - b_i is multiplied by in the gradient of a_i) these come back, too.
+    (the factors of a_i - b_i in the gradient of a_i) these come back, too.
 
-    Arrays are of float32 or of float64, all of one type. Refused: shapes that differ, and what is said of
-    `drlim` as a whole.
+    Arrays are of float32 or of float64, all of one type. Refused: shapes that differ, and what
+    every call of `drlim` refuses.
     """
     wanted = task(loss, reduction, scale)
     a = matrix("a", a)
@@ -158,9 +158,10 @@ def all_pairs(
 ) -> BatchOutcome:
     """Loss and gradient of all B (B - 1) / 2 pairs of the rows of `z`, B x D, each once, in memory proportional to `z`.
 
-    Similar are rows of the same of B `labels`, or neighbours in a `graph` of B samples; all others are dissimilar. Rows
-    whose label is `ignore_label` are in no pair. With `normalize`, rows are scaled to unit length first, and the
-    gradient is by the rows as they were given (0 where a row is 0). The other arguments are those of `rows`.
+    Rows are similar if they have the same of B `labels`, or are neighbours in a `graph` of B samples; all others are
+    dissimilar. Rows whose label is `ignore_label` are in no pair. With `normalize`, rows are scaled to unit length
+    first, and the gradient is by the rows as they were given (0 where a row is 0). The other arguments are those of
+    `rows`.
     """
     wanted = task(loss, reduction, scale)
     z = matrix("z", z)
@@ -190,9 +191,9 @@ def cross(
 ) -> CrossOutcome:
     """Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
 
-    Similar are rows of the same label, or neighbours in a `graph` in which query i is sample `first_query` + i and
-    key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and no pair with it: say so where the
-    queries are rows of the keys, otherwise each is paired with itself. `grads` says
+    Rows are similar if they have the same label, or are neighbours in a `graph` in which query i is sample
+    `first_query` + i and key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and the two make
+    no pair: say so where the queries are rows of the keys, otherwise each is paired with itself. `grads` says
     whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
     """
     wanted = task(loss, reduction, scale)
@@ -208,7 +209,7 @@ def cross(
 
 
 class Across(NamedTuple):
-    """Two batches, what makes rows of them similar, and where the queries are among the keys."""
+    """The checked arguments of `cross`: two batches, labels or a graph, and the place of the queries among the keys."""
 
     queries: Array
     keys: Array
@@ -262,9 +263,10 @@ def across(
 
 
 def gradient(z: Array, wanted: bool, out: Array | None, pairs: int) -> Array | None:
-    """Where a call on so many pairs of rows of `z` writes the gradient, if anywhere: `delivered` brings it to `out`.
+    """The array to which a call on `pairs` pairs of rows of `z` writes the gradient, if any.
 
-    Signals are heard during a long call, and `out` keeps its content if one of them ends it.
+    `delivered` brings it to `out`. Signals are heard during a long call, and `out` keeps its content if one of them
+    ends it.
     """
     if out is None:
         return np.empty(z.shape, z.dtype) if truth("grad", wanted) else None
@@ -285,7 +287,7 @@ def delivered(to: Array | None, out: Array | None) -> Array | None:
 
 
 LONG = 2**26
-"""Products of elements, which take a hundredth of a second and more."""
+"""A call is long from this many products of elements on: they take a hundredth of a second."""
 
 
 def overwrite(arrays: tuple[Array, ...], values: tuple[Array, ...]) -> None:

@@ -32,12 +32,12 @@ MINING = ("all", "hardest", "semi-hard")
 
 
 def most_of_all(dtype: np.dtype[Any]) -> int:
-    """Of how many rows all triplets can be looked at: two matrices of distances in 16 MiB."""
+    """The most rows with mining="all": two matrices of distances have to fit in 16 MiB."""
     return math.isqrt(2**23 // dtype.itemsize)
 
 
 def too_many(name: str, rows: int, dtype: np.dtype[Any]) -> str:
-    """What is said of more."""
+    """The error message for more rows than that."""
     return (
         f'{name} has {rows} rows, expected at most {most_of_all(dtype)} of {dtype} with mining="all": '
         'use mining="hardest" or mining="semi-hard"'

@@ -15,8 +15,8 @@ use crate::simd::real::{Real, compiled};
 /// How the gradients of [`cross`](crate::batch::cross()) change as the queries move along `along[0]` and the keys
 /// along `along[1]`: the product of the Hessian with these directions.
 ///
-/// `out` takes the products in place of the gradients: that of the queries, N x D, that of the keys, M x D, or one
-/// of them alone. All else is as for `cross` and [`all_pairs_hvp`](super::all_pairs_hvp).
+/// `out` takes the products in place of the gradients: N x D for the queries, M x D for the keys, or one of
+/// them alone. All else is as for `cross` and [`all_pairs_hvp`](super::all_pairs_hvp).
 ///
 /// # Errors
 ///

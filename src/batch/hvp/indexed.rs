@@ -14,14 +14,14 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{RowBlocks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// What [`indexed_hvp`] writes. Everything given is overwritten.
+/// The outputs that [`indexed_hvp`] writes; those given are overwritten.
 pub struct IndexedHvpOut<'a, T> {
     product: Option<MatMut<'a, T>>,
     derivatives: Option<&'a mut [T]>,
 }
 
 impl<'a, T> IndexedHvpOut<'a, T> {
-    /// Nothing yet.
+    /// No outputs.
     pub fn none() -> Self {
         IndexedHvpOut { product: None, derivatives: None }
     }

@@ -8,10 +8,10 @@
 //! h = lim (gradient(z + t v) - gradient(z)) / t  as t goes to 0
 //! ```
 //!
-//! Each call here stands beside the call of the same layout whose gradient it differentiates, and takes the same
-//! objective: with the loss's [`curvature`](crate::loss::PairLoss::curvature), the scale, and the factors of the
-//! reduction, which are constants but where a pair becomes active. Differences of rows are formed directly, in
-//! memory proportional to the batch. Products are symmetric: v'·H v is v·H v'.
+//! Each call here stands beside the call of the same layout whose gradient it differentiates, and takes the
+//! same objective: with the loss's [`curvature`](crate::loss::PairLoss::curvature), the scale, and the
+//! factors of the reduction, which are constant except where a pair becomes active. Differences of rows are
+//! formed directly, in memory proportional to the batch. Products are symmetric: v'·H v is v·H v'.
 
 #![forbid(unsafe_code)]
 
@@ -45,7 +45,7 @@ fn check_curvature<T: Real>(call: &'static str, cx: &Cx, loss: &dyn BlockLoss<T>
     }
 }
 
-/// Memory for the bends of some pairs: slopes, stretches and inverses.
+/// Memory for the [`Bends`] of some pairs: slopes, stretches and inverses.
 struct BendsOfPairs<T>([Vec<T>; 3]);
 
 impl<T: Real> BendsOfPairs<T> {
@@ -54,7 +54,7 @@ impl<T: Real> BendsOfPairs<T> {
         Ok(BendsOfPairs([zeros()?, zeros()?, zeros()?]))
     }
 
-    /// Of tasks of `height` pairs.
+    /// The memory, cut into tasks of `height` pairs.
     fn split(&mut self, height: usize) -> [Chunks<'_, T>; 3] {
         self.0.each_mut().map(|of| Chunks(of.as_mut_slice(), height))
     }
@@ -64,12 +64,12 @@ impl<T: Real> BendsOfPairs<T> {
     }
 }
 
-/// A task's part.
+/// The bends of one task.
 fn bends<T>([slopes, stretches, inverses]: [Chunks<'_, T>; 3]) -> Bends<'_, T> {
     Bends { slopes: slopes.0, stretches: stretches.0, inverses: inverses.0 }
 }
 
-/// Pairs by rows or of a list, and what they are.
+/// Pairs by rows or of a list, with their loss, their flags and the factors of the reduction.
 struct Listed<'c, 'o, T> {
     cx: &'c Cx,
     objective: &'c Objective<'o, T>,
@@ -79,7 +79,8 @@ struct Listed<'c, 'o, T> {
 }
 
 impl<T: Real> Listed<'_, '_, T> {
-    /// The bends of all pairs, and by how much the value of each changes where that is wanted.
+    /// The bends of all pairs. Where `derivatives` is given, writes by how much the value of each pair
+    /// changes.
     fn measure(&self, derivatives: Option<&mut [T]>) -> Result<BendsOfPairs<T>> {
         let n = self.pairing.len();
         let cols = match self.pairs {
@@ -111,7 +112,7 @@ impl<T: Real> Listed<'_, '_, T> {
     }
 }
 
-/// The rows of one side and what they meet.
+/// The rows of one side, and the rows that each of them is paired with.
 struct Side<'c, 'o, T> {
     cx: &'c Cx,
     objective: &'c Objective<'o, T>,
@@ -123,7 +124,8 @@ struct Side<'c, 'o, T> {
 }
 
 impl<T: Real> Side<'_, '_, T> {
-    /// Of each row the sum over all others, by one task.
+    /// Overwrites each row of `out` with the sum over all rows of the other side; one task adds up a whole
+    /// row.
     fn sum(&self, out: MatMut<T>) {
         let [n, cols] = out.shape();
         let pairs = self.others.z.rows().max(1);

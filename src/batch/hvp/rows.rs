@@ -13,14 +13,14 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{RowBlocks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// What [`rows_hvp`] writes. Everything given is overwritten.
+/// The outputs that [`rows_hvp`] writes; those given are overwritten.
 pub struct RowsHvpOut<'a, T> {
     products: Option<[MatMut<'a, T>; 2]>,
     derivatives: Option<&'a mut [T]>,
 }
 
 impl<'a, T> RowsHvpOut<'a, T> {
-    /// Nothing yet.
+    /// No outputs.
     pub fn none() -> Self {
         RowsHvpOut { products: None, derivatives: None }
     }

@@ -14,14 +14,14 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// What [`triplet_rows_hvp`] writes. Everything given is overwritten.
+/// The outputs that [`triplet_rows_hvp`] writes; those given are overwritten.
 pub struct TripletRowsHvpOut<'a, T> {
     products: Option<[MatMut<'a, T>; 3]>,
     derivatives: Option<&'a mut [T]>,
 }
 
 impl<'a, T> TripletRowsHvpOut<'a, T> {
-    /// Nothing yet.
+    /// No outputs.
     pub fn none() -> Self {
         TripletRowsHvpOut { products: None, derivatives: None }
     }

@@ -21,11 +21,11 @@ use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::{Similar, check_samples};
 
-/// Memory that [`all_pairs`] uses on the way: it grows to what the largest batch needs and is then used
-/// again. That is 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes
-/// a row, and a block of 128 x 144 slopes for each thread.
+/// Working memory of [`all_pairs`]: it grows to what the largest batch needs and is then used again. That is
+/// 3 B D elements, up to an eighth of them more for the means of classes, some 24 bytes a row, and a block of
+/// 128 x 144 slopes for each thread.
 ///
-/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// One call uses it at a time. Inside tasks of rayon, hold no lock on it over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct AllPairsScratch<T> {
@@ -36,7 +36,7 @@ pub struct AllPairsScratch<T> {
 }
 
 impl<T: Real> AllPairsScratch<T> {
-    /// Empty.
+    /// An empty scratch, which calls make as large as they need.
     pub fn new() -> Self {
         AllPairsScratch::default()
     }
@@ -51,28 +51,28 @@ impl<T: Real> AllPairsScratch<T> {
 /// value = reduction of l_ij over i < j         grad_i = sum over j of f_ij slope_ij (z_i - z_j)
 /// ```
 ///
-/// Nothing of size B x B exists at any time. Distances come from products of rows where these keep a
-/// distance to within 1e-4 of itself (in `f64` 2e-13), and from differences where they do not: close
-/// pairs keep their relative precision, and equal rows are at distance 0. Pairs that a product cannot tell
-/// from a [kink](crate::loss::PairLoss::kinks) of the loss, such as its margin, are measured by differences
-/// too, so that one which is exactly there is not counted as active. The gradient comes from products of
-/// rows and slopes, whose rounding is relative to the rows' distances r from a point near the batch's mean:
-/// a pair at distance d gets its part to within some eps r/d. Pairs closer than about r/1000 are added by
-/// their differences instead, and lose nothing.
+/// Nothing of size B x B exists at any time. Distances are computed from products of rows where that keeps a
+/// distance within 1e-4 of itself (in `f64` 2e-13), and from differences of rows elsewhere: close pairs keep
+/// their relative precision, and equal rows are at distance 0. Pairs so near a
+/// [kink](crate::loss::PairLoss::kinks) of the loss, such as its margin, that a product cannot tell the side
+/// are measured by differences too, so that a pair exactly at the margin is not counted as active. The
+/// gradient is a product of slopes and rows, with rounding relative to the rows' distances r from a point
+/// near the batch's mean: the part of a pair at distance d is within some eps r/d of itself. Pairs closer
+/// than about r/1000 are added by their differences instead, and lose nothing.
 ///
 /// # Accuracy
 ///
-/// Value: what errors of 2e-4 (in `f64` 4e-13) of each d² make of it; found are less than a hundredth of that.
-/// Gradient: element k of row i is off by at most (B/2 + 8) eps of the sum over j of
-/// |slope_ij| (|z_ik - m_k| + |z_jk - m_k|), m that point, beside what such errors of d² make of the
-/// slopes.
+/// Value: each d² is off by at most 2e-4 (in `f64` 4e-13) of itself, and the value by what that makes of it;
+/// the errors found are less than a hundredth of that. Gradient: element k of row i is off by at most
+/// (B/2 + 8) eps of the sum over j of |slope_ij| (|z_ik - m_k| + |z_jk - m_k|), where m is that point, beside
+/// what such errors of d² make of the slopes.
 ///
 /// # Skipping
 ///
-/// A pair whose slope is 0 contributes nothing to the gradient, also where a row is infinite (by rows
-/// and lists, 0 times infinity is the NaN that it is in IEEE arithmetic). What lies beyond the
-/// [`reach`](crate::loss::PairLoss::reach) of the loss may be skipped, which changes no bit. Where the
-/// loss [pulls](crate::loss::PairLoss::similar_slope) similar pairs by a constant, the pairs of a class may be
+/// A pair whose slope is 0 contributes nothing to the gradient, also where a row is infinite (by rows and
+/// lists, 0 times infinity is the NaN that it is in IEEE arithmetic). Pairs beyond the
+/// [`reach`](crate::loss::PairLoss::reach) of the loss may be skipped, which changes no bit. Where the loss
+/// [pulls](crate::loss::PairLoss::similar_slope) similar pairs by a constant, the pairs of a class may be
 /// added up by its mean.
 ///
 /// `grad` is B x D and overwritten, where it is given. Refused where a shape does not match or B
@@ -152,7 +152,8 @@ struct Call<'c, 'o, T> {
     objective: &'c Objective<'o, T>,
     z: Mat<'c, T>,
     similar: Similar<'c>,
-    /// Of the loss, where classes are pulled as one; and what these add up to.
+    /// The loss's constant slope of similar pairs, where whole classes are pulled by their means; and the
+    /// sums of those classes.
     pull: Option<T>,
     pulled: Sums,
 }
@@ -164,7 +165,7 @@ impl<T: Real> Call<'_, '_, T> {
         let (cx, z, loss) = (self.cx, self.z, self.objective.loss);
         classes.clear();
         let count = set.order_of(&self.similar);
-        // A factor that is not finite makes something of a slope of 0.
+        // A factor that is infinite or NaN turns a slope of 0 into NaN: no pair may be skipped then.
         self.pull = loss.similar_slope_block().filter(|_| count > 0 && self.objective.is_finite());
         if count > 0 && (loss.reach_block().is_some() || self.pull.is_some()) {
             let rows = set.rows(z);
@@ -174,7 +175,7 @@ impl<T: Real> Call<'_, '_, T> {
         set.prepare_pairs(cx, z, &mean, gradient);
     }
 
-    /// What the gradient's sums start from: the pull of whole classes.
+    /// Sets the gradient's sums to the pull of whole classes.
     fn start(&self, [factor, _]: [T; 2], scratch: &mut AllPairsScratch<T>) {
         let AllPairsScratch { set, classes, gradient, .. } = scratch;
         let [n, d] = self.z.shape();
@@ -202,8 +203,8 @@ impl<T: Real> Call<'_, '_, T> {
         });
     }
 
-    /// All pairs that are not pulled as one. Where the pass is for gradients, adds to the sums in the scratch of
-    /// which [`Gradient::finish`] makes them.
+    /// Walks over all pairs but those of classes that are pulled as a whole. In a pass for gradients, adds to
+    /// the sums in the scratch, from which [`Gradient::finish`] makes the gradient.
     fn run(&self, pass: Pass<T>, scratch: &mut AllPairsScratch<T>) -> Sums {
         let AllPairsScratch { set, classes, gradient, slopes } = scratch;
         let d = self.z.cols();
@@ -244,7 +245,7 @@ impl<T: Real> Walk<T> for (&Call<'_, '_, T>, &mut AllPairsScratch<T>) {
     }
 }
 
-/// How many pairs there are of each kind.
+/// The numbers of similar and of dissimilar pairs.
 pub(crate) fn count(similar: Similar, classes: &[u32]) -> Sums {
     let pairs = |n: u64| n * n.saturating_sub(1) / 2;
     let (all, alike) = match similar {

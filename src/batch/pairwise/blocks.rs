@@ -1,4 +1,4 @@
-//! The blocks of two sets against each other: who meets whom in which order.
+//! Runs the kernel on every pair of blocks of two sets of rows, in an order that does not depend on threads.
 
 #![forbid(unsafe_code)]
 
@@ -20,16 +20,16 @@ use crate::parallel::split::run_in_order;
 use crate::parallel::stop::look;
 use crate::simd::real::Real;
 
-/// Where a loss changes its mind, as squared distances: two pairs on either side of one differ in kind.
+/// The kinks of a loss, where its formula changes, as squared distances.
 pub(crate) fn kinks<T: Real>(loss: &dyn BlockLoss<T>) -> Vec<T> {
-    // At distance 0 nothing comes from products.
+    // A kink at 0 needs no care: distances near 0 are never computed from products.
     loss.kinks_block().into_iter().flatten().map(|d| d * d).filter(|&d2| d2 > T::ZERO).collect()
 }
 
-/// Each pair of blocks once. Blocks take turns, in the order of rounds in which each meets one other, so
-/// the order of addition does not depend on threads.
+/// Runs each pair of blocks once. In each round every block meets one other block, and a block takes its
+/// rounds in order, so the order of addition does not depend on threads.
 ///
-/// Where pairs are `among` the rows of one set, the first side's output is that of both.
+/// Where pairs are `among` the rows of one set, the first output serves both sides.
 pub(crate) fn run_blocks<T: Real>(
     cx: &Cx,
     batch: &Batch<T>,
@@ -45,7 +45,7 @@ pub(crate) fn run_blocks<T: Real>(
         block * heights[side]..((block + 1) * heights[side]).min(counts[side])
     };
     let pairs: Vec<(usize, usize)> = rounds(among, blocks).flatten().collect();
-    // Blocks of the second side are other things than those of the first.
+    // The blocks of the second side are things of their own.
     let second = if among { 0 } else { blocks[0] };
     let things: Vec<[usize; 2]> = pairs.iter().map(|&(i, j)| [i, second + j]).collect();
     let products = out.iter().any(Option::is_some) && d > WIDEST;
@@ -56,13 +56,13 @@ pub(crate) fn run_blocks<T: Real>(
     let run = |task: usize| {
         let (i, j) = pairs[task];
         let of_j = if among { &parts[0] } else { &parts[1] };
-        // Never waited for: blocks take turns.
+        // This never waits: blocks take turns.
         let mut first = parts[0].get(i).map(lock);
         let mut second = of_j.get(j).filter(|_| !among || i != j).map(lock);
         let out = [first.as_deref_mut(), second.as_deref_mut()].map(|out| out.map(reborrow));
         let mut scratch = if products { lock(&slopes).pop() } else { None };
-        // There are as many as threads; but a loss that waits for others may let its thread take another
-        // task meanwhile.
+        // There is one for each thread; but while a loss waits for other threads, its thread may take another
+        // task.
         let mut more = Aligned::default();
         if products && scratch.is_none() {
             more.resize(SLOPE_BLOCK);
@@ -78,11 +78,11 @@ pub(crate) fn run_blocks<T: Real>(
 }
 
 pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A task that panics takes the call with it.
+    // A lock is poisoned only by a task that panicked, which ends the whole call.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A task's blocks, each with each of the other side.
+/// Runs each block of the task's rows `i` with each block of its rows `j`.
 pub(crate) fn run_parts<T: Real>(mut task: BlockPair<T>) -> Sums {
     let blocks = [&task.i, &task.j].map(|rows| (rows.len().div_ceil(BLOCK_ROWS), rows.clone()));
     if blocks.iter().all(|(count, _)| *count == 1) {
@@ -129,7 +129,7 @@ pub(crate) fn reborrow<'a, T>(out: &'a mut BlockOut<'_, T>) -> BlockOut<'a, T> {
     BlockOut { grad: out.grad, slope_sums: out.slope_sums }
 }
 
-/// What belongs to the first `at` rows, and the rest.
+/// The output of the first `at` rows, and that of the rest.
 pub(crate) fn split<'a, T>(
     out: &'a mut BlockOut<'_, T>,
     at: usize,
@@ -142,7 +142,7 @@ pub(crate) fn split<'a, T>(
     ]
 }
 
-/// What belongs to some rows, of rows from `start`.
+/// The output of `rows`, cut out of the output of rows from `start` on.
 pub(crate) fn rows_of<'a, T>(
     out: BlockOut<'a, T>,
     rows: &Range<usize>,
@@ -153,7 +153,7 @@ pub(crate) fn rows_of<'a, T>(
     BlockOut { grad: &mut out.grad[from * d..to * d], slope_sums: &mut out.slope_sums[from..to] }
 }
 
-/// What each block of a side gets.
+/// The output of a side, cut into blocks of `height` rows of `d` elements.
 pub(crate) fn parts<'a, T>(
     out: &'a mut SideOut<'_, T>,
     height: usize,
@@ -164,12 +164,12 @@ pub(crate) fn parts<'a, T>(
     grads.map(|(grad, slope_sums)| Mutex::new(BlockOut { grad, slope_sums })).collect()
 }
 
-/// Where the operands of a batch's products lie.
+/// The offsets of the operands of a batch's products.
 pub(crate) fn offsets<T>(cx: &Cx, d: usize) -> BlockOffsets {
     BlockOffsets::new::<T>(cx.isa, BLOCK_ROWS, SLOPE_STRIDE, d)
 }
 
-/// Picks the kernel of two blocks.
+/// Runs the kernel of two blocks: rows of up to three elements have their own.
 pub(crate) fn run<T: Real>(pair: BlockPair<T>) -> Sums {
     let Batch { isa, sides, .. } = pair.batch;
     match sides[0].points.rows.z.cols() {

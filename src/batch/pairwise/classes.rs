@@ -1,4 +1,5 @@
-//! The classes of a batch: their numbers, spheres around them, and what each costs as a whole.
+//! The classes of a batch: a sphere around each, by which pairs out of reach are skipped, and the cost of
+//! each as a whole.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +17,7 @@ use crate::simd::real::Real;
 /// Centers, residuals, radii, and whether they are pulled, of some classes.
 pub(crate) type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, bool>));
 
-/// Memory of a call for the classes of one set.
+/// The means, residuals and radii of the classes of one set, and which of them are pulled as a whole.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClassMeans<T> {
     pub centers: Vec<T>,
@@ -33,8 +34,9 @@ impl<T: Real> ClassMeans<T> {
         self.pulled.clear();
     }
 
-    /// A sphere around the mean of each class, and where similar pairs are pulled by a constant what
-    /// those of whole classes add up to. Not where classes are so many that it takes much memory.
+    /// Computes a sphere around the mean of each class. Where similar pairs are pulled by a constant, returns
+    /// the sums of the similar pairs of whole classes. Does nothing where classes are so small, or so many,
+    /// that it does not pay.
     pub(crate) fn measure(
         &mut self,
         cx: &Cx,
@@ -43,7 +45,7 @@ impl<T: Real> ClassMeans<T> {
         count: usize,
         pull: Option<T>,
     ) -> Sums {
-        /// Rows of a class, on average, and memory for all of them.
+        /// The least rows of a class on average, and the most memory for all means and residuals.
         const LEAST_ROWS: usize = 16;
         const MOST_BYTES: usize = 8 << 20;
         let d = rows.z.cols();
@@ -96,7 +98,7 @@ impl<T: Real> ClassMeans<T> {
         sum_blocks(cx.par, blocks, (means, known), measure, Sums::add)
     }
 
-    /// None where classes have not been measured.
+    /// The spheres of the classes, or none where these have not been measured.
     pub(crate) fn spheres(&self, d: usize) -> Option<Spheres<'_, T>> {
         let centers =
             Mat::new(&self.centers, self.radii.len(), d).expect("a center for each radius");

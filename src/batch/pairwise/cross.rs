@@ -22,19 +22,20 @@ use crate::similar::graph::{Graph, check_samples};
 /// Which pairs of a query and a key are similar; all others are dissimilar.
 #[derive(Clone, Copy, Debug)]
 pub enum CrossSimilar<'a> {
-    /// A query and a key of the same class are.
+    /// A query and a key are similar if they have the same label.
     Labels {
-        /// Query i has label i, and any value is a class.
+        /// A label for each query; any value is a class.
         queries: &'a [i64],
-        /// The same for keys.
+        /// A label for each key.
         keys: &'a [i64],
-        /// The label that is no class, where there is one: a row that has it is in no pair.
+        /// A label that stands for no class, if there is one: a row that has it is in no pair.
         ignored: Option<i64>,
     },
-    /// Neighbours in a graph that holds both are. Where the same sample is among both, it is no pair
-    /// with itself.
+    /// A query and a key are similar if they are neighbours in a graph that holds both. A sample that is
+    /// among both makes no pair with itself.
     Graph {
-        /// Of the whole batch, say, of which this process holds the queries and another one the keys.
+        /// The graph: that of the whole batch, say, of which this process holds the queries and another one
+        /// the keys.
         graph: &'a Graph,
         /// Query i is sample `first_query + i`.
         first_query: usize,
@@ -43,7 +44,7 @@ pub enum CrossSimilar<'a> {
     },
 }
 
-/// What [`cross`] writes: gradients of the rows of either side, as far as they are given.
+/// The gradients that [`cross`] writes, each if it is given.
 #[derive(Debug, Default)]
 pub struct CrossOut<'a, T> {
     /// N x D, overwritten.
@@ -53,12 +54,12 @@ pub struct CrossOut<'a, T> {
 }
 
 impl<'a, T: Real> CrossOut<'a, T> {
-    /// Nothing but the outcome.
+    /// No gradient: `cross` returns the outcome alone.
     pub fn none() -> Self {
         CrossOut { grad_queries: None, grad_keys: None }
     }
 
-    /// The gradient of the queries: the keys are a memory bank, or held by another process that
+    /// The gradient of the queries alone, where the keys are a memory bank, or held by another process that
     /// computes theirs.
     pub fn grad_queries(grad: MatMut<'a, T>) -> Self {
         CrossOut { grad_queries: Some(grad), grad_keys: None }
@@ -70,10 +71,10 @@ impl<'a, T: Real> CrossOut<'a, T> {
     }
 }
 
-/// Memory that [`cross`] uses on the way, used again by the next call: three times that of both batches,
-/// and what [`AllPairsScratch`](crate::batch::AllPairsScratch) says of classes and slopes.
+/// Working memory of [`cross`], kept for the next call: three times that of both batches, and for classes and
+/// slopes what [`AllPairsScratch`](crate::batch::AllPairsScratch) says.
 ///
-/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// One call uses it at a time. Inside tasks of rayon, hold no lock on it over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct CrossScratch<T> {
@@ -85,7 +86,7 @@ pub struct CrossScratch<T> {
 }
 
 impl<T: Real> CrossScratch<T> {
-    /// Empty.
+    /// An empty scratch, which calls make as large as they need.
     pub fn new() -> Self {
         CrossScratch::default()
     }
@@ -99,21 +100,21 @@ impl<T: Real> CrossScratch<T> {
 /// grad_keys_j    = -sum over i of f_ij slope_ij (q_i - k_j)
 /// ```
 ///
-/// With `own`, key `own + i` is query i itself, and no pair with it. Precision, memory and skipping are
+/// With `own`, key `own + i` is query i itself, and the two make no pair. Precision, memory and skipping are
 /// those of [`all_pairs`](crate::batch::all_pairs()).
 ///
-/// The pairs of a batch in two parts A and B are those of A, those of B, and those of A with B: add up
-/// [`Outcome::sums`] and the gradients that each row gets from the two calls it is in. For reductions
-/// other than the sum, take [`Reduction::factors`] of the total first.
+/// A batch in two parts A and B has the pairs of A, the pairs of B, and the pairs of A with B. Add up the
+/// [`Outcome::sums`] of the three calls, and for each row the gradients from the two calls that it is in. For
+/// reductions other than the sum, take [`Reduction::factors`] of the total first.
 ///
 /// # Accuracy
 ///
-/// As of [`all_pairs`](crate::batch::all_pairs()), where B is N + M.
+/// The bounds are those of [`all_pairs`](crate::batch::all_pairs()) with B = N + M.
 ///
 /// # Errors
 ///
-/// Refused where a shape does not match, an own key or a sample of the graph is not there, or rows of
-/// either side do not fit in a `u32`; nothing has been written then.
+/// Refused where a shape does not match, `own` or a first sample points past the end, or rows of either side
+/// do not fit in a `u32`; nothing has been written then.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
@@ -189,7 +190,7 @@ fn run<T: Real>(
     Outcome::new(reduction, sums)
 }
 
-/// Refuses what does not fit together.
+/// Refuses arguments that do not fit together.
 pub(crate) fn check<T: Real>(
     call: &'static str,
     queries: Mat<T>,
@@ -276,13 +277,14 @@ impl<T: Real> Call<'_, '_, T> {
             }
         }
         let mean = center(cx, [(&*i, queries), (&*j, keys)], ALL_ROWS);
-        // Products are with the rows of the other side; a row's own part is with itself.
+        // A gradient needs products with the rows of the other side, and the side's own rows times their
+        // slopes.
         let products = self.wanted.contains(&true);
         i.prepare_pairs(cx, queries, &mean, products);
         j.prepare_pairs(cx, keys, &mean, products);
     }
 
-    /// How many pairs there are of each kind.
+    /// The numbers of similar and of dissimilar pairs.
     fn count(&self, scratch: &CrossScratch<T>) -> Sums {
         let [i, j] = &scratch.sets;
         let (all, alike) = match self.similar {
@@ -322,8 +324,8 @@ impl<T: Real> Call<'_, '_, T> {
         Sums { similar: of(alike), dissimilar: of(all - alike) }
     }
 
-    /// All pairs. Where the pass is for gradients, adds to the sums in the scratch of which
-    /// [`Gradient::finish`] makes those that are wanted.
+    /// Walks over all pairs. In a pass for gradients, adds to the sums in the scratch, from which
+    /// [`Gradient::finish`] makes the gradients that are wanted.
     fn run(&self, pass: Pass<T>, scratch: &mut CrossScratch<T>) -> Sums {
         let CrossScratch { sets: [i, j], classes, gradients, own, slopes } = scratch;
         let d = self.z[0].cols();

@@ -1,4 +1,4 @@
-//! The distances of every row of one matrix from every row of another.
+//! The call `distance_matrix`: the distances of every row of one matrix from every row of another.
 
 #![forbid(unsafe_code)]
 
@@ -12,17 +12,17 @@ use crate::parallel::split::{RowBlocks, for_blocks};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::check_samples;
 
-/// d_ij = |a_i - b_j| of every row of `a`, N x D, and of `b`, M x D, into `distances`, N x M, which is
-/// overwritten.
+/// Overwrites `distances`, N x M, with d_ij = |a_i - b_j| for every row of `a`, N x D, and every row of `b`,
+/// M x D.
 ///
-/// For those who want the matrix: losses, neighbours and miners of this crate do without it. Equal rows
-/// have distance 0; d_ij and d_ji of one set have the same bits. Refused where a shape does not match, or
-/// rows do not fit in a `u32`; nothing has been written then.
+/// It is for callers who want the matrix itself: losses, neighbours and miners of this crate do without it.
+/// Equal rows have distance 0. Within one set, d_ij and d_ji have the same bits. Refused where a shape does
+/// not match, or rows do not fit in a `u32`; nothing has been written then.
 ///
 /// # Accuracy
 ///
-/// That of [`all_pairs`](crate::batch::all_pairs()): each distance, of close rows too, is within 1e-4 of itself in
-/// `f32`, 2e-13 in `f64`, but for what underflows in squares.
+/// As for [`all_pairs`](crate::batch::all_pairs()), each distance is within 1e-4 of itself in `f32`, 2e-13 in
+/// `f64`, that of close rows too, unless squares underflow.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {

@@ -1,4 +1,4 @@
-//! The gradient of a set of rows: what blocks add to, and how it is written out at the end.
+//! The gradient of a set of rows: sums that blocks add to, from which it is written out at the end.
 
 #![forbid(unsafe_code)]
 
@@ -11,17 +11,17 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{RowBlocks, for_blocks};
 use crate::simd::real::Real;
 
-/// What a set's gradient is made of.
+/// The sums from which a set's gradient is made: see [`finish`](Gradient::finish).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gradient<T> {
-    /// By place, in blocks of panels of columns.
+    /// sum_i by place, N x D, in blocks of panels of columns.
     pub sums: Aligned<T>,
-    /// By place: what the row itself is multiplied by.
+    /// slopes_i by place, N elements: the factor of the row itself.
     pub slopes: Aligned<T>,
 }
 
 impl<T: Real> Gradient<T> {
-    /// 0 everywhere.
+    /// Sets all sums to 0, for N x D rows.
     pub(crate) fn clear(&mut self, [n, d]: [usize; 2]) {
         self.sums.clear(n * d);
         self.slopes.clear(n);
@@ -31,8 +31,8 @@ impl<T: Real> Gradient<T> {
         Some((&mut self.sums, &mut self.slopes))
     }
 
-    /// grad_i = scale (sum_i + slopes_i z_i), z without its mean, each row to its place. Sums are in blocks
-    /// of `block` rows.
+    /// grad_i = scale (sum_i + slopes_i z_i), where z is without its mean, in the caller's order of rows.
+    /// Sums are in blocks of `block` rows.
     pub(crate) fn finish(
         &self,
         cx: &Cx,
@@ -65,5 +65,5 @@ impl<T: Real> Gradient<T> {
     }
 }
 
-/// What a side gets: gradients in blocks, and sums of slopes.
+/// The output of one side, where it is wanted: gradients in blocks, and sums of slopes.
 pub(crate) type SideOut<'a, T> = Option<(&'a mut [T], &'a mut [T])>;

@@ -1,4 +1,5 @@
-//! Every row of a batch with every row of it or of another: losses with gradients, and distances alone.
+//! Every row of a batch against every row of the same batch or of another: losses with gradients, and
+//! distances alone.
 
 #![forbid(unsafe_code)]
 

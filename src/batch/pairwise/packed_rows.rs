@@ -1,5 +1,5 @@
-//! Sets of rows made ready for their pairs: in the order of their classes, without their mean, in panels
-//! and blocks; and the gradients that blocks leave behind.
+//! Sets of rows, packed for the kernels on their pairs: sorted by class, without their mean, in panels and
+//! blocks.
 
 #![forbid(unsafe_code)]
 
@@ -17,13 +17,13 @@ use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
 use crate::simd::real::Real;
 use crate::similar::graph::Similar;
 
-/// Memory of a call for one set of rows.
+/// One set of rows, packed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PackedRows<T> {
-    /// Rows by place, and places by row: in a call, rows of a class are neighbours.
+    /// The row at each place, and the place of each row. Rows of a class are at neighbouring places.
     pub order: Vec<u32>,
     pub places: Vec<u32>,
-    /// By place, ascending.
+    /// The class at each place, ascending; empty where there are no classes.
     pub classes: Vec<u32>,
     panels: Aligned<T>,
     pub(super) centered: Aligned<T>,
@@ -32,17 +32,18 @@ pub(crate) struct PackedRows<T> {
     pub(super) block: usize,
 }
 
-/// Looks at every row for the numbers of a [`center`]. Each is then at most twice as far from a row as
-/// the mean is: so the rounding of gradients is bounded by the rows' distances from their mean.
+/// Lets [`center`] look at every row. Its coordinates are then at most twice as far from a row's as those of
+/// the mean are, so the rounding of gradients is bounded by the rows' distances from their mean.
 pub(crate) const ALL_ROWS: usize = usize::MAX;
 
-/// Looks at some rows only: enough where no gradient is made of the rows' distances from the center.
+/// Lets [`center`] look at this many rows only: enough where no gradient is made of the rows' distances from
+/// it.
 pub(crate) const SOME_ROWS: usize = 64;
 
-/// A point near the mean of the rows of some sets that are finite and in some pair: each of its numbers is
-/// the one nearest to the mean in its column, among so many rows. So rows of integers, of levels or of signs
-/// stay such when it is taken away, and their products are exact; and what is taken from rows that lie close
-/// together is taken without rounding.
+/// A point near the mean of those rows of `sets` that are finite and in some pair. Each coordinate is a
+/// number of its column, the one nearest to the mean among `looked_at` rows. So rows of integers, of levels
+/// or of signs remain such when the point is subtracted, and their products are exact; from rows that lie
+/// close together it is subtracted without rounding.
 pub(crate) fn center<T: Real, const N: usize>(
     cx: &Cx,
     sets: [(&PackedRows<T>, Mat<T>); N],
@@ -72,7 +73,8 @@ pub(crate) fn center<T: Real, const N: usize>(
     sets.into_iter().fold(point.to_vec(), nearest)
 }
 
-/// Of each two numbers the one nearer to the mean; the first where both are as near.
+/// In each column the number of `one` and `other` that is nearer to the mean; that of `one` where both are as
+/// near.
 pub(crate) fn nearer<T: Real>(mean: &[T], mut one: Vec<T>, other: &[T]) -> Vec<T> {
     for ((one, &other), &mean) in one.iter_mut().zip(other).zip(mean) {
         if (other - mean).abs() < (*one - mean).abs() {
@@ -83,7 +85,7 @@ pub(crate) fn nearer<T: Real>(mean: &[T], mut one: Vec<T>, other: &[T]) -> Vec<T
 }
 
 impl<T: Real> PackedRows<T> {
-    /// Rows in the order in which they are.
+    /// Keeps the rows in the caller's order, without classes.
     pub(crate) fn keep_order(&mut self, rows: usize) {
         self.order.clear();
         self.order.extend(0..rows as u32);
@@ -97,8 +99,8 @@ impl<T: Real> PackedRows<T> {
         self.order.sort_unstable_by_key(|&row| (label(row).is_none(), label(row), row));
     }
 
-    /// The order of a similar set: that of its labels, or as the rows are. Returns how many classes there are,
-    /// none of a graph.
+    /// Puts the rows in the order of their labels; with a graph, keeps their order. Returns the number of
+    /// classes, 0 with a graph.
     pub(crate) fn order_of(&mut self, similar: &Similar) -> usize {
         let (labels, ignored) = match *similar {
             Similar::Labels(labels) => (labels, None),
@@ -112,7 +114,7 @@ impl<T: Real> PackedRows<T> {
         number_classes([self], [labels], ignored)
     }
 
-    /// Finds for each row its place.
+    /// Fills `places`, the place of each row.
     pub(crate) fn find_places(&mut self) {
         self.places.resize(self.order.len(), 0);
         for (place, &row) in self.order.iter().enumerate() {
@@ -124,7 +126,7 @@ impl<T: Real> PackedRows<T> {
         Rows { z, order: &self.order }
     }
 
-    /// How many rows are in some pair: all of them, where there are no classes.
+    /// The number of rows that are in some pair: all of them, where there are no classes.
     fn known(&self) -> usize {
         match self.classes.is_empty() {
             true => self.order.len(),
@@ -132,7 +134,8 @@ impl<T: Real> PackedRows<T> {
         }
     }
 
-    /// The sum of what the rows that are finite and in some pair are beyond a point, and how many they are.
+    /// The sum of z_i - point, D elements, over the rows that are finite and in some pair, and the number of
+    /// these rows.
     fn sum(&self, cx: &Cx, z: Mat<T>, point: &[T]) -> (Vec<T>, u64) {
         let (rows, d, n) = (self.rows(z), z.cols(), self.known());
         let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
@@ -149,7 +152,7 @@ impl<T: Real> PackedRows<T> {
         sum_blocks(cx.par, n.div_ceil(height), (), sum, add)
     }
 
-    /// The numbers nearest to a mean in each column, of `point` and of every `step`-th row.
+    /// In each column the number nearest to the mean, among those of `point` and of every `step`-th row.
     fn nearest_to_mean(&self, cx: &Cx, z: Mat<T>, mean: &[T], point: &[T], step: usize) -> Vec<T> {
         let (rows, n) = (self.rows(z), self.known());
         let height = task_rows(n, z.cols().saturating_mul(2 * size_of::<T>()));
@@ -165,8 +168,8 @@ impl<T: Real> PackedRows<T> {
         sum_blocks(cx.par, n.div_ceil(height), (), nearest, both)
     }
 
-    /// For pairs and their gradients: fills panels and norms and, where a gradient is wanted, rows without
-    /// the mean. Rows of few elements, which need no products, are taken as they are. (Any point near
+    /// Packs for pairs and their gradients: fills panels and norms and, where a gradient is wanted, rows
+    /// without the mean. Rows of few elements, which need no products, are taken as they are. (Any point near
     /// the rows would do as a mean.)
     pub(crate) fn prepare_pairs(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], gradient: bool) {
         let few = z.cols() <= WIDEST;
@@ -174,14 +177,15 @@ impl<T: Real> PackedRows<T> {
         self.prepare(cx, z, (!few).then_some(mean), gradient && !few);
     }
 
-    /// For distances by products: fills panels and norms.
+    /// Packs for distances by products: fills panels and norms.
     pub(crate) fn prepare_distances(&mut self, cx: &Cx, z: Mat<T>, mean: &[T]) {
         self.block = block_rows(z.rows());
         self.prepare(cx, z, Some(mean), false);
     }
 
-    /// For distances by differences: fills panels with rows as they are. For gradients by products, where a
-    /// mean is given, norms and rows without the mean too, in blocks of so many, a multiple of 32.
+    /// Packs for distances by differences: fills panels with rows as they are. Where a mean is given, fills
+    /// norms and rows without the mean, too, for gradients by products, in blocks of `block` rows, a multiple
+    /// of 32.
     pub(crate) fn prepare_differences(
         &mut self,
         cx: &Cx,
@@ -241,7 +245,7 @@ impl<T: Real> PackedRows<T> {
 }
 
 /// Numbers the classes of rows in the order of their labels, the same on all sides, from 0; rows that are
-/// left out are of [`NO_CLASS`]. Returns how many there are.
+/// left out are of [`NO_CLASS`]. Returns the number of classes.
 pub(crate) fn number_classes<T: Real, const N: usize>(
     sets: [&mut PackedRows<T>; N],
     labels: [&[i64]; N],

@@ -1,8 +1,8 @@
-//! How often all pairs are walked over for one reduction, and what slopes and gradients are multiplied by.
+//! The walks over all pairs that each reduction takes, and the factors of slopes and gradients.
 //!
-//! A gradient needs a factor for each slope. Some reductions know theirs from the numbers of pairs, others only
-//! from how many pairs cost something, which a walk finds out. N counts pairs and A those of them that cost
-//! something, s similar and d dissimilar ones:
+//! A gradient needs a factor for each slope. Some reductions know it from the numbers of pairs, others only
+//! from the numbers of pairs whose value is not 0, which a walk finds out. N is the number of pairs and A
+//! that of pairs whose value is not 0; s and d are for similar and dissimilar ones:
 //!
 //! | reduction | walks | factors of slopes: similar, dissimilar | gradients, at the end |
 //! |---|---|---|---|
@@ -18,14 +18,14 @@
 use crate::loss::{Objective, Reduction, Sums};
 use crate::simd::real::Real;
 
-/// What one walk over all pairs is for.
+/// The purpose of one walk over all pairs.
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<T> {
-    /// What slopes of similar and of dissimilar pairs are multiplied by.
+    /// The factors of slopes of similar and of dissimilar pairs.
     pub factors: [T; 2],
     /// Whether gradients are added up, rather than values alone.
     pub gradient: bool,
-    /// Whether dissimilar pairs matter to neither. The sums that the walk returns are then to be ignored.
+    /// Whether similar pairs alone are needed. The sums that the walk returns are then to be ignored.
     pub similar_only: bool,
 }
 
@@ -45,7 +45,7 @@ impl<T: Real> Pass<T> {
 
 /// A call that can walk over all its pairs more than once.
 pub(crate) trait Walk<T> {
-    /// Lets gradients begin anew, for slopes that are multiplied by `factors`.
+    /// Starts the gradients anew, for slopes that are multiplied by `factors`.
     fn start(&mut self, factors: [T; 2]);
 
     /// Walks over all pairs; where the pass is for gradients, adds to them.
@@ -75,10 +75,11 @@ impl Plan {
     }
 }
 
-/// Values and gradients: what the pairs add up to, and what gradients are still to be multiplied by.
+/// Computes values and gradients. Returns the sums over the pairs, and the factor that gradients are still to
+/// be multiplied by.
 ///
-/// `counted` has the numbers of pairs, where the reduction needs them. A walk that cannot leave out one kind
-/// of pairs (`has_kinds` is false) takes no walk by kind.
+/// `counted` has the numbers of pairs, where the reduction needs them. Where a walk cannot leave out one kind
+/// of pairs (`has_kinds` is false), there are no walks by kind.
 pub(crate) fn run<T: Real>(
     objective: &Objective<T>,
     counted: Sums,

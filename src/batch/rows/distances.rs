@@ -1,4 +1,4 @@
-//! Distances by themselves, without a loss, and their gradients.
+//! Distances of row i of one matrix from row i of another, without a loss, and their gradients.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, RowBlocks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// Which distance of two rows a and b. With d = |a - b|, â = a/|a|, b̂ = b/|b| and cos = â·b̂:
+/// A distance of two rows a and b. With d = |a - b|, â = a/|a|, b̂ = b/|b| and cos = â·b̂:
 ///
 /// | | value | gradient by a | gradient by b |
 /// |---|---|---|---|
@@ -37,10 +37,9 @@ pub enum Distance {
     /// of t the relative error is a few times eps/t, where that of 1 - cos is eps/t². Equal rows
     /// have distance 0.
     ///
-    /// Where |a|² or |b|² is zero or below the smallest normal number (a row without elements is
-    /// such a row), there is no angle: the distance is 1 and both gradients are 0. A NaN in the
-    /// other row still gives NaN. Squares are not kept from overflowing: where |a|² is infinite, â
-    /// is a divided by infinity.
+    /// Where |a|² or |b|² is zero or below the smallest normal number (a row without elements is such a row),
+    /// there is no angle: the distance is 1 and both gradients are 0. A NaN in the other row still gives NaN.
+    /// Squares may overflow: where |a|² is infinite, â is a divided by infinity.
     Cosine,
 }
 
@@ -90,15 +89,15 @@ pub fn row_distances<T: Real>(
     Ok(())
 }
 
-/// The gradients of [`row_distances`], by the chain rule: row i times `upstream` i, the derivative
-/// of whatever follows by distance i.
+/// The gradients of [`row_distances`], by the chain rule: the derivatives of distance i times `upstream` i,
+/// which is the derivative of the caller's objective by distance i.
 ///
 /// ```text
 /// grad_a_i = upstream_i d(distance_i)/d(a_i)        grad_b_i = upstream_i d(distance_i)/d(b_i)
 /// ```
 ///
-/// `a`, `b`, `grad_a` and `grad_b` are N x D, `upstream` has N elements; both gradients are
-/// overwritten. The derivatives stand at [`Distance`]; where there is none, 0 takes its place.
+/// `a`, `b`, `grad_a` and `grad_b` are N x D, `upstream` has N elements; both gradients are overwritten.
+/// [`Distance`] lists the derivatives; where there is none, 0 takes its place.
 ///
 /// # Accuracy
 ///

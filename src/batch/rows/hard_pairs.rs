@@ -1,4 +1,4 @@
-//! Which of the pairs of a batch are worth training on.
+//! The hard pairs of a list, those that are worth training on.
 
 #![forbid(unsafe_code)]
 

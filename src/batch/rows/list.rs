@@ -17,14 +17,14 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, RowBlocks, for_blocks, sum_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// What [`indexed`] writes beside the outcome that it returns. Everything given is overwritten.
+/// The outputs that [`indexed`] writes beside the outcome that it returns; those given are overwritten.
 pub struct IndexedOut<'a, T> {
     grad: Option<MatMut<'a, T>>,
     per_pair: PerPair<'a, T>,
 }
 
 impl<'a, T> IndexedOut<'a, T> {
-    /// Nothing: the value alone.
+    /// No outputs: the call returns the outcome alone.
     pub fn none() -> Self {
         IndexedOut { grad: None, per_pair: PerPair::default() }
     }
@@ -34,29 +34,29 @@ impl<'a, T> IndexedOut<'a, T> {
         IndexedOut { grad: Some(grad), ..IndexedOut::none() }
     }
 
-    /// Also the Euclidean distances of the pairs.
+    /// Also the Euclidean distances of the pairs, P elements.
     pub fn distances(mut self, distances: &'a mut [T]) -> Self {
         self.per_pair.distances = Some(distances);
         self
     }
 
-    /// Also the values of the pairs, weights included, before they are reduced.
+    /// Also the values of the pairs, P elements, weights included, before they are reduced.
     pub fn values(mut self, values: &'a mut [T]) -> Self {
         self.per_pair.values = Some(values);
         self
     }
 
-    /// Also the slopes of the pairs: what z_i - z_j is multiplied by in the gradient of z_i.
+    /// Also the slopes of the pairs, P elements: the factors of z_i - z_j in the gradient of z_i.
     pub fn slopes(mut self, slopes: &'a mut [T]) -> Self {
         self.per_pair.slopes = Some(slopes);
         self
     }
 }
 
-/// Memory that calls use on the way. It grows to what the largest of them needs, an element a pair,
-/// and is then used again.
+/// Working memory of [`indexed`]: it grows to one element for each pair of the longest list and is then used
+/// again.
 ///
-/// For one call at a time. In tasks of rayon it is not to stand behind a lock that is held over a call: see
+/// One call uses it at a time. Inside tasks of rayon, hold no lock on it over a call: see
 /// [`Par`](crate::Par#from-within-tasks-of-rayon).
 #[derive(Clone, Debug, Default)]
 pub struct IndexedScratch<T> {
@@ -64,12 +64,12 @@ pub struct IndexedScratch<T> {
 }
 
 impl<T: Real> IndexedScratch<T> {
-    /// Empty.
+    /// An empty scratch, which calls make as large as they need.
     pub fn new() -> Self {
         IndexedScratch::default()
     }
 
-    /// With room for so many pairs, so that no call on as many allocates.
+    /// A scratch with room for `pairs` pairs, so that no call on as many allocates.
     pub(crate) fn try_with_capacity(pairs: usize) -> Result<Self> {
         Ok(IndexedScratch { slopes: try_filled("the slopes of pairs", pairs, T::ZERO)? })
     }
@@ -191,7 +191,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
         task_rows(self.list.len(), self.z.cols().saturating_mul(4 * size_of::<T>()))
     }
 
-    /// All that is known of each pair by itself.
+    /// The sums over all pairs; writes the distances, values and slopes that are wanted.
     fn measure(&self, factors: Option<[T; 2]>, per_pair: PerPair<T>) -> Sums {
         let (n, height) = (self.list.len(), self.height());
         let output = pair_outputs::split(per_pair, height);

@@ -1,4 +1,4 @@
-//! Pairs of the rows of one matrix, given by their numbers: checked once, used as often as one likes.
+//! A list of pairs of the rows of one matrix: checked once, used by any number of calls.
 
 #![forbid(unsafe_code)]
 
@@ -112,7 +112,7 @@ impl PairList {
         &self.pairs
     }
 
-    /// For each pair that row `i` is in its place in the list and the other row, in the list's order.
+    /// The pairs that row `i` is in, each as its place in the list and the other row, in the list's order.
     ///
     /// # Panics
     /// Where `i` is not below the number of rows.
@@ -135,7 +135,7 @@ impl PairList {
         PairList::new(self.rows(), &pairs)
     }
 
-    /// Which of the pairs are similar by labels or a graph, and which are to be left out.
+    /// Which pairs of the list are similar by labels or a graph, and which are to be left out.
     ///
     /// Refused where the number of samples is not that of the rows.
     pub fn kinds(&self, similar: Similar) -> Result<PairFlags> {
@@ -165,7 +165,7 @@ fn check_places(places: &[u32], len: usize) -> Result<()> {
     }
 }
 
-/// Of each pair of a list whether it is similar, and whether it is left out.
+/// Two flags for each pair of a list: whether it is similar, and whether it is left out.
 ///
 /// ```
 /// use drlim::Similar;
@@ -188,7 +188,7 @@ pub struct PairFlags {
 }
 
 impl PairFlags {
-    /// As the argument of a call.
+    /// The flags, as the `pairing` of a call.
     pub fn pairing<T: Real>(&self) -> Pairing<'_, T> {
         Pairing::new(&self.similar).ignoring(&self.ignored)
     }

@@ -1,4 +1,4 @@
-//! What calls write for each pair: checked, and cut into the parts of their tasks.
+//! Outputs with an element for each pair: checked, and cut into a part for each task.
 
 #![forbid(unsafe_code)]
 

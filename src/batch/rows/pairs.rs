@@ -1,4 +1,4 @@
-//! Loss and gradients of the pairs (a_i, b_i).
+//! Loss and gradients of the pairs (a_i, b_i): row i of one matrix with row i of another.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use crate::parallel::split::{RowBlocks, sum_blocks};
 use crate::simd::cache;
 use crate::simd::real::{Real, compiled};
 
-/// What [`rows`] writes beside the outcome that it returns. Everything given is overwritten.
+/// The outputs that [`rows`] writes beside the outcome that it returns; those given are overwritten.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {
@@ -35,7 +35,7 @@ pub struct RowsOut<'a, T> {
 }
 
 impl<'a, T> RowsOut<'a, T> {
-    /// Nothing: the value alone.
+    /// No outputs: the call returns the outcome alone.
     pub fn none() -> Self {
         RowsOut { grads: None, per_pair: PerPair::default() }
     }
@@ -57,7 +57,7 @@ impl<'a, T> RowsOut<'a, T> {
         self
     }
 
-    /// Also the slopes, N elements: what a_i - b_i is multiplied by to give the gradient of a_i.
+    /// Also the slopes, N elements: the factors of a_i - b_i in the gradient of a_i.
     pub fn slopes(mut self, slopes: &'a mut [T]) -> Self {
         self.per_pair.slopes = Some(slopes);
         self
@@ -75,7 +75,7 @@ impl<'a, T> RowsOut<'a, T> {
 /// value = reduction of w_i l_i     grad_a_i = f_i w_i slope_i (a_i - b_i)     grad_b_i = -grad_a_i
 /// ```
 ///
-/// (Two passes where the reduction counts pairs whose value is not zero.)
+/// (A reduction that counts the pairs whose value is not zero takes two passes.)
 ///
 /// # Accuracy
 ///

@@ -33,7 +33,7 @@ impl<'a, T: Real> TripletRows<'a, T> {
         Ok(TripletRows { inputs: [anchor, positive, negative], weights: None, ignored: None })
     }
 
-    /// What the value of each triplet is multiplied by: see [`Pairing`](crate::loss::Pairing).
+    /// Factors of the triplets' values, N elements: see [`Pairing`](crate::loss::Pairing).
     ///
     /// Refused where there is not one for each triplet.
     pub fn weighted(self, weights: &'a [T]) -> Result<Self> {
@@ -41,7 +41,7 @@ impl<'a, T: Real> TripletRows<'a, T> {
         Ok(TripletRows { weights: Some(weights), ..self })
     }
 
-    /// Triplets to leave out: see [`Pairing`](crate::loss::Pairing).
+    /// Flags of the triplets to leave out, N elements: see [`Pairing`](crate::loss::Pairing).
     ///
     /// Refused where there is not one for each triplet.
     pub fn ignoring(self, ignored: &'a [bool]) -> Result<Self> {
@@ -49,7 +49,7 @@ impl<'a, T: Real> TripletRows<'a, T> {
         Ok(TripletRows { ignored: Some(ignored), ..self })
     }
 
-    /// N.
+    /// The number N of triplets.
     pub fn len(&self) -> usize {
         self.inputs[0].rows()
     }
@@ -60,15 +60,14 @@ impl<'a, T: Real> TripletRows<'a, T> {
     }
 }
 
-/// What [`triplet_rows`] writes beside the outcome that it returns. Everything given is
-/// overwritten.
+/// The outputs that [`triplet_rows`] writes beside the outcome that it returns; those given are overwritten.
 pub struct TripletRowsOut<'a, T> {
     grads: Option<[MatMut<'a, T>; 3]>,
     per_triplet: PerTriplet<'a, T>,
 }
 
 impl<'a, T> TripletRowsOut<'a, T> {
-    /// Nothing: the value alone.
+    /// No outputs: the call returns the outcome alone.
     pub fn none() -> Self {
         let per_triplet = PerTriplet { distances: None, third: None, values: None, slopes: None };
         TripletRowsOut { grads: None, per_triplet }
@@ -85,21 +84,21 @@ impl<'a, T> TripletRowsOut<'a, T> {
         self
     }
 
-    /// Also the Euclidean distances of positive and negative, N elements, which losses that swap look
-    /// at; for others they are measured for this alone.
+    /// Also the Euclidean distances of positive and negative, N elements, which losses that swap need anyway.
+    /// For other losses they are measured for this output alone.
     pub fn third_distances(mut self, distances: &'a mut [T]) -> Self {
         self.per_triplet.third = Some(distances);
         self
     }
 
-    /// Also the values, weights included, before they are reduced.
+    /// Also the values, N elements, weights included, before they are reduced.
     pub fn values(mut self, values: &'a mut [T]) -> Self {
         self.per_triplet.values = Some(values);
         self
     }
 
-    /// Also the slopes of d²(a,p), d²(a,n) and d²(p,n), N elements each: what the differences are
-    /// multiplied by in the gradients.
+    /// Also the slopes of d²(a,p), d²(a,n) and d²(p,n), N elements each: the factors of the differences in
+    /// the gradients.
     pub fn slopes(mut self, ap: &'a mut [T], an: &'a mut [T], pn: &'a mut [T]) -> Self {
         self.per_triplet.slopes = Some([ap, an, pn]);
         self
@@ -108,14 +107,14 @@ impl<'a, T> TripletRowsOut<'a, T> {
 
 /// Loss and gradients of N triplets by rows, in one pass over memory.
 ///
-/// With the slopes of [`TripletLoss`](crate::loss::TripletLoss), and factors and weights as for
+/// Slopes are those of [`TripletLoss`](crate::loss::TripletLoss), factors and weights as for
 /// [`rows`](crate::batch::rows()). The outcome counts triplets as pairs.
 ///
 /// # Accuracy
 ///
 /// With B = D/32 + 4, a value is off by at most B eps of d(a,p) + d(a,n) + m (of squared distances under
-/// `SquaredTriplet`), a gradient by B eps of the sum of its terms' magnitudes; but for triplets so close to
-/// a hinge that this error decides.
+/// `SquaredTriplet`), a gradient by B eps of the sum of its terms' magnitudes. This leaves out triplets so
+/// close to a hinge that such an error decides on which side they are.
 ///
 /// # Errors
 ///
@@ -233,7 +232,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
 }
 
 impl<T: Real> TripletRows<'_, T> {
-    /// How many triplets there are, without those left out.
+    /// The number of triplets, without those left out.
     pub(crate) fn counts(&self) -> Sums {
         let ignored = self.ignored.into_iter().flatten().filter(|&&ignored| ignored).count();
         let mut sums = Sums::default();

@@ -15,8 +15,8 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, Split, for_blocks};
 use crate::simd::real::Real;
 
-/// How many blocks a batch is cut into at most: enough for the threads of a large machine, and few
-/// enough that a gradient for each costs little.
+/// The most blocks that a batch is cut into: enough for the threads of a large machine, and few enough that a
+/// gradient for each costs little.
 const MOST_BLOCKS: usize = 32;
 /// The most blocks where a gradient has more than `LARGE` elements.
 const MOST_LARGE_BLOCKS: usize = 8;
@@ -41,14 +41,14 @@ impl Blocks {
     /// Groups that a small batch is cut into, for as many threads.
     const FEWEST: usize = 4;
 
-    /// For vectors of so many lanes.
+    /// Cuts `samples` samples for vectors of `lanes` lanes and layers of `params` parameters.
     pub(crate) fn new(samples: usize, lanes: usize, params: usize) -> Self {
         let group = samples.div_ceil(Self::FEWEST).next_power_of_two().min(lanes);
         let depth = samples.div_ceil(group).div_ceil(most_blocks(params)).max(1);
         Blocks { samples, group, depth }
     }
 
-    /// The most blocks that a batch of up to so many samples is cut into.
+    /// The most blocks that a batch of up to `samples` samples is cut into.
     pub(crate) fn most(samples: usize, lanes: usize, params: usize) -> usize {
         samples.div_ceil(lanes).max(Self::FEWEST).min(samples).min(most_blocks(params))
     }
@@ -76,7 +76,7 @@ impl Blocks {
     }
 }
 
-/// Elements of samples, so many of each, that are cut where the batch is.
+/// A buffer with `width` elements for each sample, cut into the same blocks as the batch.
 pub(crate) struct Samples<'a, T> {
     data: &'a mut [T],
     width: usize,
@@ -163,7 +163,8 @@ pub(crate) fn backward<T: Real>(
     add_up(cx, scratch, each, blocks.count(), d_params);
 }
 
-/// The sum of what each block has at the start of its scratch, in the order of the blocks.
+/// Overwrites `sum` with the sum, in the order of the blocks, of the elements at the start of each block's
+/// scratch.
 pub(crate) fn add_up<T: Real>(cx: &Cx, scratch: &[T], each: usize, count: usize, sum: &mut [T]) {
     /// Elements that a task adds up.
     const PART: usize = 4 << 10;

@@ -1,4 +1,4 @@
-//! Layers of images that take a group at a time, and what two of them may do together.
+//! Layers that take a group of images at a time, and the backward passes that two of them make together.
 //!
 //! As many images as a vector has lanes lie interleaved, so that every vector is full whatever the size of a
 //! map: element e of image n of a group of g is at `e g + n`.
@@ -42,7 +42,7 @@ pub trait ImageLayer<T: Real>: Send + Sync {
     }
 }
 
-/// A layer, a convolution, whose backward pass reads the gradient of its output a band of rows at a time.
+/// A layer (a convolution) whose backward pass reads the gradient of its output a band of rows at a time.
 pub trait BackwardByRows<T: Real>: Send + Sync {
     /// The backward pass where `dy(map, rows, to)` gives the gradient of the output, a multiple of `step`
     /// rows at a time but where the map ends. `pass.dy` is not read.
@@ -62,13 +62,13 @@ pub trait DisjointPooling<T: Real>: Send + Sync {
     /// Rows from one window to the next.
     fn stride(&self) -> usize;
 
-    /// Multiplies dy by the slope of the activation that the layer has taken in, if any: once, before any
+    /// Multiplies dy by the slope of the activation that is fused into the layer, if any: once, before any
     /// rows are asked for.
     fn times_slope(&self, isa: Isa, y: &[T], dy: &mut [T]);
 
-    /// dx of some rows of a map of the input, from the start of a window to that of another or to the last
-    /// row, in `pass.dx`, whose first element is theirs. Everything else of the pass is of the whole
-    /// group.
+    /// Writes dx for `rows` of one map of the input to `pass.dx`, which holds these rows alone. They begin
+    /// where a window starts, and end where another one starts or at the last row. The other slices of the
+    /// pass hold the whole group.
     fn backward_rows(
         &self,
         isa: Isa,

@@ -1,4 +1,4 @@
-//! What a layer is: shapes, named parameters, a forward and a backward pass.
+//! The trait of layers: shapes, named parameters, a forward and a backward pass.
 
 #![forbid(unsafe_code)]
 
@@ -52,12 +52,13 @@ use crate::simd::real::Real;
 /// # Ok::<(), drlim::Error>(())
 /// ```
 pub trait Layer<T: Real>: Send + Sync {
-    /// What the summary calls the layer, such as `Conv2d 15 maps 6x6`: everything that decides what
-    /// it computes, but its parameters. Checkpoints keep it, so it says the same in later versions.
+    /// The layer in the summary, such as `Conv2d 15 maps 6x6`. The text says everything that decides what the
+    /// layer computes, except its parameters. Checkpoints keep it, so it has to stay the same in later
+    /// versions.
     fn describe(&self) -> String;
 
-    /// Takes the shape of an input sample and returns that of an output sample, or why there is
-    /// none. Called once; the place to plan what follows from the shapes.
+    /// Takes the shape of an input sample and returns that of an output sample, or the reason why there is
+    /// none. It is called once, and is the place to plan all that follows from the shapes.
     fn connect(&mut self, input: Shape) -> Result<Shape, String>;
 
     /// The parameter tensors, in the order in which they lie in the flat vector.
@@ -65,7 +66,7 @@ pub trait Layer<T: Real>: Send + Sync {
         Vec::new()
     }
 
-    /// Elements of scratch that a pass over so many samples, or fewer, needs.
+    /// Elements of scratch that a pass over up to `samples` samples needs.
     fn scratch(&self, samples: usize) -> usize {
         let _ = samples;
         0
@@ -84,14 +85,14 @@ pub trait Layer<T: Real>: Send + Sync {
         None
     }
 
-    /// What the layer is where it is only a function of each element.
+    /// The activation that the layer is, if it only is a function of each element.
     #[doc(hidden)]
     fn activation(&self) -> Option<Activation> {
         None
     }
 
-    /// Takes the activation that follows into the layer's own passes, and says whether it has: `y` is the
-    /// activation's output from then on, and `dy` its gradient.
+    /// Fuses the activation that follows into the layer's own passes, if the layer can; returns whether it
+    /// did. From then on `y` is the activation's output, and `dy` the gradient of that.
     #[doc(hidden)]
     fn fuse(&mut self, next: Activation) -> bool {
         let _ = next;

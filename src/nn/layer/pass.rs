@@ -1,8 +1,8 @@
-//! What a layer's forward and backward pass read and write.
+//! The inputs and outputs of a layer's forward and backward pass.
 
 #![forbid(unsafe_code)]
 
-/// What a forward pass reads and writes.
+/// The inputs and outputs of a forward pass.
 pub struct Forward<'a, T> {
     /// The layer's parameters, tensor after tensor.
     pub params: &'a [T],
@@ -14,7 +14,7 @@ pub struct Forward<'a, T> {
     pub scratch: &'a mut [T],
 }
 
-/// What a backward pass reads and writes.
+/// The inputs and outputs of a backward pass.
 pub struct Backward<'a, T> {
     /// The layer's parameters, tensor after tensor.
     pub params: &'a [T],
@@ -22,9 +22,9 @@ pub struct Backward<'a, T> {
     pub x: &'a [T],
     /// The output of the forward pass.
     pub y: &'a [T],
-    /// The gradient of the output; what it holds after the pass does not matter.
+    /// The gradient of the output. Its content after the pass does not matter.
     pub dy: &'a mut [T],
-    /// The gradient of the input, to be overwritten, where somebody asks for it.
+    /// The gradient of the input, to be overwritten, if it is wanted.
     pub dx: Option<&'a mut [T]>,
     /// The gradient of the parameters, the sum over all samples. [`Layer::backward`](super::Layer::backward)
     /// overwrites it; an `ImageLayer`, which is given one group after another, adds to it.

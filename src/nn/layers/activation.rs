@@ -11,7 +11,7 @@ use crate::simd::real::{Real, compiled};
 /// Elements of a block of work.
 const BLOCK: usize = 16 << 10;
 
-/// Takes the activation that follows a layer as its own, unless it has one, and says whether it has.
+/// Fuses the activation that follows into a layer, unless it has one; returns whether it did.
 pub(crate) fn fuse(own: &mut Option<Activation>, next: Activation) -> bool {
     let free = own.is_none();
     own.get_or_insert(next);
@@ -79,8 +79,8 @@ macro_rules! activation {
 }
 
 activation!(
-    /// y = tanh(x), dx = dy - (y dy) y; `f32` within 2 ULP, `f64` within 1e-15 of y. Of an infinite dy,
-    /// dx is NaN.
+    /// y = tanh(x), dx = dy - (y dy) y; `f32` within 2 ULP, `f64` within 1e-15 of y. For an infinite dy, dx
+    /// is NaN.
     Tanh
 );
 activation!(
@@ -93,7 +93,7 @@ activation!(
     Sigmoid
 );
 activation!(
-    /// y = max(x, 0), dx = dy where y > 0, else 0: at 0 the subgradient 0 is taken. A NaN stays one, and
-    /// passes its gradient on.
+    /// y = max(x, 0), dx = dy where y > 0, else 0: at 0 the subgradient 0 is taken. A NaN stays NaN, and its
+    /// gradient passes.
     Relu
 );

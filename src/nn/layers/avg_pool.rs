@@ -19,7 +19,7 @@ use crate::simd::real::Real;
 ///
 /// # Accuracy
 ///
-/// A mean of n pixels, and the sum of what n windows give back to a pixel, is off by at most (n/2 + 2) eps of
+/// A mean of n pixels, and the gradient of a pixel that lies in n windows, is off by at most (n/2 + 2) eps of
 /// the sum of the terms' magnitudes.
 #[derive(Clone, Debug)]
 pub struct AvgPool2d {

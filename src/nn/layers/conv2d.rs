@@ -22,8 +22,8 @@ use crate::simd::real::{Real, compiled};
 /// y[o][r][c] = bias[o] + sum over i, u, v of weight[o][i][u][v] x[i][stride r + u - pad][stride c + v - pad]
 /// ```
 ///
-/// with zeros outside the image. `weight` has shape `[out, in, height, width]`, `bias` `[out]`. Where
-/// stride and padding do not divide, the last rows and columns of the input are not reached.
+/// with zeros outside the image. `weight` has shape `[out, in, height, width]`, `bias` `[out]`. Where the
+/// windows do not fill the padded image, its last rows and columns are not reached.
 ///
 /// # Accuracy
 ///
@@ -31,13 +31,13 @@ use crate::simd::real::{Real, compiled};
 ///
 /// # How it is computed
 ///
-/// A kernel that covers the whole image is a [`Dense`](crate::nn::Dense) layer. Otherwise
-/// as many images as a vector has lanes lie interleaved (of a small batch a quarter), and rows of output
-/// pixels are products of the weights with pixels as they lie. Rows of the few images of a small batch that
-/// fill less than five eighths of their vectors are gathered as patches first, and multiplied together.
+/// A kernel that covers the whole image is a [`Dense`](crate::nn::Dense) layer. Otherwise as many images as a
+/// vector has lanes lie interleaved (in a small batch, a quarter of its images), and a row of output pixels
+/// is a product of the weights with pixels read where they lie. In a small batch, rows that fill less than
+/// five eighths of their vectors are gathered as patches first, and multiplied together.
 ///
-/// Measured on one Zen 4 core, a forward pass of one image: time of rows as they lie over that of
-/// gathered patches, by channels x maps and kernel, and by the pixels of a row.
+/// Measured on one Zen 4 core, a forward pass of one image: the time of rows read where they lie, divided by
+/// that of gathered patches, by channels x maps and kernel, and by the pixels of a row.
 ///
 /// | | pixels | filled | 1 x 16, 5x5 | 16 x 32, 3x3 | 20 x 50, 5x5 | 64 x 64, 3x3 |
 /// |---|---|---|---|---|---|---|
@@ -58,7 +58,7 @@ pub struct Conv2d {
     kernel: [usize; 2],
     stride: usize,
     padding: usize,
-    /// What follows, computed within the layer's passes.
+    /// The activation that follows, fused into the layer's passes.
     activation: Option<Activation>,
     plan: Plan,
     /// A kernel that covers the whole image has one output pixel and is a dense layer.

@@ -15,7 +15,7 @@ use crate::parallel::cx::{Cx, Par};
 use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::real::{Real, compiled};
 
-/// Samples of a block of work, and of one where each block has to read more weights than an L2 holds.
+/// Samples of a block of work: the second number where each block reads more weights than an L2 holds.
 const BLOCK_SAMPLES: [usize; 2] = [32, 64];
 /// Weights that an L2 holds.
 const CACHED: usize = 1 << 18;
@@ -27,8 +27,7 @@ const LARGE_BLOCK: usize = 128;
 const SMALL: usize = 1 << 18;
 /// Weights of a block of dot products: fewer are not worth handing over to another thread.
 const SHARE: usize = 1 << 17;
-/// Up to so many samples, dot products with the weights as they lie are faster than transposing
-/// them first.
+/// Up to this many samples, dot products with the weights as they lie are faster than transposing them first.
 const FEW_SAMPLES: usize = 4;
 
 /// y = W x + b, with `weight` of shape `[out, in]` and `bias` of shape `[out]`.
@@ -41,13 +40,13 @@ const FEW_SAMPLES: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Dense {
     outputs: usize,
-    /// What follows, computed within the layer's passes.
+    /// The activation that follows, fused into the layer's passes.
     activation: Option<Activation>,
     plan: Plan,
 }
 
 impl Dense {
-    /// A layer of so many outputs.
+    /// A layer of `outputs` outputs.
     pub fn new(outputs: usize) -> Self {
         Dense { outputs, activation: None, plan: Plan::default() }
     }
@@ -100,13 +99,13 @@ impl<T: Real> Layer<T> for Dense {
 
 compiled!(<Dense as Layer<T>>::forward, <Dense as Layer<T>>::backward);
 
-/// The weights in panels.
+/// Elements of scratch: the weights, packed into panels.
 pub(crate) fn scratch(plan: &Plan) -> usize {
     plan.inputs * plan.outputs
 }
 
-/// Where a pass over so many samples runs: on the calling thread where it is over before another one has
-/// woken up.
+/// The context of a pass over `samples` samples: the calling thread alone where the pass is over before
+/// another thread has woken up.
 fn context(cx: &Cx, plan: &Plan, samples: usize) -> Cx {
     let work = (plan.inputs * plan.outputs).saturating_mul(samples);
     if work <= SMALL { Cx { par: Par::Serial, ..*cx } } else { *cx }
@@ -150,7 +149,7 @@ pub(crate) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
     });
 }
 
-/// Lays the weights out as panels of columns, each of so many rows.
+/// Packs the weights into panels of columns, each of `rows` rows.
 fn pack<'a, T: Real>(
     cx: &Cx,
     scratch: &'a mut [T],

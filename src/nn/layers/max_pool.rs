@@ -18,12 +18,12 @@ use crate::simd::real::Real;
 
 /// The largest pixel of each window of a map. Rows and columns that no window reaches do not matter.
 ///
-/// The gradient goes to that pixel, or to the first one, row by row, of several. A NaN counts as larger
-/// than any number.
+/// The gradient goes to that pixel, or where several are equal to the first of them, row by row. A NaN counts
+/// as larger than any number.
 ///
 /// # Accuracy
 ///
-/// Outputs are exact; the sum of what n windows give back to a pixel is off by at most (n/2 + 2) eps of the
+/// Outputs are exact. The gradient of a pixel that lies in n windows is off by at most (n/2 + 2) eps of the
 /// sum of the terms' magnitudes.
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {

@@ -1,4 +1,4 @@
-//! What pooling layers share: their windows, and the parts of their passes that are the same for each.
+//! The windows of pooling layers, and the parts of their passes that all of them share.
 
 #![forbid(unsafe_code)]
 
@@ -14,11 +14,11 @@ use crate::nn::layer::{Backward, Shape};
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 
-/// What pooling layers share: maps in, smaller maps out.
+/// The windows of a pooling layer: maps in, smaller maps out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Windows {
     pub(crate) sizes: Pooling,
-    /// What follows, computed within the layer's passes.
+    /// The activation that follows, fused into the layer's passes.
     activation: Option<Activation>,
 }
 
@@ -38,7 +38,7 @@ impl Windows {
         Ok(Shape { channels, height: output[0], width: output[1] })
     }
 
-    /// Samples of a batch of so many elements.
+    /// The number of samples in a batch of `elements` elements.
     pub(crate) fn samples(&self, elements: usize) -> usize {
         let Pooling { channels, input: [height, width], .. } = self.sizes;
         elements / (channels * height * width)
@@ -48,7 +48,7 @@ impl Windows {
         activation::fuse(&mut self.activation, next)
     }
 
-    /// Backward passes of all rows of all maps, for a layer whose own is for some rows of one.
+    /// The backward pass over all maps, by a layer's backward pass over rows of one map.
     pub(crate) fn backward_maps<T: Real>(
         &self,
         isa: Isa,
@@ -68,7 +68,7 @@ impl Windows {
         }
     }
 
-    /// What a pass over some rows of a map reads: of x, and of dy.
+    /// The parts of x and of dy that a backward pass over `rows` of a map reads.
     pub(crate) fn rows_of<'a, T>(
         &self,
         group: usize,

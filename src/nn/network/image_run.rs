@@ -1,8 +1,8 @@
-//! A run of blockwise layers: each block of the batch goes through all of them on one thread.
+//! A run of image layers: each block of the batch goes through all of them on one thread.
 //!
-//! Samples come and go as rows. On the way they lie interleaved: a workspace for training keeps, group
-//! by group, the input and each layer's output; one for inference, and the gradients, need two places
-//! that the layers use in turn.
+//! Samples come and go as rows. Between the layers they lie interleaved. A workspace for training keeps,
+//! group by group, the input and each layer's output; inference, and the gradients, need two buffers that the
+//! layers use in turn.
 
 #![forbid(unsafe_code)]
 
@@ -19,22 +19,22 @@ use crate::parallel::split::{Chunks, for_blocks};
 use crate::simd::isa::{Isa, MOST_LANES};
 use crate::simd::real::Real;
 
-/// Rows of samples, by their number in the batch.
+/// Gives the row of a sample by its number in the batch.
 pub(crate) type RowsOf<'a, T> = &'a (dyn Fn(usize) -> &'a [T] + Sync);
 
-/// The layers, which are all image layers and of which there is at least one.
+/// One or more layers in a row, all of them image layers.
 pub(crate) struct ImageRun<'a, T> {
     pub stages: &'a [Stage<T>],
     /// All parameters of the network.
     pub params: &'a [T],
 }
 
-/// Where the elements before each layer and after the last lie, for a group.
+/// How the elements of a group before each layer and after the last are laid out.
 #[derive(Clone, Copy)]
 enum Layout {
     /// One after another.
     PerLayer,
-    /// In turn.
+    /// In two buffers, used in turn.
     PingPong,
 }
 
@@ -47,7 +47,7 @@ impl<'a, T: Real> ImageRun<'a, T> {
         self.stages[self.stages.len() - 1].output.len()
     }
 
-    /// Elements of a sample before each layer and after the last.
+    /// The lengths of a sample before each layer and after the last.
     fn lens(&self) -> impl Iterator<Item = usize> {
         let outputs = self.stages.iter().map(|stage| stage.output.len());
         [self.input()].into_iter().chain(outputs)
@@ -65,7 +65,7 @@ impl<'a, T: Real> ImageRun<'a, T> {
         self.stages[i].layer.as_image_layer().expect("a run is of image layers")
     }
 
-    /// Elements of a sample in all places.
+    /// Elements of a sample that a layout takes.
     fn width(&self, place: Layout) -> usize {
         match place {
             Layout::PerLayer => self.lens().sum(),
@@ -73,12 +73,12 @@ impl<'a, T: Real> ImageRun<'a, T> {
         }
     }
 
-    /// The largest length of the even or odd ones.
+    /// The largest of the lengths at even places (`parity` 0) or at odd ones.
     fn largest(&self, parity: usize) -> usize {
         self.lens().skip(parity).step_by(2).max().unwrap_or(0)
     }
 
-    /// The elements before layer `i`, or after the last, of a group.
+    /// The place of a group's elements before layer `i`, or after the last.
     fn place(&self, place: Layout, i: usize, group: usize) -> Range<usize> {
         let len = self.lens().nth(i).unwrap_or(0);
         let start = match place {
@@ -88,7 +88,7 @@ impl<'a, T: Real> ImageRun<'a, T> {
         start * group..(start + len) * group
     }
 
-    /// Elements of what a training workspace keeps of each sample.
+    /// Elements that a training workspace keeps of each sample.
     pub(crate) fn kept(&self) -> usize {
         self.width(Layout::PerLayer)
     }
@@ -97,8 +97,8 @@ impl<'a, T: Real> ImageRun<'a, T> {
         Blocks::new(samples, lanes, self.params_len())
     }
 
-    /// Elements of a block's scratch: what the layers need, and either two places for a group, or two
-    /// gradients of one and a gradient of the parameters.
+    /// Elements of a block's scratch: the layers' own, and for inference two buffers for a group, for
+    /// training two gradients of a group and the gradient of the parameters.
     fn block_scratch(&self, group: usize, training: bool) -> usize {
         let needs = |i: usize| match training {
             true => self.layer(i).group_scratch(group),
@@ -120,7 +120,7 @@ impl<'a, T: Real> ImageRun<'a, T> {
         self.block_scratch(group, true) - whole_lines::<T>(self.params_len())
     }
 
-    /// Elements of scratch for batches of up to so many samples, on any tier.
+    /// Elements of scratch for batches of up to `samples` samples, on any tier.
     pub(crate) fn scratch(&self, samples: usize, training: bool) -> usize {
         let needs = |isa: Isa| {
             let lanes = isa.lanes::<T>();
@@ -131,8 +131,8 @@ impl<'a, T: Real> ImageRun<'a, T> {
         Isa::available().map(needs).max().unwrap_or(0)
     }
 
-    /// The outputs of samples given as rows, as rows; `kept` is where a training workspace has room for a
-    /// backward pass.
+    /// Overwrites `out` with the outputs of samples, both as rows. A training workspace gives `kept`, which
+    /// receives all that a backward pass needs.
     pub(crate) fn forward(
         &self,
         cx: &Cx,
@@ -180,7 +180,8 @@ impl<'a, T: Real> ImageRun<'a, T> {
         );
     }
 
-    /// The gradient of the parameters, and of the samples where asked for, from that of the outputs.
+    /// Computes the gradient of the parameters, and of the samples if asked for, from `dz`, that of the
+    /// outputs.
     #[expect(clippy::too_many_arguments, reason = "what a backward pass reads and writes")]
     pub(crate) fn backward(
         &self,
@@ -282,7 +283,7 @@ impl<'a, T: Real> ImageRun<'a, T> {
     }
 }
 
-/// What a backward pass over a group reads and writes beside the gradient of its input.
+/// The inputs and outputs of a backward pass over a group, but for the gradient of its input.
 struct Pass<'a, T> {
     isa: Isa,
     group: usize,
@@ -298,7 +299,7 @@ fn whole_lines<T>(elements: usize) -> usize {
     elements.div_ceil(LINE / size_of::<T>()).saturating_mul(LINE / size_of::<T>())
 }
 
-/// Lays the rows of a group next to each other.
+/// Interleaves the rows of a group.
 fn interleave<T: Real>(isa: Isa, samples: Range<usize>, rows: RowsOf<T>, to: &mut [T]) {
     let mut group: [&[T]; MOST_LANES] = [&[]; MOST_LANES];
     for (row, sample) in group.iter_mut().zip(samples.clone()) {

@@ -24,12 +24,12 @@ pub use workspace::Workspace;
 
 /// Layers one after another: the G_W of the paper. See [`nn`](super) for an example.
 pub struct Network<T> {
-    /// No other network of the process has it.
+    /// A number that no other network of the process has.
     id: u64,
     input: Shape,
     lines: Vec<Line>,
     stages: Vec<Stage<T>>,
-    /// The stages that run together, one after another.
+    /// The parts of the network, in order: stages that run together.
     parts: Vec<Range<usize>>,
     params: Vec<T>,
 }
@@ -59,7 +59,7 @@ impl<T: Real> Builder<T> {
         self
     }
 
-    /// How weights start; [`Init::LeCun`] if not said.
+    /// How weights are drawn: by [`Init::LeCun`] unless set.
     pub fn init(self, init: Init) -> Self {
         Builder { init, ..self }
     }
@@ -136,7 +136,7 @@ impl<T: Real> Builder<T> {
 compiled!(Builder::<T>::build);
 
 impl<T: Real> Network<T> {
-    /// Starts with the shape of a sample.
+    /// A builder of a network for samples of this shape.
     pub fn builder(input: Shape) -> Builder<T> {
         Builder { input, init: Init::default(), layers: Vec::new() }
     }
@@ -156,7 +156,7 @@ impl<T: Real> Network<T> {
         &self.params
     }
 
-    /// All parameters, to be changed.
+    /// All parameters, mutable.
     pub fn params_mut(&mut self) -> &mut [T] {
         &mut self.params
     }
@@ -188,12 +188,12 @@ impl<T: Real> Network<T> {
         lines
     }
 
-    /// What tells the network from every other one of the process.
+    /// A number that no other network of the process has; a [`Workspace`] keeps that of its network.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// The stages that run together, one after another.
+    /// The parts of the network, in order: stages that run together.
     pub(crate) fn parts(&self) -> impl DoubleEndedIterator<Item = Part<'_, T>> + ExactSizeIterator {
         self.parts.iter().map(|part| {
             let (stages, params) = (&self.stages[part.clone()], &self.params[..]);
@@ -229,7 +229,7 @@ impl<T: Real> Network<T> {
     }
 }
 
-/// One line a layer: name, what it is, output shape, parameters.
+/// The summary: one line for each layer, with its name, kind, output shape and number of parameters.
 impl<T: Real> fmt::Display for Network<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line =

@@ -8,11 +8,11 @@ use super::image_run::ImageRun;
 use super::stage::Stage;
 use crate::simd::real::Real;
 
-/// Stages that run together.
+/// A part of a network: stages that run together.
 pub(crate) enum Part<'a, T> {
     /// Layers that take images block by block.
     ImageRun(ImageRun<'a, T>),
-    /// Any other layer, and all parameters.
+    /// Any other layer, with all parameters of the network.
     One(&'a Stage<T>, &'a [T]),
 }
 

@@ -1,4 +1,4 @@
-//! The passes of a network, part by part. What passes between parts are samples as rows.
+//! The forward and backward pass of a network, part by part. Between parts, samples lie as rows.
 
 #![forbid(unsafe_code)]
 
@@ -13,11 +13,11 @@ use crate::parallel::cx::Cx;
 use crate::simd::real::{Real, compiled};
 
 impl<T: Real> Network<T> {
-    /// The outputs, one a row, of the samples `x`, one a row; they stay in the workspace.
+    /// The outputs of N samples, the rows of `x`: N rows, which stay in the workspace.
     ///
-    /// What a backward pass needs of `x` is copied, so it may have gaps between its rows and need not
-    /// outlive the call. Refused where `x` is wider or narrower than an input sample, or the workspace
-    /// is of another network or for smaller batches.
+    /// The workspace keeps a copy of all that a backward pass needs of `x`, so `x` need not outlive the call;
+    /// it may have gaps between its rows. Refused where `x` is wider or narrower than an input sample, or the
+    /// workspace belongs to another network or is for smaller batches.
     #[inline(never)]
     pub fn forward<'w>(
         &self,
@@ -30,8 +30,8 @@ impl<T: Real> Network<T> {
         self.forward_rows(cx, x.rows(), &|i| x.row(i), workspace)
     }
 
-    /// As [`forward`](Network::forward), for samples by their number, each as long as the network's
-    /// input.
+    /// As [`forward`](Network::forward), for samples that `rows` gives by their number, each as long as the
+    /// network's input.
     #[inline(never)]
     pub(crate) fn forward_rows<'w>(
         &self,
@@ -41,7 +41,7 @@ impl<T: Real> Network<T> {
         workspace: &'w mut Workspace<T>,
     ) -> Result<Mat<'w, T>> {
         self.check_workspace("forward", workspace, samples)?;
-        // Where a layer panics there is nothing that a backward pass could follow.
+        // If a layer panics, no backward pass may follow.
         workspace.samples = 0;
         let last = self.parts().len();
         if !matches!(self.parts().next(), Some(Part::ImageRun(_))) {
@@ -78,11 +78,11 @@ impl<T: Real> Network<T> {
         Mat::new(&z[..samples * width], samples, width)
     }
 
-    /// The gradient of the parameters, and of the input if asked for, from that of the output.
+    /// Computes the gradient of the parameters, and of the input if asked for, from `dz`, that of the output.
     ///
-    /// It belongs to the last [`forward`](Network::forward) pass on the workspace, whose number of
-    /// rows `dz` has. `gradient` and `dx` are overwritten; `gradient` is as long as the parameters
-    /// and holds the sum over the samples.
+    /// The pass belongs to the last [`forward`](Network::forward) pass on the workspace; `dz` has a row for
+    /// each of its samples. `gradient` and `dx` are overwritten; `gradient` is as long as the parameters and
+    /// holds the sum over the samples.
     #[inline(never)]
     pub fn backward(
         &self,

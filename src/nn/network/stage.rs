@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::nn::layer::{Layer, ParamSpec, Shape};
 
-/// A layer in its place.
+/// A layer in its place in the network.
 pub(crate) struct Stage<T> {
     pub name: String,
     pub layer: Box<dyn Layer<T>>,
@@ -17,7 +17,7 @@ pub(crate) struct Stage<T> {
     pub params: Range<usize>,
 }
 
-/// A layer as the summary shows it. One that another has taken into its passes has no stage.
+/// A layer's line of the summary. A layer that is fused into the one before it has a line, but no stage.
 pub(crate) struct Line {
     pub name: String,
     pub kind: String,

@@ -8,20 +8,19 @@ use crate::error::{Error, Result};
 use crate::memory::aligned::Aligned;
 use crate::simd::real::{Real, compiled};
 
-/// Activations, gradients and scratch of a network for batches of up to so many samples.
+/// Activations, gradients and scratch of a network for batches of up to `max_samples` samples.
 ///
-/// A workspace for training holds every layer's output; one for inference what two layers need at a
-/// time. After it has been made, passes allocate nothing, but for dense layers of 2^21 weights or more
-/// and 512 samples or more on AVX-512, whose weight gradients are packed into buffers of their own.
+/// A workspace for training holds every layer's output; one for inference holds what two layers need at a
+/// time. After it has been made, passes allocate nothing, but for dense layers of 2^21 weights or more and
+/// 512 samples or more on AVX-512, whose weight gradients are packed into buffers of their own.
 ///
-/// For one pass at a time: for several at once there is a workspace each, of the same network. In tasks of
-/// rayon it is not to stand behind a lock that is held over a pass: see
-/// [`Par`](crate::Par#from-within-tasks-of-rayon).
+/// One pass uses it at a time; several passes of one network at once take a workspace each. Inside tasks of
+/// rayon, hold no lock on it over a pass: see [`Par`](crate::Par#from-within-tasks-of-rayon).
 ///
-/// A network runs in *parts*, each layer with the activation that follows it: convolutions and poolings
-/// that come one after another are one part *of images*, every other layer is one by itself, and so
-/// is a convolution whose kernel covers its whole image. For n samples at most it has, counted in
-/// elements, with lengths those of a sample:
+/// A network runs in *parts*. Convolutions and poolings that come one after another are one part *of images*.
+/// Every other layer is a part by itself, and so is a convolution whose kernel covers its whole image. An
+/// activation belongs to the layer that it follows. For n samples at most, a workspace holds the following
+/// numbers of elements, where a length is the number of elements of one sample:
 ///
 /// | what | training | inference |
 /// |---|---|---|
@@ -32,32 +31,37 @@ use crate::simd::real::{Real, compiled};
 /// | of a dense layer, or a convolution that covers the image | its weights | the same |
 /// | of a user's layer | what its `scratch` says | the same |
 ///
-/// G is the number of images that lie interleaved: a quarter of n, rounded up to a power of two, and at
-/// most L, the lanes of a vector. B is that of blocks: n, or the larger of n / L and 4, or 32, whichever is
-/// least (8 for 32 in a part of more than 2^20 parameters). On a machine of several tiers, that counts
-/// which takes most. P is twice the largest gradient within the part, which for a convolution with a
-/// pooling after it whose windows do not overlap is not that of the maps in between; for inference the
-/// largest of the even and of the odd ones among the lengths of the part. S is what a layer and the one
-/// before it need, at most; for inference what one layer needs: a pooling of means a row of its input, in
-/// multiples of 16 elements; max pooling nothing; a convolution two copies of each padded image of a group
-/// where it has padding or a stride, with columns in multiples of the stride, and the output of a group, or,
-/// if that is more, the patches of a group's output, in rows of 20 elements at most, but of no more rows than
-/// 2^16 elements hold, or of one row. For inference it needs one copy, and of the rest the patches alone. Both terms of a block are
-/// rounded up to whole cache lines.
+/// * G is the number of images that lie interleaved: a quarter of n, rounded up to a power of two, and at
+///   most L, the lanes of a vector.
+/// * B is the number of blocks: the least of n, 32, and the larger of n / L and 4 (in a part of more than
+///   2^20 parameters, 8 takes the place of 32).
+/// * P is, for training, twice the largest gradient within the part; where a pooling whose windows do not
+///   overlap follows a convolution, the maps in between do not count. For inference it is the largest length
+///   at the even places of the part plus the largest at the odd ones.
+/// * S is, for training, the most that a layer and the one before it need together, and for inference the
+///   most that one layer needs. A pooling of means needs a row of its input, in multiples of 16 elements; max
+///   pooling needs nothing. A convolution with padding or a stride needs two copies of each padded image of a
+///   group, with columns in multiples of the stride. Every convolution needs the output of a group or, if
+///   that is more, the patches of a group's output, in rows of 20 elements at most, but of no more rows than
+///   2^16 elements hold, or of one row. For inference a convolution needs one copy, and of the rest the
+///   patches alone.
+///
+/// Both terms of a block are rounded up to whole cache lines. On a machine of several tiers, the tier counts
+/// that takes most.
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     pub(crate) max_samples: usize,
     /// Samples of the last forward pass that a backward pass can follow.
     pub(crate) samples: usize,
     pub(crate) keeps_all: bool,
-    /// Rows before each part and after the last; two that are used in turn for inference.
+    /// The samples before each part and after the last; for inference two buffers, used in turn.
     pub(crate) between: Vec<Aligned<T>>,
-    /// What each part keeps for its backward pass.
+    /// The values that each part keeps for its backward pass.
     pub(crate) kept: Vec<Aligned<T>>,
     /// The gradients of a part's output and of its input, in turn.
     pub(crate) gradients: [Aligned<T>; 2],
     pub(crate) scratch: Aligned<T>,
-    /// The network that it was made for.
+    /// The [`id`](Network::id) of the network that the workspace was made for.
     pub(crate) network: u64,
 }
 

@@ -2,10 +2,10 @@
 
 A call gives its value and the gradients by its inputs at once (`_Value`). Its backward pass hands these out, or where
 the gradient itself is to be differentiated (`create_graph=True`) makes it a node of its own (`_Gradient`), whose
-backward pass is a Hessian-vector product: one more call of the same layout. Third derivatives there are none.
+backward pass is a Hessian-vector product: one more call of the same layout. There are no third derivatives.
 
-Nothing that a caller can write to is read again later without being looked at: constants are copied by the functions
-that make a `Call`, inputs are held with their versions, and a gradient that is handed out is kept by nobody.
+Nothing that a caller can write to is read again later unchecked: the functions that make a `Call` copy constants,
+inputs are held with their versions, and a gradient that is handed out is not kept.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ Gradients = Sequence["Array | None"]
 
 @dataclass(frozen=True)
 class Call:
-    """What autograd needs of a call on arrays."""
+    """The parts of a call on arrays that autograd needs."""
 
     name: str
-    """As errors name it."""
+    """The name of the call in errors."""
 
     value: Callable[[list[Array], Needs], tuple[Any, Gradients | None]]
-    """The value, a number or an array, and the gradients of a number by the inputs that need one; None for those of an
-    array, which come with what is upstream."""
+    """Gives the value, a number or an array, and the gradients of a number by the inputs that need one. For an array it
+    gives None: its gradients need the upstream gradient."""
 
     gradients: Callable[[list[Array], Array, Needs], Gradients]
-    """The gradients by the inputs of the value times what is upstream, one number or one for each value."""
+    """Gives the gradients, by the inputs, of the value times the upstream gradient: a number, or one for each value."""
 
     products: Callable[[list[Array], Array, list[Array], bool], tuple[Array | None, Gradients]] | None
-    """Of the gradients' sum along directions the derivative by what is upstream, where that is wanted, and those by the
-    inputs. None where the call has no second derivatives."""
+    """Gives the derivatives of the sum of the gradients' products with directions: that by the upstream gradient, where
+    it is wanted, and those by the inputs. None where the call has no second derivatives."""
 
 
 class _Kept:
@@ -103,8 +103,8 @@ class _Value(torch.autograd.Function):
             arrays = _arrays(ctx.saved_tensors)
             grads = call.gradients(arrays, upstream.contiguous().numpy(), needs)
             return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
-        # Nearly always what is upstream is 1. What is handed out then belongs to whoever gets it, who may change it; so
-        # of a graph that is walked twice the second gradient is computed again.
+        # The upstream gradient nearly always is 1. The arrays are handed out then and belong to the receiver, who may
+        # change them; so where a graph is walked twice, the second gradient is computed again.
         try:
             grads = ctx.grads.pop()
         except IndexError:
@@ -116,7 +116,7 @@ class _Value(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradients of a call's value times what is upstream."""
+    """The gradients of a call's value times the upstream gradient."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, wanted: Needs, upstream: Tensor, *inputs: Tensor) -> Any:

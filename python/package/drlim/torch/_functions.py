@@ -43,7 +43,7 @@ def _constant(value: Constant) -> Any:
 
 
 def _weights(weights: Constant) -> Any:
-    """Weights as an array. Refused where a gradient is wanted that they would not get."""
+    """Weights as an array. Refused if they require a gradient, which they would not get."""
     if isinstance(weights, Tensor) and weights.requires_grad:
         raise ValueError("weights require a gradient, expected constants: use weights.detach()")
     return _constant(weights)
@@ -78,7 +78,7 @@ def _weighted(
         return tuple(getattr(found, "hvp" + field) for field in fields)
 
     if reduction == "none":
-        # What is upstream of each value is a weight beside the given one.
+        # The upstream gradient of each value is a weight beside the given one.
         def times(upstream: Array) -> Array:
             return upstream if weights is None else upstream * weights
 
@@ -133,7 +133,7 @@ def _batch(
 
 
 def _change(grads: Gradients, along: list[Array]) -> Array:
-    """By how much a value with these gradients changes."""
+    """By how much a value with these gradients changes along directions."""
     return np.asarray(sum(np.vdot(grad, of) for grad, of in zip(grads, along) if grad is not None))
 
 

@@ -1,4 +1,4 @@
-"""Which rows miners have picked, and which rows of a reference are those of the batch itself."""
+"""The rows that miners have picked, and the rows of a reference that are those of the batch itself."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Indices = Sequence[Any]
-"""What miners of pytorch-metric-learning return: anchors and positives, anchors and negatives; or triplets. Each part
-is a tensor, an array or a list of indices, or a mask of rows.
+"""The result of a miner of pytorch-metric-learning: anchors and positives, anchors and negatives; or triplets. Each
+part is a tensor, an array or a list of indices, or a mask of rows.
 """
 
 Part = tuple[str, int]
-"""Whose rows a part of the indices is of, and how many these are."""
+"""The matrix whose rows a part of the indices names, and the number of these rows."""
 
 
 def parts_of(indices: Any, rows: int, ref_rows: int) -> list[Tensor]:
-    """The three or four parts of `indices_tuple`, of int64: anchors among so many rows, the others among those of the
-    reference.
+    """The three or four parts of `indices_tuple`, of int64: anchors are below `rows`, the others below `ref_rows`, the
+    number of rows of the reference.
     """
     if not isinstance(indices, (tuple, list)):
         raise TypeError(f"indices_tuple is a {type(indices).__name__}, expected a tuple of 3 or 4 parts")
@@ -51,7 +51,7 @@ def rows_of(name: str, part: Any, count: int) -> Tensor:
             raise IndexError(f"{name} is a mask of {len(array)} rows, expected one of {count}")
         return torch.from_numpy(np.flatnonzero(array))
     if array.dtype == np.uint8:
-        # As indices of a tensor these are a mask, as those of an array they are none.
+        # As the index of a tensor this would be a mask, as that of an array it would be indices.
         raise TypeError(f"{name} is of uint8, which may be a mask or indices: use .bool() or .long()")
     if array.size == 0:
         array = array.astype(np.int64)
@@ -76,8 +76,8 @@ def triplets_of(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor) -> tuple[Tensor, T
 
 
 def same_rows(embeddings: Tensor, ref_emb: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Which rows of the embeddings are which of the reference, in memory itself: a batch and a part of it, views of
-    one tensor, what has been detached. None where there are none.
+    """The rows that embeddings and reference share in memory, as the places in both: those of a batch and a part of it,
+    of views of one tensor, of a detached one. None where there are none.
     """
     if embeddings.dtype != ref_emb.dtype or embeddings.shape[1] != ref_emb.shape[1]:
         return None

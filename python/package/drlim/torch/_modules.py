@@ -1,4 +1,4 @@
-"""Losses as modules, with the signatures that people use."""
+"""Losses as modules, with the signatures of pytorch-metric-learning and of PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ._indices import Indices, parts_of, same_rows, triplets_of
 
 Labels = NDArray[np.int64]
 Same = tuple[NDArray[np.int64], NDArray[np.int64]] | None
-"""Which rows of the embeddings are which of a reference, if any are."""
+"""The places, in the embeddings and in a reference, of the rows that both share, if any."""
 
 
 class ContrastiveLoss(nn.Module):
@@ -94,7 +94,7 @@ class ContrastiveLoss(nn.Module):
 
 
 class Given:
-    """What modules have been called with, checked."""
+    """The checked arguments of a module's call."""
 
     def __init__(self, labels: Labels | None, ref_labels: Labels | None, same: Same) -> None:
         self.labels = labels
@@ -148,7 +148,8 @@ def others_of(
     (these, those), count = same, len(embeddings)
     if len(these) == count and (np.diff(those) == 1).all() and (np.diff(these) == 1).all():
         return cross(loss, embeddings, ref_emb, labels, ref_labels, own=int(those[0]), reduction=reduction)
-    # In an order in which key i is query i: those that are not in the reference get keys that are in no pair.
+    # Rows are put in an order in which key i is query i: queries that are not in the reference get keys that are in no
+    # pair.
     lone = np.setdiff1d(np.arange(count), these)
     rest = np.setdiff1d(np.arange(len(ref_emb)), those)
     both = np.concatenate([labels, ref_labels])
@@ -163,7 +164,7 @@ def others_of(
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def picked(embeddings: Tensor, indices: Indices, ref_emb: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows of both sides, the pairs that a miner picked of them, and which of these are similar."""
+    """The rows of both sides, the pairs of them that a miner picked, and which of these pairs are similar."""
     parts = parts_of(indices, len(embeddings), len(embeddings if ref_emb is None else ref_emb))
     a1, p, a2, n = parts if len(parts) == 4 else (parts[0], parts[1], parts[0], parts[2])
     z, first = (embeddings, 0) if ref_emb is None else (torch.cat([embeddings, ref_emb]), len(embeddings))
@@ -238,7 +239,7 @@ class TripletMarginLoss(nn.Module):
         a1, p, a2, n = parts
         check_triplets(a1, a2)
         first, second = triplets_of(a1, p, a2, n)
-        # Distances of pairs, of which there are far fewer than triplets.
+        # Distances are computed by pairs, of which there are far fewer than triplets.
         near = row_distances(embeddings[a1], others[p])[first]
         far = row_distances(embeddings[a2], others[n])[second]
         if self.loss.swap:
@@ -254,20 +255,20 @@ class TripletMarginLoss(nn.Module):
 
 
 def of_triplets(reduction: Reduction) -> str:
-    """The name of a reduction that triplets have."""
+    """The name of a reduction. Refused if triplets do not have it."""
     name = reduction_parts(reduction)[0]
     return choice("reduction", name, ("sum", "mean", "mean-nonzero"))
 
 
 def check_rows(embeddings: Tensor, mining: Mining) -> None:
-    """Refuses more rows than those of which all triplets can be looked at."""
+    """Refuses more rows than mining="all" takes."""
     dtype = embeddings.detach().numpy().dtype
     if mining == "all" and len(embeddings) > most_of_all(dtype):
         raise ValueError(too_many("embeddings", len(embeddings), dtype))
 
 
 MOST_TRIPLETS = 1 << 26
-"""Triplets of pairs that are written out, in some 60 bytes for each."""
+"""The most triplets of pairs that are written out, in some 60 bytes for each."""
 
 
 def check_triplets(a1: Tensor, a2: Tensor) -> None:
