@@ -21,7 +21,7 @@ macro_rules! functions {
         ///
         /// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
         /// 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $all_pairs(
             context: *const drlim_context,
             objective: *const drlim_objective,

@@ -62,7 +62,7 @@ pub struct drlim_context {
 /// drlim_context_free(). Refused: a tier that is unknown or that this processor lacks, more threads than 4096
 /// or than the system starts, null or misaligned. In a child of a process that forked, calls run on the
 /// calling thread.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_context_new(
     tier: drlim_tier,
     threads: usize,
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn drlim_context_new(
 }
 
 /// Gives a context back and ends its threads. Null is fine.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_context_free(context: *mut drlim_context) {
     // SAFETY: the caller gives up a handle that it has from drlim_context_new().
     unsafe { free(context) };
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn drlim_context_free(context: *mut drlim_context) {
 /// The tier and the number of threads of a context, or with null of the default one.
 ///
 /// tier, threads: written; each may be null. Refused: misaligned pointers.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_context_describe(
     context: *const drlim_context,
     tier: *mut drlim_tier,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn drlim_context_describe(
 
 /// The name of a tier: "portable", "avx2" or "avx512"; null for any other code. The text belongs to the
 /// library and stays.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
     match tier {
         drlim_tier::PORTABLE => c"portable".as_ptr(),
@@ -128,7 +128,7 @@ pub extern "C" fn drlim_tier_name(tier: drlim_tier) -> *const c_char {
 }
 
 /// The version of the library, such as "0.1.0". The text belongs to the library and stays.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub extern "C" fn drlim_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }

@@ -74,7 +74,7 @@ macro_rules! functions {
         ///
         /// Refused: shapes that do not go together, both or neither of labels and graph, samples or own keys
         /// that are not there, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $cross(
             context: *const drlim_context,
             objective: *const drlim_objective,

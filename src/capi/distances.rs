@@ -39,7 +39,7 @@ macro_rules! functions {
         ///
         /// context: may be null. a, b: N x D. distances: N, overwritten. Refused: shapes that differ, an
         /// unknown distance, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $forward(
             context: *const drlim_context,
             distance: drlim_distance,
@@ -68,7 +68,7 @@ macro_rules! functions {
         ///
         /// context: may be null. a, b: N x D. upstream: N. grad_a, grad_b: N x D, overwritten. Refused:
         /// shapes that differ, an unknown distance, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $backward(
             context: *const drlim_context,
             distance: drlim_distance,
@@ -102,7 +102,7 @@ macro_rules! functions {
         ///
         /// context: may be null. a: N x D. b: M x D. distances: N x M, overwritten. Refused: shapes that do
         /// not go together, N or M above 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $matrix(
             context: *const drlim_context,
             a: drlim_matrix<$T>,
@@ -128,7 +128,7 @@ macro_rules! functions {
         ///
         /// distances: n. similar: n. ignored: n; may be null. places: room for n, of which the first count
         /// are written, ascending. count: written. Refused: n above 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $hard(
             distances: *const $T,
             similar: *const bool,

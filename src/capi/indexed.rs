@@ -21,7 +21,7 @@ pub struct drlim_pairs(batch::PairList);
 /// pairs: 2 x count, the rows of the first pair, then those of the second, and so on; copied. list: where
 /// its handle goes, to be given back with drlim_pairs_free(). Refused: a row that is not below rows, twice
 /// count or rows above 2^32 - 1, no memory.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_pairs_new(
     rows: usize,
     pairs: *const u32,
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn drlim_pairs_new(
 }
 
 /// Gives a list back. Null is fine.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_pairs_free(list: *mut drlim_pairs) {
     // SAFETY: the caller gives up a handle that it has from drlim_pairs_new().
     unsafe { free(list) };
@@ -71,7 +71,7 @@ macro_rules! functions {
         /// as given; may be null. scratch: may be null. outcome: written; may be null.
         ///
         /// Refused: z or its gradient of other shapes, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $indexed(
             context: *const drlim_context,
             objective: *const drlim_objective,

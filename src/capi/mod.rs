@@ -4,8 +4,7 @@
 //! Every function checks its arguments, makes views of them and hands these to the call in Rust.
 //! `include/drlim.h` is generated from this module: exported items have the names of that file, in the order
 //! of the modules below, and their comments are written for its readers. Functions stand in macros, once for
-//! both element types. The crate's own tests export no function: an exported function is compiled with all
-//! that it calls, and those tests need only a few private parts.
+//! both element types.
 
 #![allow(unsafe_code, reason = "pointers come from another language")]
 #![allow(non_camel_case_types, reason = "what is exported has the names of the header")]

@@ -60,7 +60,7 @@ macro_rules! functions {
         ///
         /// context: may be null. queries: N x D. references: M x D. found: N x k. Refused: columns that
         /// differ, k that is 0 or above M, N or M above 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $nearest(
             context: *const drlim_context,
             queries: drlim_matrix<$T>,
@@ -88,7 +88,7 @@ macro_rules! functions {
         ///
         /// context: may be null. z: N x D. found: N x k. Refused: k that is 0 or not below N, N above
         /// 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $nearest_others(
             context: *const drlim_context,
             z: drlim_matrix<$T>,
@@ -116,7 +116,7 @@ macro_rules! functions {
         /// context: may be null. z: N x D. similar: which rows are similar; with labels, N of them.
         /// of_similar, of_dissimilar: N x k each. Refused: k that is 0 or not below N, N above 2^32 - 1,
         /// both or neither of labels and graph, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $hardest(
             context: *const drlim_context,
             z: drlim_matrix<$T>,

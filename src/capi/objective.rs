@@ -99,7 +99,7 @@ pub struct drlim_objective {
 
 /// An objective with scale 1, positive margin 0 and no callback. Never fails: calls refuse an objective that
 /// is wrong.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub extern "C" fn drlim_objective_new(
     loss: drlim_loss,
     margin: f64,

@@ -97,7 +97,7 @@ impl From<Outcome> for drlim_outcome {
 ///
 /// reduction: any but DRLIM_REDUCTION_FACTORS. value, similar_factor, dissimilar_factor: written; each may
 /// be null. Refused: an unknown reduction.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_reduce(
     reduction: drlim_reduction,
     similar: drlim_sums,

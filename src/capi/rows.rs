@@ -35,7 +35,7 @@ macro_rules! functions {
         /// far as given; may be null. outcome: written; may be null.
         ///
         /// Refused: shapes that differ from that of a, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $rows(
             context: *const drlim_context,
             objective: *const drlim_objective,

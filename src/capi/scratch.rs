@@ -27,7 +27,7 @@ pub(super) struct Scratches<T> {
 /// Makes an empty scratch.
 ///
 /// scratch: where its handle goes, to be given back with drlim_scratch_free(). Refused: null or misaligned.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_scratch_new(scratch: *mut *mut drlim_scratch) -> drlim_status {
     guard(|| {
         let to = Written::needed("scratch", scratch)?;
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn drlim_scratch_new(scratch: *mut *mut drlim_scratch) -> 
 }
 
 /// Gives a scratch and its memory back. Null is fine.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_scratch_free(scratch: *mut drlim_scratch) {
     // SAFETY: the caller gives up a handle that it has from drlim_scratch_new().
     unsafe { free(scratch) };

@@ -64,7 +64,7 @@ impl drlim_similar {
 /// pairs: 2 x count, as for drlim_pairs_new(); copied. graph: where its handle goes, to be given back with
 /// drlim_graph_free(). Refused: a sample that is not below samples or is paired with itself; samples above
 /// 2^32 - 1, no memory.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_graph_new(
     samples: usize,
     pairs: *const u32,
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn drlim_graph_new(
 }
 
 /// Gives a graph back. Null is fine.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_graph_free(graph: *mut drlim_graph) {
     // SAFETY: the caller gives up a handle that it has from a function that makes graphs.
     unsafe { free(graph) };
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn drlim_graph_free(graph: *mut drlim_graph) {
 /// How many samples a graph has, and how many pairs of them are similar, each counted once.
 ///
 /// samples, edges: written; each may be null.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_graph_size(
     graph: *const drlim_graph,
     samples: *mut usize,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn drlim_graph_size(
 /// The similar pairs of a graph, each once, ascending.
 ///
 /// pairs: room for 2 x edges numbers; overwritten.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn drlim_graph_pairs(
     graph: *const drlim_graph,
     pairs: *mut u32,
@@ -144,7 +144,7 @@ macro_rules! functions {
         /// context: may be null. z: N x D. graph: where its handle goes, to be given back with
         /// drlim_graph_free(). Refused: k that is 0 or not below N, a row with fewer than k rows at a
         /// distance that is a number, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $nearest_graph(
             context: *const drlim_context,
             z: drlim_matrix<$T>,

@@ -133,7 +133,7 @@ fn remember(message: String) {
 ///
 /// Never null, and empty before a call fails. The text belongs to the library and stays until another
 /// call of the same thread fails.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub extern "C" fn drlim_last_error() -> *const c_char {
     let kept = MESSAGE.try_with(|kept| {
         let kept = kept.borrow();

@@ -78,7 +78,7 @@ pub struct drlim_triplet_objective {
 
 /// An objective of triplets with scale 1 and no callback. Never fails: calls refuse an objective that is
 /// wrong.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[unsafe(no_mangle)]
 pub extern "C" fn drlim_triplet_objective_new(
     loss: drlim_triplet_loss,
     margin: f64,

@@ -71,7 +71,7 @@ macro_rules! functions {
         /// given; may be null. outcome: written, triplets counted as pairs; may be null.
         ///
         /// Refused: shapes that differ from that of anchor, N above 2^32 - 1, and what every call refuses.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $triplet_rows(
             context: *const drlim_context,
             objective: *const drlim_triplet_objective,
@@ -156,7 +156,7 @@ macro_rules! functions {
         ///
         /// Refused: as by drlim_all_pairs, an unknown mining, and all triplets of more rows than 1448 of
         /// float or 1024 of double.
-        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $triplets(
             context: *const drlim_context,
             objective: *const drlim_triplet_objective,
