@@ -18,7 +18,7 @@ impl Baselines {
     /// Measures both.
     pub fn measure(cx: &Cx, digits: &Digits) -> Result<Self, Error> {
         let (train, test) = (digits.train.pixels()?, digits.test.pixels()?);
-        let pca = Pca::fit(train);
+        let pca = Pca::<2>::fit(train);
         Ok(Baselines {
             raw: knn_error(cx, digits, train, test)?,
             pca: knn_error(cx, digits, points(&pca.project(train))?, points(&pca.project(test))?)?,

@@ -132,8 +132,8 @@ impl Panel<'_> {
                     frame[axis] < other[axis + 2] + gap && other[axis] < frame[axis + 2] + gap
                 })
             };
-            let fits =
-                (0..2).all(|axis| inside[axis] <= frame[axis] && frame[axis + 2] <= inside[axis + 2]);
+            let fits = (0..2)
+                .all(|axis| inside[axis] <= frame[axis] && frame[axis + 2] <= inside[axis + 2]);
             if fits && !taken.iter().any(touches) {
                 taken.push(frame);
                 placed.push(Placed { sprite, corner: (left, top), scale });
@@ -181,8 +181,7 @@ pub fn ramp(at: f64) -> RGBColor {
     let along = at.clamp(0.0, 1.0) * 3.0;
     let from = (along.floor() as usize).min(2);
     let part = along - from as f64;
-    let [r, g, b] = [0, 1, 2].map(|c| {
-        (ENDS[from][c] + part * (ENDS[from + 1][c] - ENDS[from][c])).round() as u8
-    });
+    let [r, g, b] = [0, 1, 2]
+        .map(|c| (ENDS[from][c] + part * (ENDS[from + 1][c] - ENDS[from][c])).round() as u8);
     RGBColor(r, g, b)
 }

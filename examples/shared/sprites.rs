@@ -1,5 +1,5 @@
-//! Digits as small pictures in the colour of their class, with a pale rim that parts them from
-//! what lies below.
+//! Small pictures that lie on a figure: digits in the colour of their class, with a pale rim that parts them from
+//! what lies below, and grey photographs in a frame.
 
 use std::fmt::Write;
 
@@ -60,6 +60,20 @@ impl Sprite {
             }
         }
         Sprite { width, height, pixels }
+    }
+
+    /// A square grey image from 0 to 1, as it is, in a thin frame of a colour.
+    pub fn photo(image: &[f32], side: usize, color: RGBColor) -> Self {
+        let rim = (side / 24).max(1);
+        let paint = [color.0, color.1, color.2].map(|c| f32::from(c) / 255.0);
+        let at = |i: usize| {
+            let (x, y) = (i % side, i / side);
+            let inside = |v: usize| (rim..side - rim).contains(&v);
+            let grey = image[i].clamp(0.0, 1.0);
+            let [r, g, b] = if inside(x) && inside(y) { [grey; 3] } else { paint };
+            [r, g, b, 1.0]
+        };
+        Sprite { width: side, height: side, pixels: (0..side * side).map(at).collect() }
     }
 
     /// Between the middles of pixels, linearly; transparent outside.

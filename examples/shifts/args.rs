@@ -45,9 +45,6 @@ pub struct Args {
     /// Images of a batch
     #[arg(long, hide = true, default_value_t = 256)]
     pub batch: usize,
-    /// Run one of the two alone
-    #[arg(long, hide = true)]
-    pub only: Option<usize>,
 }
 
 fn rounds() -> RangedU64ValueParser<usize> {

@@ -80,8 +80,7 @@ pub fn train(cx: &Cx, args: &Args, views: &Views) -> Result<Trained, Failure> {
 /// Looks at the nearest training view of each test view.
 pub fn shares(cx: &Cx, views: &Views, points: &[[f32; 3]]) -> Result<Shares, Error> {
     let all = Mat::new(points.as_flattened(), views.len(), 3)?;
-    let (train, test) =
-        (all.rows_range(0, views.train), all.rows_range(views.train, views.len()));
+    let (train, test) = (all.rows_range(0, views.train), all.rows_range(views.train, views.len()));
     let found = nearest(cx, test, train, 1)?;
     let share = |alike: &dyn Fn(usize, usize) -> bool| {
         let tests = views.train..views.len();
