@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::ops::Range;
+use std::ops::{Add, BitOr, Range};
 
 use super::blocking::{block_rows, serial_if_small, task_rows};
 use super::neighbours::{Found, among};
@@ -22,7 +22,7 @@ use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block, sum_blocks};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::{Similar, check_samples};
 
@@ -187,12 +187,11 @@ impl<T: Real> Call<'_, '_, T> {
         let at_once = task_rows(triplets.len(), z.cols().saturating_mul(3 * size_of::<T>()));
         let blocks = triplets.len().div_ceil(at_once);
         let slopes = Chunks(of_triplets.as_mut_slice(), at_once);
-        let task = |block: usize, slopes: Chunks<[T; 3]>| {
-            let triplets = &triplets[block * at_once..][..slopes.0.len()];
-            let (isa, loss, slopes) = (cx.isa, self.objective.loss, slopes.0);
+        let sums = sum_blocks(cx.par, blocks, slopes, Sums::add, |block, slopes| {
+            let triplets = &triplets[block * at_once..][..slopes.len()];
+            let (isa, loss) = (cx.isa, self.objective.loss);
             T::dispatch(isa, MinedTriplets { isa, loss, z, triplets, slopes })
-        };
-        let sums = sum_blocks(cx.par, blocks, slopes, task, |a, b| a + b);
+        });
         if let Some(mut grad) = grad {
             (0..z.rows()).for_each(|i| grad.row_mut(i).fill(T::ZERO));
             let (slopes, factor) = (&*of_triplets, self.objective.factor(&sums));
@@ -276,46 +275,41 @@ impl<T: Real> Strips<'_, '_, '_, T> {
         let tasks = rows.len().div_ceil(BLOCK);
         let some =
             |task: usize| rows.start + task * BLOCK..rows.end.min(rows.start + (task + 1) * BLOCK);
-        for_blocks(cx.par, tasks, Chunks(d2, BLOCK * stride), |task, d2: Chunks<T>| {
-            let (points, rows, d2) = (side.points, some(task), d2.0);
+        for_blocks(cx.par, tasks, Chunks(d2, BLOCK * stride), |task, d2| {
+            let (points, rows) = (side.points, some(task));
             T::dispatch(cx.isa, StripDistances { points, rows, stride, d2 });
         });
-        let anchors = |task: usize, slopes: Option<Chunks<T>>| {
-            T::dispatch(
-                cx.isa,
-                Anchors {
-                    isa: cx.isa,
-                    loss: objective.loss,
-                    rows: side.points.rows,
-                    places: &self.set.places,
-                    positives: self.positives,
-                    factor: self.factor,
-                    all: self.all,
-                    anchors: some(task),
-                    first: rows.start,
-                    d2,
-                    stride,
-                    slopes: slopes.map(|slopes| slopes.0),
-                },
-            )
-        };
+        let mut gradient =
+            gradient.map(|(slopes, sums)| (&mut slopes[..rows.len() * stride], sums));
+        let out = gradient.as_mut().map(|(slopes, _)| Chunks(slopes, BLOCK * stride));
         let add = |mut one: AnchorSums<T>, mut other: AnchorSums<T>| {
             one.sums = one.sums + other.sums;
             one.extras.append(&mut other.extras);
             one
         };
-        let Some((slopes, gradient)) = gradient else {
-            return sum_blocks(cx.par, tasks, None, anchors, add).sums;
-        };
-        let slopes = &mut slopes[..rows.len() * stride];
-        let out = Some(Chunks(&mut *slopes, BLOCK * stride));
-        let AnchorSums { sums, extras } = sum_blocks(cx.par, tasks, out, anchors, add);
+        let AnchorSums { sums, extras } = sum_blocks(cx.par, tasks, out, add, |task, slopes| {
+            let anchors = Anchors {
+                isa: cx.isa,
+                loss: objective.loss,
+                rows: side.points.rows,
+                places: &self.set.places,
+                positives: self.positives,
+                factor: self.factor,
+                all: self.all,
+                anchors: some(task),
+                first: rows.start,
+                d2,
+                stride,
+                slopes,
+            };
+            T::dispatch(cx.isa, anchors)
+        });
+        let Some((slopes, gradient)) = gradient else { return sums };
         let both = (Chunks(&mut *d2, BLOCK * stride), Chunks(&mut *slopes, BLOCK * stride));
-        let take = |task: usize, (d2, slopes): (Chunks<T>, Chunks<T>)| {
-            let (norms, rows, d2, slopes) = (side.points.norms, some(task), d2.0, slopes.0);
+        let any_close = sum_blocks(cx.par, tasks, both, bool::bitor, |task, (d2, slopes)| {
+            let (norms, rows) = (side.points.norms, some(task));
             T::dispatch(cx.isa, TakeClose { norms, rows, stride, d2, slopes })
-        };
-        let any_close = sum_blocks(cx.par, tasks, both, take, |a, b| a | b);
+        });
         let strip = Strip {
             isa: cx.isa,
             side,
@@ -328,15 +322,14 @@ impl<T: Real> Strips<'_, '_, '_, T> {
         };
         let d = z.cols();
         let own = gradient.part(&rows, d);
-        for_blocks(cx.par, tasks, own, |task, (grad, slope_sums): (Chunks<T>, Chunks<T>)| {
-            let out = BlockOut { grad: grad.0, slope_sums: slope_sums.0 };
+        for_blocks(cx.par, tasks, own, |task, (grad, slope_sums)| {
+            let out = BlockOut { grad, slope_sums };
             T::dispatch(cx.isa, OwnRows { strip, rows: some(task), out });
         });
         let others = gradient.part(&(0..n), d);
         for_blocks(cx.par, n.div_ceil(BLOCK), others, |task, (grad, slope_sums)| {
-            let (grad, slope_sums): (Chunks<T>, Chunks<T>) = (grad, slope_sums);
-            let out = BlockOut { grad: grad.0, slope_sums: slope_sums.0 };
-            let cols = task * BLOCK..n.min((task + 1) * BLOCK);
+            let out = BlockOut { grad, slope_sums };
+            let cols = rows_of_block(task, BLOCK, n);
             T::dispatch(cx.isa, OtherRows { strip, cols, out });
         });
         if !extras.is_empty() {

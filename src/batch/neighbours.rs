@@ -19,7 +19,7 @@ use crate::kernel::pairwise::similarity::{Classes, Similarity};
 use crate::memory::mat::Mat;
 use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks, run_in_order};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block, run_in_order};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::Similar;
 
@@ -119,14 +119,9 @@ impl<T: Real> Room<T> {
         let of_task = height * k;
         let output = (Chunks(&mut found.indices, of_task), Chunks(&mut found.distances, of_task));
         for_blocks(cx.par, rows.div_ceil(height), output, |task, (indices, keys)| {
-            let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
-            let some = task * height..((task + 1) * height).min(rows);
+            let some = rows_of_block(task, height, rows);
             let part = lock(&parts).pop().expect("a part for each thread");
-            f(
-                some.clone(),
-                Lists { k, indices: indices.0, keys: keys.0 },
-                &mut part[..some.len() * places],
-            );
+            f(some.clone(), Lists { k, indices, keys }, &mut part[..some.len() * places]);
             lock(&parts).push(part);
         });
     }
@@ -176,12 +171,11 @@ fn search_against<T: Real>(call: Against<T>) {
     }
     let height = if few { AT_ONCE } else { block_rows(n) };
     let output = (Chunks(&mut found.indices, height * k), Chunks(&mut found.distances, height * k));
-    let rows = |block: usize| block * height..((block + 1) * height).min(n);
+    let rows = |block: usize| rows_of_block(block, height, n);
     if few {
         for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
-            let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
             let queries = queries.rows_range(rows(block).start, rows(block).end);
-            let best = Best::Sorted(Lists { k, indices: indices.0, keys: keys.0 });
+            let best = Best::Sorted(Lists { k, indices, keys });
             T::dispatch(cx.isa, Nearest { queries, references, best });
         });
         return;
@@ -200,8 +194,7 @@ fn search_against<T: Real>(call: Against<T>) {
         return;
     }
     for_blocks(cx.par, n.div_ceil(height), output, |block, (indices, keys)| {
-        let (indices, keys): (Chunks<u32>, Chunks<T>) = (indices, keys);
-        let lists = [Some(Lists { k, indices: indices.0, keys: keys.0 }), None];
+        let lists = [Some(Lists { k, indices, keys }), None];
         let (i, j) = (rows(block), 0..m);
         T::dispatch(cx.isa, SearchBlock { sides, i, j, among: false, lists, wanted });
     });

@@ -6,7 +6,7 @@
 use crate::batch::blocking::task_rows;
 use crate::kernel::rows::streaming::Copies;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block};
 use crate::simd::real::Real;
 
 /// Copies each of `from` to its place in `to`, all of one length, in the tasks of `batch::rows`, with
@@ -25,8 +25,8 @@ pub fn copy<T: Real, const N: usize>(
     assert!(lengths.into_iter().all(|other| other == len), "all have one length");
     let height = task_rows(len, 2 * N * size_of::<T>());
     for_blocks(cx.par, len.div_ceil(height), to.map(|to| Chunks(to, height)), |block, to| {
-        let part = block * height..((block + 1) * height).min(len);
+        let part = rows_of_block(block, height, len);
         let from = from.map(|from| &from[part.clone()]);
-        T::dispatch(cx.isa, Copies { from, to: to.map(|to: Chunks<T>| to.0), past_caches });
+        T::dispatch(cx.isa, Copies { from, to, past_caches });
     });
 }

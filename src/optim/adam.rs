@@ -112,10 +112,8 @@ impl<T: Real> Adam<T> {
         let blocks = params.len().div_ceil(BLOCK);
         let moments = (Chunks(&mut self.first, BLOCK), Chunks(&mut self.second, BLOCK));
         let out = (Chunks(params, BLOCK), moments);
-        type Part<'a, T> = (Chunks<'a, T>, (Chunks<'a, T>, Chunks<'a, T>));
-        for_blocks(cx.par, blocks, out, |block, (params, (first, second)): Part<T>| {
-            let grad = &grad[block * BLOCK..][..params.0.len()];
-            let (params, first, second) = (params.0, first.0, second.0);
+        for_blocks(cx.par, blocks, out, |block, (params, (first, second))| {
+            let grad = &grad[block * BLOCK..][..params.len()];
             let adam = update::Adam {
                 rate,
                 betas,

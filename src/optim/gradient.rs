@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Add;
+
 use super::BLOCK;
 use crate::error::{Error, Result};
 use crate::kernel::optim::clip::{Accumulate, Scale, Squares};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block, sum_blocks};
 use crate::simd::real::{Real, compiled};
 
 /// Scales a gradient to the Euclidean norm `max` where its norm is larger. Returns the norm that it had.
@@ -45,7 +47,7 @@ pub fn clip_norm<T: Real>(cx: &Cx, grad: &mut [T], max: f64) -> Result<f64> {
         let ends = if max / norm < f64::MIN_POSITIVE { f64::powi(2.0, -600) } else { 1.0 };
         let factor = max / ends / (norm * ends);
         let blocks = grad.len().div_ceil(BLOCK);
-        for_blocks(cx.par, blocks, Chunks(grad, BLOCK), |_, Chunks(grad, _)| {
+        for_blocks(cx.par, blocks, Chunks(grad, BLOCK), |_, grad| {
             T::dispatch(cx.isa, Scale { grad, factor, ends });
         });
     }
@@ -73,12 +75,10 @@ fn norm<T: Real>(cx: &Cx, grad: &[T]) -> f64 {
 
 /// The sum of the squares of scaled elements.
 fn squares<T: Real>(cx: &Cx, grad: &[T], scale: f64) -> f64 {
-    let square = |block: usize, ()| {
-        let from = block * BLOCK;
-        let grad = &grad[from..grad.len().min(from + BLOCK)];
+    sum_blocks(cx.par, grad.len().div_ceil(BLOCK), (), f64::add, |block, ()| {
+        let grad = &grad[rows_of_block(block, BLOCK, grad.len())];
         T::dispatch(cx.isa, Squares { grad, scale })
-    };
-    sum_blocks(cx.par, grad.len().div_ceil(BLOCK), (), square, |a, b| a + b)
+    })
 }
 
 /// Adds `factor` times a gradient to `sum`, which is as long.
@@ -86,7 +86,7 @@ fn squares<T: Real>(cx: &Cx, grad: &[T], scale: f64) -> f64 {
 pub(crate) fn accumulate<T: Real>(cx: &Cx, factor: f64, grad: &[T], sum: &mut [T]) {
     let factor = T::from_f64(factor);
     let blocks = sum.len().div_ceil(BLOCK);
-    for_blocks(cx.par, blocks, Chunks(sum, BLOCK), |block, Chunks(sum, _)| {
+    for_blocks(cx.par, blocks, Chunks(sum, BLOCK), |block, sum| {
         let grad = &grad[block * BLOCK..][..sum.len()];
         T::dispatch(cx.isa, Accumulate { factor, grad, sum });
     });

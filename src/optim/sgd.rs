@@ -85,9 +85,8 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         let nesterov = self.nesterov;
         let blocks = params.len().div_ceil(BLOCK);
         let out = (Chunks(params, BLOCK), Chunks(&mut self.velocity, BLOCK));
-        for_blocks(cx.par, blocks, out, |block, (params, velocity): (Chunks<T>, Chunks<T>)| {
-            let grad = &grad[block * BLOCK..][..params.0.len()];
-            let (params, velocity) = (params.0, velocity.0);
+        for_blocks(cx.par, blocks, out, |block, (params, velocity)| {
+            let grad = &grad[block * BLOCK..][..params.len()];
             let sgd =
                 update::Sgd { rate, momentum, nesterov, decay, floor, params, grad, velocity };
             T::dispatch(cx.isa, sgd);

@@ -19,88 +19,133 @@ use super::cx::Par;
 use super::stop::{Passed, shared};
 use crate::memory::mat::MatMut;
 
-/// An output that can be cut between two blocks.
+/// The rows of a block among `n`: `height` of them, fewer at the end.
+pub(crate) fn rows_of_block(block: usize, height: usize, n: usize) -> Range<usize> {
+    block * height..((block + 1) * height).min(n)
+}
+
+/// The output of some blocks, which can be cut between two of them.
 pub(crate) trait Split: Send + Sized {
+    /// What one block writes.
+    type Part;
+
     /// The part of the first `blocks` blocks, and the rest.
     fn split(self, blocks: usize) -> (Self, Self);
+
+    /// What the one block that is left writes.
+    fn part(self) -> Self::Part;
 }
 
 /// No output.
 impl Split for () {
+    type Part = ();
+
     fn split(self, _: usize) -> (Self, Self) {
         ((), ())
     }
+
+    fn part(self) {}
 }
 
 impl<A: Split, B: Split> Split for (A, B) {
+    type Part = (A::Part, B::Part);
+
     fn split(self, blocks: usize) -> (Self, Self) {
         let ((a0, a1), (b0, b1)) = (self.0.split(blocks), self.1.split(blocks));
         ((a0, b0), (a1, b1))
     }
+
+    fn part(self) -> Self::Part {
+        (self.0.part(), self.1.part())
+    }
 }
 
 impl<A: Split, const N: usize> Split for [A; N] {
+    type Part = [A::Part; N];
+
     fn split(self, blocks: usize) -> (Self, Self) {
         let mut rest = [const { None }; N];
         let mut next = rest.iter_mut();
-        let first = self.map(|part| {
-            let (first, second) = part.split(blocks);
-            *next.next().expect("as many as there are parts") = Some(second);
+        let first = self.map(|output| {
+            let (first, second) = output.split(blocks);
+            *next.next().expect("as many as there are outputs") = Some(second);
             first
         });
-        (first, rest.map(|part| part.expect("each part has been split")))
+        (first, rest.map(|output| output.expect("each output has been split")))
+    }
+
+    fn part(self) -> Self::Part {
+        self.map(A::part)
     }
 }
 
 impl<A: Split> Split for Option<A> {
+    type Part = Option<A::Part>;
+
     fn split(self, blocks: usize) -> (Self, Self) {
         match self.map(|inner| inner.split(blocks)) {
             Some((a, b)) => (Some(a), Some(b)),
             None => (None, None),
         }
     }
+
+    fn part(self) -> Self::Part {
+        self.map(A::part)
+    }
 }
 
 /// A matrix of which each block writes `.1` rows.
 pub(crate) struct RowBlocks<'a, T>(pub MatMut<'a, T>, pub usize);
 
-impl<T: Send> Split for RowBlocks<'_, T> {
+impl<'a, T: Send> Split for RowBlocks<'a, T> {
+    type Part = MatMut<'a, T>;
+
     fn split(self, blocks: usize) -> (Self, Self) {
         let RowBlocks(mat, rows) = self;
         let at = (blocks * rows).min(mat.rows());
         let (a, b) = mat.split_rows_at(at);
         (RowBlocks(a, rows), RowBlocks(b, rows))
     }
+
+    fn part(self) -> Self::Part {
+        self.0
+    }
 }
 
 /// A slice of which each block writes `.1` elements.
 pub(crate) struct Chunks<'a, T>(pub &'a mut [T], pub usize);
 
-impl<T: Send> Split for Chunks<'_, T> {
+impl<'a, T: Send> Split for Chunks<'a, T> {
+    type Part = &'a mut [T];
+
     fn split(self, blocks: usize) -> (Self, Self) {
         let Chunks(data, size) = self;
         let at = (blocks * size).min(data.len());
         let (a, b) = data.split_at_mut(at);
         (Chunks(a, size), Chunks(b, size))
     }
+
+    fn part(self) -> Self::Part {
+        self.0
+    }
 }
 
-/// Runs `f(block, part)` for every block below `blocks` and adds up the results along a tree.
+/// Runs `f(block, part)` for every block below `blocks` and adds up the results by `add`, along a tree.
 ///
-/// `part` is the part of `output` that belongs to the block.
-pub(crate) fn sum_blocks<O, R, F, A>(par: Par, blocks: usize, output: O, f: F, add: A) -> R
+/// `part` is what the block writes of `output`.
+pub(crate) fn sum_blocks<O, R, A, F>(par: Par, blocks: usize, output: O, add: A, f: F) -> R
 where
     O: Split,
     R: Send + Default,
-    F: Fn(usize, O) -> R + Sync,
     A: Fn(R, R) -> R + Sync,
+    F: Fn(usize, O::Part) -> R + Sync,
 {
     if blocks == 0 {
         return R::default();
     }
     let share = blocks > 1 && par.threads() > 1;
     let call = Passed::here();
-    let f = |block: usize, part: O| call.run(share, || f(block, part));
+    let f = |block: usize, part: O::Part| call.run(share, || f(block, part));
     let work = || subtree(share, 0..blocks, output, (&f, &add));
     if share { shared(work) } else { work() }
 }
@@ -109,21 +154,25 @@ where
 pub(crate) fn for_blocks<O, F>(par: Par, blocks: usize, output: O, f: F)
 where
     O: Split,
-    F: Fn(usize, O) + Sync,
+    F: Fn(usize, O::Part) + Sync,
 {
-    sum_blocks(par, blocks, output, f, |(), ()| ());
+    sum_blocks(par, blocks, output, |(), ()| (), f);
 }
 
 /// The functions of a pass: the first works on a block and its part of the output, the second adds up the
 /// results of two blocks.
-type Work<'f, O, R> = (&'f (dyn Fn(usize, O) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
+type Work<'f, P, R> = (&'f (dyn Fn(usize, P) -> R + Sync), &'f (dyn Fn(R, R) -> R + Sync));
 
 /// A pass over a range of blocks. It is not generic over the functions, so that it is compiled once for
 /// each kind of output.
-fn subtree<O: Split, R: Send>(share: bool, blocks: Range<usize>, output: O, work: Work<O, R>) -> R {
+fn subtree<O, R>(share: bool, blocks: Range<usize>, output: O, work: Work<O::Part, R>) -> R
+where
+    O: Split,
+    R: Send,
+{
     let (f, add) = work;
     if blocks.len() == 1 {
-        return f(blocks.start, output);
+        return f(blocks.start, output.part());
     }
     let half = blocks.len() / 2;
     let middle = blocks.start + half;
@@ -239,6 +288,7 @@ impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Add;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -246,10 +296,11 @@ mod tests {
 
     #[test]
     fn the_tree_is_the_same_for_one_thread_and_for_many() {
-        let term = |block: usize, _: ()| 1.0 / (1.0 + block as f32);
+        let sum = |par, blocks| {
+            sum_blocks(par, blocks, (), f32::add, |block, ()| 1.0 / (1.0 + block as f32))
+        };
         for blocks in [0, 1, 2, 3, 7, 64, 1000] {
-            let serial: f32 = sum_blocks(Par::Serial, blocks, (), term, |a, b| a + b);
-            let shared: f32 = sum_blocks(Par::Rayon, blocks, (), term, |a, b| a + b);
+            let [serial, shared] = [Par::Serial, Par::Rayon].map(|par| sum(par, blocks));
             assert_eq!(serial.to_bits(), shared.to_bits(), "{blocks} blocks");
         }
     }
@@ -257,7 +308,7 @@ mod tests {
     #[test]
     fn every_block_gets_its_own_part_of_the_output() {
         let mut out = vec![0; 23];
-        for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.0.fill(block + 1));
+        for_blocks(Par::Rayon, 5, Chunks(&mut out, 5), |block, part| part.fill(block + 1));
         let expected: Vec<usize> = (0..23).map(|i| i / 5 + 1).collect();
         assert_eq!(out, expected);
     }

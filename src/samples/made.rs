@@ -59,8 +59,8 @@ impl<T: Real> Made<T> {
             self.0 = try_filled("the samples of a batch", all, T::ZERO)?;
         }
         let to = &mut self.0[..all];
-        for_blocks(cx.par, samples.len(), Chunks(to, len.max(1)), |i, to: Chunks<T>| {
-            data.write(samples[i] as usize, draw, to.0);
+        for_blocks(cx.par, samples.len(), Chunks(to, len.max(1)), |i, to| {
+            data.write(samples[i] as usize, draw, to);
         });
         Ok(Batch::Made(&self.0[..all], len))
     }

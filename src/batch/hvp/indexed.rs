@@ -119,7 +119,6 @@ fn indexed_hvp_with<T: Real>(
     let reads = members.len().div_ceil(n.max(1)) + 1;
     let height = task_rows(n, cols.saturating_mul(2 * reads * size_of::<T>()));
     for_blocks(cx.par, n.div_ceil(height), RowBlocks(out, height), |block, out| {
-        let out: RowBlocks<T> = out;
         let kernel = SumByRow {
             rays,
             offsets,
@@ -127,7 +126,7 @@ fn indexed_hvp_with<T: Real>(
             bends: bends.get(),
             ignored: pairing.ignored,
             first: block * height,
-            out: out.0,
+            out,
         };
         T::dispatch(cx.isa, kernel);
     });

@@ -27,6 +27,8 @@ pub use indexed::{IndexedHvpOut, indexed_hvp};
 pub use rows::{RowsHvpOut, rows_hvp};
 pub use triplet_rows::{TripletRowsHvpOut, triplet_rows_hvp};
 
+use std::ops::Range;
+
 use super::blocking::task_rows;
 use crate::error::{Error, Result};
 use crate::kernel::hvp::{Bends, Likeness, MeasureBends, Pairs, Rays, SumOverAll};
@@ -34,7 +36,7 @@ use crate::loss::{BlockLoss, Objective, Pairing};
 use crate::memory::mat::MatMut;
 use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, RowBlocks, for_blocks};
+use crate::parallel::split::{Chunks, RowBlocks, for_blocks, rows_of_block};
 use crate::simd::real::Real;
 
 /// Refuses a loss without second derivatives.
@@ -65,8 +67,8 @@ impl<T: Real> BendsOfPairs<T> {
 }
 
 /// The bends of one task.
-fn bends<T>([slopes, stretches, inverses]: [Chunks<'_, T>; 3]) -> Bends<'_, T> {
-    Bends { slopes: slopes.0, stretches: stretches.0, inverses: inverses.0 }
+fn bends<T>([slopes, stretches, inverses]: [&mut [T]; 3]) -> Bends<'_, T> {
+    Bends { slopes, stretches, inverses }
 }
 
 /// Pairs by rows or of a list, with their loss, their flags and the factors of the reduction.
@@ -90,8 +92,8 @@ impl<T: Real> Listed<'_, '_, T> {
         let height = task_rows(n, cols.saturating_mul(4 * size_of::<T>()));
         let mut room = BendsOfPairs::new(n)?;
         let output = (room.split(height), derivatives.map(|of| Chunks(of, height)));
-        let task = |block: usize, (part, derivatives): ([Chunks<T>; 3], Option<Chunks<T>>)| {
-            let (start, end) = (block * height, ((block + 1) * height).min(n));
+        for_blocks(self.cx.par, n.div_ceil(height), output, |block, (part, derivatives)| {
+            let Range { start, end } = rows_of_block(block, height, n);
             let pairs = match self.pairs {
                 Pairs::Rows(sides) => Pairs::Rows(sides.map(|rays| rays.range(start, end))),
                 Pairs::List(rays, list) => Pairs::List(rays, &list[start..end]),
@@ -103,11 +105,10 @@ impl<T: Real> Listed<'_, '_, T> {
                 pairing: self.pairing.range(start..end),
                 factors: self.factors,
                 bends: bends(part),
-                derivatives: derivatives.map(|of| of.0),
+                derivatives,
             };
             T::dispatch(self.cx.isa, measure);
-        };
-        for_blocks(self.cx.par, n.div_ceil(height), output, task);
+        });
         Ok(room)
     }
 }
@@ -140,7 +141,7 @@ impl<T: Real> Side<'_, '_, T> {
                 same: self.same,
                 factors: self.factors,
                 first: block * height,
-                out: out.0,
+                out,
             };
             T::dispatch(self.cx.isa, sum);
         });

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::{Listed, check_curvature};
 use crate::batch::blocking::task_rows;
 use crate::batch::rows::pairs::{RowsOut, rows};
@@ -10,7 +12,7 @@ use crate::kernel::hvp::{Pairs, Rays, WriteByRow};
 use crate::loss::{Objective, Pairing};
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{RowBlocks, for_blocks};
+use crate::parallel::split::{RowBlocks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 
 /// The outputs that [`rows_hvp`] writes; those given are overwritten.
@@ -136,13 +138,12 @@ pub(super) fn write_by_row<T: Real>(
     let [n, cols] = out.shape();
     let height = task_rows(n, cols.saturating_mul(5 * size_of::<T>()));
     for_blocks(cx.par, n.div_ceil(height), RowBlocks(out, height), |block, out| {
-        let out: RowBlocks<T> = out;
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
+        let Range { start, end } = rows_of_block(block, height, n);
         let others: Vec<_> = (others.iter())
             .map(|&(rays, bends)| (rays.range(start, end), bends.map(|of| &of[start..end])))
             .collect();
         let ignored = ignored.map(|ignored| &ignored[start..end]);
         let own = own.range(start, end);
-        T::dispatch(cx.isa, WriteByRow { own, others: &others, ignored, out: out.0 });
+        T::dispatch(cx.isa, WriteByRow { own, others: &others, ignored, out });
     });
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use super::rows::write_by_row;
 use super::{BendsOfPairs, bends};
 use crate::batch::blocking::task_rows;
@@ -11,7 +13,7 @@ use crate::kernel::hvp::{MeasureTripletBends, Rays};
 use crate::loss::TripletObjective;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 
 /// The outputs that [`triplet_rows_hvp`] writes; those given are overwritten.
@@ -112,9 +114,8 @@ pub fn triplet_rows_hvp<T: Real>(
         room.each_mut().map(|room| room.split(height)),
         derivatives.map(|derivatives| Chunks(derivatives, height)),
     );
-    type Part<'a, T> = ([[Chunks<'a, T>; 3]; 3], Option<Chunks<'a, T>>);
-    for_blocks(cx.par, n.div_ceil(height), output, |block, (parts, derivatives): Part<T>| {
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
+    for_blocks(cx.par, n.div_ceil(height), output, |block, (parts, derivatives)| {
+        let Range { start, end } = rows_of_block(block, height, n);
         let measure = MeasureTripletBends {
             isa: cx.isa,
             loss: objective.loss,
@@ -123,7 +124,7 @@ pub fn triplet_rows_hvp<T: Real>(
             ignored: ignored.map(|ignored| &ignored[start..end]),
             factor,
             bends: parts.map(bends),
-            derivatives: derivatives.map(|of| of.0),
+            derivatives,
         };
         T::dispatch(cx.isa, measure);
     });

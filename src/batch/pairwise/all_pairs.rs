@@ -17,7 +17,7 @@ use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::{Similar, check_samples};
 
@@ -196,9 +196,9 @@ impl<T: Real> Call<'_, '_, T> {
         };
         let (height, rows) = (block_rows(n), set.rows(self.z));
         let grad = Chunks(&mut gradient.sums, height * d);
-        for_blocks(self.cx.par, n.div_ceil(height), grad, |block, grad: Chunks<T>| {
-            let places = block * height..((block + 1) * height).min(n);
-            let start = StartGradient { rows, places, pulled: &pulled, grad: grad.0 };
+        for_blocks(self.cx.par, n.div_ceil(height), grad, |block, grad| {
+            let places = rows_of_block(block, height, n);
+            let start = StartGradient { rows, places, pulled: &pulled, grad };
             T::dispatch(self.cx.isa, start);
         });
     }

@@ -16,7 +16,7 @@ use crate::kernel::rows::planar::WIDEST;
 use crate::loss::{BlockLoss, Sums};
 use crate::memory::aligned::Aligned;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::run_in_order;
+use crate::parallel::split::{rows_of_block, run_in_order};
 use crate::parallel::stop::look;
 use crate::simd::real::Real;
 
@@ -41,9 +41,7 @@ pub(crate) fn run_blocks<T: Real>(
     let counts = batch.sides.map(|side| side.points.rows.order.len());
     let heights = counts.map(rows_of_a_task);
     let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
-    let rows = |side: usize, block: usize| {
-        block * heights[side]..((block + 1) * heights[side]).min(counts[side])
-    };
+    let rows = |side: usize, block: usize| rows_of_block(block, heights[side], counts[side]);
     let pairs: Vec<(usize, usize)> = rounds(among, blocks).flatten().collect();
     // The blocks of the second side are things of their own.
     let second = if among { 0 } else { blocks[0] };

@@ -14,9 +14,6 @@ use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, sum_blocks};
 use crate::simd::real::Real;
 
-/// Centers, residuals, radii, and whether they are pulled, of some classes.
-pub(crate) type Parts<'a, T> = ((Chunks<'a, T>, Chunks<'a, T>), (Chunks<'a, T>, Chunks<'a, bool>));
-
 /// The means, residuals and radii of the classes of one set, and which of them are pulled as a whole.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClassMeans<T> {
@@ -63,11 +60,11 @@ impl<T: Real> ClassMeans<T> {
         let means = (Chunks(centers, at_once * d), Chunks(residuals, at_once * d));
         let known = (Chunks(radii, at_once), Chunks(pulled, at_once));
         let blocks = count.div_ceil(at_once);
-        let measure = |block: usize, (means, known): Parts<T>| {
+        sum_blocks(cx.par, blocks, (means, known), Sums::add, |block, (means, known)| {
             let ((centers, residuals), (radii, pulled)) = (means, known);
             let (mut part, mut scratch) = (vec![T::ZERO; d], Vec::new());
-            let means = centers.0.chunks_exact_mut(d).zip(residuals.0.chunks_exact_mut(d));
-            let known = radii.0.iter_mut().zip(pulled.0);
+            let means = centers.chunks_exact_mut(d).zip(residuals.chunks_exact_mut(d));
+            let known = radii.iter_mut().zip(pulled);
             let mut sums = Sums::default();
             for (class, ((center, residual), (radius, pulled))) in
                 (block * at_once..).zip(means.zip(known))
@@ -94,8 +91,7 @@ impl<T: Real> ClassMeans<T> {
                 sums = sums + Sums { similar, dissimilar: KindSums::default() };
             }
             sums
-        };
-        sum_blocks(cx.par, blocks, (means, known), measure, Sums::add)
+        })
     }
 
     /// The spheres of the classes, or none where these have not been measured.

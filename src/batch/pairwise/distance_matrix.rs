@@ -8,7 +8,7 @@ use crate::error::{Result, check_shape};
 use crate::kernel::pairwise::distance_matrix::MatrixBlock;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{RowBlocks, for_blocks};
+use crate::parallel::split::{RowBlocks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::check_samples;
 
@@ -65,9 +65,8 @@ fn run<T: Real>(cx: &Cx, a: Mat<T>, b: Mat<T>, distances: MatMut<T>) {
     let sides = [sets[0].side(a).points, sets[1].side(b).points];
     let height = block_rows(n);
     let distances = RowBlocks(distances, height);
-    for_blocks(cx.par, n.div_ceil(height), distances, |block, distances: RowBlocks<T>| {
-        let rows = block * height..((block + 1) * height).min(n);
-        let (isa, distances) = (cx.isa, distances.0);
-        T::dispatch(isa, MatrixBlock { isa, sides, rows, distances });
+    for_blocks(cx.par, n.div_ceil(height), distances, |block, distances| {
+        let rows = rows_of_block(block, height, n);
+        T::dispatch(cx.isa, MatrixBlock { isa: cx.isa, sides, rows, distances });
     });
 }

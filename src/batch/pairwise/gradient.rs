@@ -46,19 +46,19 @@ impl<T: Real> Gradient<T> {
         let [n, d] = grad.shape();
         let height = task_rows(n, d.saturating_mul(3 * size_of::<T>()));
         let grad = RowBlocks(grad, height);
-        for_blocks(cx.par, n.div_ceil(height), grad, |task, grad: RowBlocks<T>| {
+        for_blocks(cx.par, n.div_ceil(height), grad, |task, grad| {
             let first = task * height;
             T::dispatch(
                 cx.isa,
                 FinishGradient {
-                    places: &places[first..first + grad.0.rows()],
+                    places: &places[first..first + grad.rows()],
                     blocks: [block, *set_block],
                     scale,
                     count: n,
                     slope_sums: &self.slopes,
                     sums: &self.sums,
                     centered,
-                    grad: grad.0,
+                    grad,
                 },
             );
         });

@@ -13,7 +13,7 @@ use crate::kernel::rows::planar::WIDEST;
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::Mat;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, for_blocks, sum_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block, sum_blocks};
 use crate::simd::real::Real;
 use crate::similar::graph::Similar;
 
@@ -139,17 +139,16 @@ impl<T: Real> PackedRows<T> {
     fn sum(&self, cx: &Cx, z: Mat<T>, point: &[T]) -> (Vec<T>, u64) {
         let (rows, d, n) = (self.rows(z), z.cols(), self.known());
         let height = task_rows(n, d.saturating_mul(2 * size_of::<T>()));
-        let sum = |block: usize, ()| {
-            let places = block * height..((block + 1) * height).min(n);
-            let mut sum = vec![T::ZERO; d];
-            let count = T::dispatch(cx.isa, SumRows { rows, places, point, sum: &mut sum });
-            (sum, count)
-        };
         let add = |(mut one, count): (Vec<T>, u64), (other, more): (Vec<T>, u64)| {
             one.iter_mut().zip(&other).for_each(|(one, &other)| *one += other);
             (one, count + more)
         };
-        sum_blocks(cx.par, n.div_ceil(height), (), sum, add)
+        sum_blocks(cx.par, n.div_ceil(height), (), add, |block, ()| {
+            let places = rows_of_block(block, height, n);
+            let mut sum = vec![T::ZERO; d];
+            let count = T::dispatch(cx.isa, SumRows { rows, places, point, sum: &mut sum });
+            (sum, count)
+        })
     }
 
     /// In each column the number nearest to the mean, among those of `point` and of every `step`-th row.
@@ -157,15 +156,14 @@ impl<T: Real> PackedRows<T> {
         let (rows, n) = (self.rows(z), self.known());
         let height = task_rows(n, z.cols().saturating_mul(2 * size_of::<T>()));
         let height = height.next_multiple_of(step);
-        let nearest = |block: usize, ()| {
-            let places = block * height..((block + 1) * height).min(n);
+        let both = |one: Vec<T>, other: Vec<T>| nearer(mean, one, &other);
+        sum_blocks(cx.par, n.div_ceil(height), (), both, |block, ()| {
+            let places = rows_of_block(block, height, n);
             let mut nearest = point.to_vec();
             let kernel = NearestToMean { rows, places, step, mean, nearest: &mut nearest };
             T::dispatch(cx.isa, kernel);
             nearest
-        };
-        let both = |one: Vec<T>, other: Vec<T>| nearer(mean, one, &other);
-        sum_blocks(cx.par, n.div_ceil(height), (), nearest, both)
+        })
     }
 
     /// Packs for pairs and their gradients: fills panels and norms and, where a gradient is wanted, rows
@@ -218,19 +216,17 @@ impl<T: Real> PackedRows<T> {
         let output = (Chunks(panels, height * d), Chunks(centered, centered_size));
         let output = (output, Chunks(norms, height));
         for_blocks(cx.par, n.div_ceil(height), output, |block, ((panels, centered), norms)| {
-            let (panels, centered, norms): (Chunks<T>, Chunks<T>, Chunks<T>) =
-                (panels, centered, norms);
             T::dispatch(
                 cx.isa,
                 CenterRows {
                     rows,
-                    places: block * height..((block + 1) * height).min(n),
+                    places: rows_of_block(block, height, n),
                     classes,
                     mean,
                     untouched,
-                    panels: panels.0,
-                    centered: centered.0,
-                    norms: norms.0,
+                    panels,
+                    centered,
+                    norms,
                     scratch: &mut vec![T::ZERO; AT_ONCE * d],
                 },
             );

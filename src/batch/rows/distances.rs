@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::batch::blocking::task_rows;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::rows::distances::{
@@ -9,7 +11,7 @@ use crate::kernel::rows::distances::{
 };
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, RowBlocks, for_blocks};
+use crate::parallel::split::{Chunks, RowBlocks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 
 /// A distance of two rows a and b. With d = |a - b|, â = a/|a|, b̂ = b/|b| and cos = â·b̂:
@@ -160,10 +162,10 @@ compiled!(row_distances::<T>, row_distances_backward::<T>);
 fn forward<T: Real, D: RowDistance>(cx: &Cx, distance: D, a: Mat<T>, b: Mat<T>, out: &mut [T]) {
     let n = a.rows();
     let height = task_rows(n, a.cols().saturating_mul(2 * size_of::<T>()));
-    for_blocks(cx.par, n.div_ceil(height), Chunks(out, height), |block, out: Chunks<T>| {
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
+    for_blocks(cx.par, n.div_ceil(height), Chunks(out, height), |block, out| {
+        let Range { start, end } = rows_of_block(block, height, n);
         let (a, b) = (a.rows_range(start, end), b.rows_range(start, end));
-        T::dispatch(cx.isa, RowDistances { distance, a, b, out: out.0 });
+        T::dispatch(cx.isa, RowDistances { distance, a, b, out });
     });
 }
 
@@ -176,12 +178,11 @@ fn backward<T: Real, D: RowDistance>(
 ) {
     let n = a.rows();
     let height = task_rows(n, a.cols().saturating_mul(4 * size_of::<T>()));
-    let [grad_a, grad_b] = grads.map(|grad| RowBlocks(grad, height));
-    let task = |block: usize, (grad_a, grad_b): (RowBlocks<T>, RowBlocks<T>)| {
-        let (start, end) = (block * height, ((block + 1) * height).min(n));
+    let grads = grads.map(|grad| RowBlocks(grad, height));
+    for_blocks(cx.par, n.div_ceil(height), grads, |block, grads| {
+        let Range { start, end } = rows_of_block(block, height, n);
         let (a, b) = (a.rows_range(start, end), b.rows_range(start, end));
-        let (upstream, grads) = (&upstream[start..end], [grad_a.0, grad_b.0]);
+        let upstream = &upstream[start..end];
         T::dispatch(cx.isa, RowDistancesBackward { distance, a, b, upstream, grads });
-    };
-    for_blocks(cx.par, n.div_ceil(height), (grad_a, grad_b), task);
+    });
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Add;
+
 use super::pair_list::PairList;
 use super::pair_outputs::{self, check_per_pair};
 use crate::batch::blocking::task_rows;
@@ -14,7 +16,7 @@ use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::memory::mat::{Mat, MatMut};
 use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, RowBlocks, for_blocks, sum_blocks};
+use crate::parallel::split::{Chunks, RowBlocks, for_blocks, rows_of_block, sum_blocks};
 use crate::simd::real::{Real, compiled};
 
 /// The outputs that [`indexed`] writes beside the outcome that it returns; those given are overwritten.
@@ -195,29 +197,29 @@ impl<T: Real> Call<'_, '_, '_, T> {
     fn measure(&self, factors: Option<[T; 2]>, per_pair: PerPair<T>) -> Sums {
         let (n, height) = (self.list.len(), self.height());
         let output = pair_outputs::split(per_pair, height);
-        let task = |block: usize, part: pair_outputs::Parts<T>| {
-            let (start, end) = (block * height, ((block + 1) * height).min(n));
+        sum_blocks(self.cx.par, n.div_ceil(height), output, Sums::add, |block, per_pair| {
+            let [distances, values, slopes] = per_pair;
+            let some = rows_of_block(block, height, n);
             let pairs = PairBlocks {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
-                pairing: self.pairing.range(start..end),
+                pairing: self.pairing.range(some.clone()),
                 factors,
-                per_pair: pair_outputs::join(part),
-                layout: IndexedPairs { z: self.z, pairs: &self.list.pairs()[start..end] },
+                per_pair: PerPair { distances, values, slopes },
+                layout: IndexedPairs { z: self.z, pairs: &self.list.pairs()[some] },
                 step: None,
             };
             measure(pairs)
-        };
-        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
+        })
     }
 
     /// Multiplies slopes by factors that are known only now, and by their weights.
     fn multiply(&self, factors: [T; 2], slopes: &mut [T]) {
         let height = self.height();
         let blocks = slopes.len().div_ceil(height);
-        for_blocks(self.cx.par, blocks, Chunks(slopes, height), |block, slopes: Chunks<T>| {
-            let pairing = self.pairing.range(block * height..block * height + slopes.0.len());
-            T::dispatch(self.cx.isa, WeighSlopes { pairing, factors, slopes: slopes.0 });
+        for_blocks(self.cx.par, blocks, Chunks(slopes, height), |block, slopes| {
+            let pairing = self.pairing.range(block * height..block * height + slopes.len());
+            T::dispatch(self.cx.isa, WeighSlopes { pairing, factors, slopes });
         });
     }
 
@@ -236,7 +238,7 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 slopes,
                 ignored: self.pairing.ignored,
                 first: block * height,
-                grad: grad.0,
+                grad,
             };
             T::dispatch(kernel.isa, kernel);
         });

@@ -6,9 +6,6 @@ use crate::error::{Result, check_len};
 use crate::kernel::rows::pair_blocks::PerPair;
 use crate::parallel::split::Chunks;
 
-/// Distances, values and slopes of a task, as far as there are any.
-pub(crate) type Parts<'a, T> = [Option<Chunks<'a, T>>; 3];
-
 /// Refuses slices that are not of `pairs` elements.
 pub(crate) fn check_per_pair<T>(
     call: &'static str,
@@ -25,14 +22,8 @@ pub(crate) fn check_per_pair<T>(
     Ok(())
 }
 
-/// Parts of `height` pairs.
-pub(crate) fn split<T>(per_pair: PerPair<'_, T>, height: usize) -> Parts<'_, T> {
+/// Distances, values and slopes, as far as there are any, of tasks of `height` pairs.
+pub(crate) fn split<T>(per_pair: PerPair<'_, T>, height: usize) -> [Option<Chunks<'_, T>>; 3] {
     let PerPair { distances, values, slopes } = per_pair;
     [distances, values, slopes].map(|out| out.map(|out| Chunks(out, height)))
-}
-
-/// One task's part.
-pub(crate) fn join<T>(parts: Parts<'_, T>) -> PerPair<'_, T> {
-    let [distances, values, slopes] = parts.map(|part| part.map(|part| part.0));
-    PerPair { distances, values, slopes }
 }

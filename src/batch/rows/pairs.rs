@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::{Add, Range};
+
 use super::pair_outputs::{self, check_per_pair};
 use crate::batch::blocking::task_rows;
 use crate::error::{Result, check_shape};
@@ -12,7 +14,7 @@ use crate::kernel::rows::streaming::{Fenced, StreamCursor};
 use crate::loss::{Objective, Outcome, Pairing, Sums};
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{RowBlocks, sum_blocks};
+use crate::parallel::split::{RowBlocks, rows_of_block, sum_blocks};
 use crate::simd::cache;
 use crate::simd::real::{Real, compiled};
 
@@ -172,22 +174,22 @@ impl<T: Real> Call<'_, '_, '_, T> {
         let step = grads.is_some().then(|| step::<T>(2, cols, past_caches));
         let grads = grads.map(|(a, b)| (RowBlocks(a, height), RowBlocks(b, height)));
         let output = (grads, pair_outputs::split(per_pair, height));
-        let task = |block: usize, (grads, per_pair): (Option<_>, _)| {
-            let (start, end) = (block * height, ((block + 1) * height).min(n));
-            let grads = grads.map(|(a, b): (RowBlocks<T>, RowBlocks<T>)| (a.0, b.0));
+        let blocks = n.div_ceil(height);
+        sum_blocks(self.cx.par, blocks, output, Sums::add, |block, (grads, per_pair)| {
+            let [distances, values, slopes] = per_pair;
+            let Range { start, end } = rows_of_block(block, height, n);
             let (a, b) = (self.a.rows_range(start, end), self.b.rows_range(start, end));
             let pairs = PairBlocks {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
                 pairing: self.pairing.range(start..end),
                 factors,
-                per_pair: pair_outputs::join(per_pair),
+                per_pair: PerPair { distances, values, slopes },
                 layout: PairRows { a, b, grads, past_caches, cut: StreamCursor::start() },
                 step,
             };
             run(pairs)
-        };
-        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
+        })
     }
 }
 

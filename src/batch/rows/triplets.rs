@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::{Add, Range};
+
 use crate::batch::blocking::task_rows;
 use crate::error::{Result, check_len, check_shape};
 use crate::kernel::rows::pairs::step;
@@ -10,7 +12,7 @@ use crate::kernel::rows::triplets::{PerTriplet, RowTriplets};
 use crate::loss::{Outcome, Sums, TripletObjective};
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
-use crate::parallel::split::{Chunks, RowBlocks, sum_blocks};
+use crate::parallel::split::{Chunks, RowBlocks, rows_of_block, sum_blocks};
 use crate::simd::cache;
 use crate::simd::real::{Real, compiled};
 use crate::similar::graph::check_samples;
@@ -183,13 +185,6 @@ struct Call<'c, 'o, 't, T> {
     triplets: TripletRows<'t, T>,
 }
 
-/// The gradients of a task, its distances d(a,p) and d(a,n), its third distances and values, and its
-/// slopes.
-type Parts<'a, T> = (
-    (Option<[RowBlocks<'a, T>; 3]>, Option<[Chunks<'a, T>; 2]>),
-    ([Option<Chunks<'a, T>>; 2], Option<[Chunks<'a, T>; 3]>),
-);
-
 impl<T: Real> Call<'_, '_, '_, T> {
     /// One pass over all triplets, cut into tasks.
     fn run(&self, factor: T, grads: Option<[MatMut<T>; 3]>, per_triplet: PerTriplet<T>) -> Sums {
@@ -202,12 +197,14 @@ impl<T: Real> Call<'_, '_, '_, T> {
         let grads = grads.map(|grads| grads.map(|grad| RowBlocks(grad, height)));
         let PerTriplet { distances, third, values, slopes } = per_triplet;
         let chunks = |out| Chunks(out, height);
-        let output = (
-            (grads, distances.map(|out| out.map(chunks))),
-            ([third, values].map(|out| out.map(chunks)), slopes.map(|out| out.map(chunks))),
-        );
-        let task = |block: usize, ((grads, distances), ([third, values], slopes)): Parts<T>| {
-            let (start, end) = (block * height, ((block + 1) * height).min(n));
+        let distances = distances.map(|out| out.map(chunks));
+        let [third, values] = [third, values].map(|out| out.map(chunks));
+        let slopes = slopes.map(|out| out.map(chunks));
+        let output = (grads, ((distances, [third, values]), slopes));
+        let blocks = n.div_ceil(height);
+        sum_blocks(self.cx.par, blocks, output, Sums::add, |block, (grads, per_triplet)| {
+            let ((distances, [third, values]), slopes) = per_triplet;
+            let Range { start, end } = rows_of_block(block, height, n);
             let kernel = RowTriplets {
                 isa: self.cx.isa,
                 loss: self.objective.loss,
@@ -215,19 +212,13 @@ impl<T: Real> Call<'_, '_, '_, T> {
                 weights: weights.map(|weights| &weights[start..end]),
                 ignored: ignored.map(|ignored| &ignored[start..end]),
                 factor,
-                per_triplet: PerTriplet {
-                    distances: distances.map(|out| out.map(|out| out.0)),
-                    third: third.map(|out| out.0),
-                    values: values.map(|out| out.0),
-                    slopes: slopes.map(|out| out.map(|out| out.0)),
-                },
-                grads: grads.map(|grads| grads.map(|grad| grad.0)),
+                per_triplet: PerTriplet { distances, third, values, slopes },
+                grads,
                 past_caches,
                 step,
             };
             T::dispatch(kernel.isa, Fenced { kernel, past_caches })
-        };
-        sum_blocks(self.cx.par, n.div_ceil(height), output, task, |a, b| a + b)
+        })
     }
 }
 

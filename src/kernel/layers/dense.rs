@@ -10,6 +10,7 @@ use crate::kernel::gemm::product::{
     Broadcast, Contiguous, Initial, OffsetTable, Output, Product, most_vectors, multiply,
 };
 use crate::kernel::gemm::transpose::Interleave;
+use crate::parallel::split::rows_of_block;
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -156,7 +157,7 @@ fn of_panels<T: Real>(
     panels
         .chunks(rows * width)
         .enumerate()
-        .map(move |(p, panel)| (panel, p * width..((p + 1) * width).min(columns)))
+        .map(move |(p, panel)| (panel, rows_of_block(p, width, columns)))
 }
 
 /// dW = dy' x for the outputs from `first` on, as many as `d_weight` has rows. `x` is (n, inputs), `dy` (n,

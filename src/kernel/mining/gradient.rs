@@ -16,6 +16,7 @@ use crate::kernel::pairwise::gradient::{
     BlockOffsets, BlockOut, CLOSE, Operand, Slopes, add_difference,
 };
 use crate::kernel::pairwise::tile::{TileOperand, by_differences};
+use crate::parallel::split::rows_of_block;
 use crate::simd::isa::Isa;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -105,7 +106,7 @@ impl<T: Real> Strip<'_, T> {
     /// The rows of a block of the side.
     fn block(&self, block: usize) -> (Range<usize>, &[T]) {
         let count = self.side.points.norms.len();
-        let rows = block * self.block..((block + 1) * self.block).min(count);
+        let rows = rows_of_block(block, self.block, count);
         let depth = self.side.points.rows.z.cols();
         (rows.clone(), &self.side.centered[rows.start * depth..rows.end * depth])
     }

@@ -97,12 +97,18 @@ impl<'a, T> Samples<'a, T> {
 }
 
 impl<T: Send> Split for Samples<'_, T> {
+    type Part = Self;
+
     fn split(self, count: usize) -> (Self, Self) {
         let Samples { data, width, blocks, block } = self;
         let at = (blocks.first(block + count) - blocks.first(block)) * width;
         let (left, right) = data.split_at_mut(at);
         let part = |data, block| Samples { data, width, blocks, block };
         (part(left, block), part(right, block + count))
+    }
+
+    fn part(self) -> Self {
+        self
     }
 }
 
@@ -123,10 +129,10 @@ pub(crate) fn forward<T: Real>(
     let blocks = Blocks::new(samples, 1, params.len());
     let [input, output] = [x.len(), y.len()].map(|len| len / samples.max(1));
     let out = (Samples::new(y, output, blocks), Chunks(scratch, layer.group_scratch(1)));
-    for_blocks(cx.par, blocks.count(), out, |block, (mut y, scratch): (Samples<T>, Chunks<T>)| {
+    for_blocks(cx.par, blocks.count(), out, |block, (mut y, scratch)| {
         for sample in blocks.of(block) {
             let x = &x[sample.start * input..][..input];
-            let (y, scratch) = (y.of(&sample), &mut *scratch.0);
+            let y = y.of(&sample);
             layer.forward_group(cx.isa, 1, Forward { params, x, y, scratch });
         }
     });
@@ -147,15 +153,13 @@ pub(crate) fn backward<T: Real>(
         (Samples::new(dy, output, blocks), dx.map(|dx| Samples::new(dx, input, blocks))),
         Chunks(&mut *scratch, each),
     );
-    type Part<'a, T> = ((Samples<'a, T>, Option<Samples<'a, T>>), Chunks<'a, T>);
-    for_blocks(cx.par, blocks.count(), out, |block, ((mut dy, mut dx), scratch): Part<T>| {
-        let (d_params, scratch) = scratch.0.split_at_mut(params.len());
+    for_blocks(cx.par, blocks.count(), out, |block, ((mut dy, mut dx), scratch)| {
+        let (d_params, scratch) = scratch.split_at_mut(params.len());
         d_params.fill(T::ZERO);
         for sample in blocks.of(block) {
             let (x, y) =
                 (&x[sample.start * input..][..input], &y[sample.start * output..][..output]);
             let (dy, dx) = (dy.of(&sample), dx.as_mut().map(|dx| dx.of(&sample)));
-            let (d_params, scratch) = (&mut *d_params, &mut *scratch);
             let pass = Backward { params, x, y, dy, dx, d_params, scratch };
             layer.backward_group(cx.isa, 1, pass);
         }
@@ -168,8 +172,8 @@ pub(crate) fn backward<T: Real>(
 pub(crate) fn add_up<T: Real>(cx: &Cx, scratch: &[T], each: usize, count: usize, sum: &mut [T]) {
     /// Elements that a task adds up.
     const PART: usize = 4 << 10;
-    for_blocks(cx.par, sum.len().div_ceil(PART), Chunks(sum, PART), |part, sum: Chunks<T>| {
+    for_blocks(cx.par, sum.len().div_ceil(PART), Chunks(sum, PART), |part, sum| {
         let from = scratch.get(part * PART..).unwrap_or(&[]);
-        T::dispatch(cx.isa, AddUp { from, stride: each, count, sum: sum.0 });
+        T::dispatch(cx.isa, AddUp { from, stride: each, count, sum });
     });
 }

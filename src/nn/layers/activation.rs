@@ -20,16 +20,16 @@ pub(crate) fn fuse(own: &mut Option<Activation>, next: Activation) -> bool {
 
 /// y = f(y)
 pub(crate) fn activate<T: Real>(cx: &Cx, f: Activation, y: &mut [T]) {
-    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(y, BLOCK), |_, y: Chunks<T>| {
-        T::dispatch(cx.isa, Activate::all(f, y.0));
+    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(y, BLOCK), |_, y| {
+        T::dispatch(cx.isa, Activate::all(f, y));
     });
 }
 
 /// dy = f'(x) dy, where y = f(x)
 pub(crate) fn slope<T: Real>(cx: &Cx, f: Activation, y: &[T], dy: &mut [T]) {
-    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(dy, BLOCK), |block, dy: Chunks<T>| {
-        let y = &y[block * BLOCK..][..dy.0.len()];
-        T::dispatch(cx.isa, Slope { f, y, dy: dy.0 });
+    for_blocks(cx.par, y.len().div_ceil(BLOCK), Chunks(dy, BLOCK), |block, dy| {
+        let y = &y[block * BLOCK..][..dy.len()];
+        T::dispatch(cx.isa, Slope { f, y, dy });
     });
 }
 

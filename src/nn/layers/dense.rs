@@ -12,7 +12,7 @@ use crate::kernel::layers::dense::{self as kernel, DenseDots, Plan};
 use crate::nn::MOST_ELEMENTS;
 use crate::nn::layer::{Backward, Forward, InitialValue, Layer, ParamSpec, Shape};
 use crate::parallel::cx::{Cx, Par};
-use crate::parallel::split::{Chunks, for_blocks};
+use crate::parallel::split::{Chunks, for_blocks, rows_of_block};
 use crate::simd::real::{Real, compiled};
 
 /// Samples of a block of work: the second number where each block reads more weights than an L2 holds.
@@ -128,11 +128,11 @@ pub(crate) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
         let height = (SHARE / plan.inputs).max(1);
         for (x, y) in x.chunks_exact(plan.inputs).zip(y.chunks_exact_mut(plan.outputs)) {
             let out = Chunks(y, height);
-            for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, y: Chunks<T>| {
+            for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, y| {
                 let first = block * height;
                 let (weight, bias) = (&weight[first * plan.inputs..], &bias[first..]);
-                T::dispatch(cx.isa, DenseDots { weight, bias, x, y: &mut *y.0 });
-                activate(y.0);
+                T::dispatch(cx.isa, DenseDots { weight, bias, x, y });
+                activate(y);
             });
         }
         return;
@@ -141,11 +141,11 @@ pub(crate) fn forward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pass
         kernel::pack_outputs(cx.isa, plan, weight, outputs, panel);
     });
     let out = Chunks(y, at_once * plan.outputs);
-    for_blocks(cx.par, samples.div_ceil(at_once), out, |block, y: Chunks<T>| {
-        let count = y.0.len() / plan.outputs;
+    for_blocks(cx.par, samples.div_ceil(at_once), out, |block, y| {
+        let count = y.len() / plan.outputs;
         let x = &x[block * at_once * plan.inputs..][..count * plan.inputs];
-        kernel::forward(cx.isa, plan, panels, bias, x, y.0);
-        activate(y.0);
+        kernel::forward(cx.isa, plan, panels, bias, x, y);
+        activate(y);
     });
 }
 
@@ -160,8 +160,8 @@ fn pack<'a, T: Real>(
     let width = kernel::panel_width::<T>(cx.isa);
     let panels = &mut scratch[..rows * columns];
     let out = Chunks(&mut *panels, rows * width);
-    for_blocks(cx.par, columns.div_ceil(width), out, |p, to: Chunks<T>| {
-        panel(p * width..((p + 1) * width).min(columns), to.0);
+    for_blocks(cx.par, columns.div_ceil(width), out, |p, to| {
+        panel(rows_of_block(p, width, columns), to);
     });
     panels
 }
@@ -184,21 +184,21 @@ pub(crate) fn backward<T: Real>(cx: &Cx, plan: &Plan, f: Option<Activation>, pas
             kernel::pack_inputs(plan, weight, inputs, panel);
         });
         let out = Chunks(dx, at_once * plan.inputs);
-        for_blocks(cx.par, samples.div_ceil(at_once), out, |block, dx: Chunks<T>| {
-            let count = dx.0.len() / plan.inputs;
+        for_blocks(cx.par, samples.div_ceil(at_once), out, |block, dx| {
+            let count = dx.len() / plan.inputs;
             let dy = &dy[block * at_once * plan.outputs..][..count * plan.outputs];
-            kernel::input_gradient(cx.isa, plan, panels, dy, dx.0);
+            kernel::input_gradient(cx.isa, plan, panels, dy, dx);
         });
     }
     let large = is_large(cx.isa, weight.len(), samples);
     let height = if large { LARGE_BLOCK } else { BLOCK_OUTPUTS };
     let out = Chunks(d_weight, height * plan.inputs);
-    for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, d_weight: Chunks<T>| {
+    for_blocks(cx.par, plan.outputs.div_ceil(height), out, |block, d_weight| {
         let first = block * height;
         if large {
-            kernel::weight_gradient_large(plan, first, x, dy, d_weight.0);
+            kernel::weight_gradient_large(plan, first, x, dy, d_weight);
         } else {
-            kernel::weight_gradient(cx.isa, plan, first, x, dy, d_weight.0);
+            kernel::weight_gradient(cx.isa, plan, first, x, dy, d_weight);
         }
     });
 }

@@ -73,9 +73,9 @@ impl<T: Real> Layer<T> for L2Normalize {
     fn forward(&self, cx: &Cx, pass: Forward<T>) {
         let (len, size, x) = (self.len, self.block(), pass.x);
         let y = Chunks(pass.y, size);
-        for_blocks(cx.par, x.len().div_ceil(size), y, |block, y: Chunks<T>| {
-            let x = &x[block * size..][..y.0.len()];
-            T::dispatch(cx.isa, normalize::Forward { len, x, y: y.0 });
+        for_blocks(cx.par, x.len().div_ceil(size), y, |block, y| {
+            let x = &x[block * size..][..y.len()];
+            T::dispatch(cx.isa, normalize::Forward { len, x, y });
         });
     }
 
@@ -84,10 +84,10 @@ impl<T: Real> Layer<T> for L2Normalize {
         let Backward { x, y, dy, dx: Some(dx), .. } = pass else { return };
         let (len, size) = (self.len, self.block());
         let dx = Chunks(dx, size);
-        for_blocks(cx.par, x.len().div_ceil(size), dx, |block, dx: Chunks<T>| {
-            let part = block * size..block * size + dx.0.len();
+        for_blocks(cx.par, x.len().div_ceil(size), dx, |block, dx| {
+            let part = block * size..block * size + dx.len();
             let (x, y, dy) = (&x[part.clone()], &y[part.clone()], &dy[part]);
-            T::dispatch(cx.isa, normalize::Backward { len, x, y, dy, dx: dx.0 });
+            T::dispatch(cx.isa, normalize::Backward { len, x, y, dy, dx });
         });
     }
 }

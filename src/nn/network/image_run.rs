@@ -147,37 +147,26 @@ impl<'a, T: Real> ImageRun<'a, T> {
         let two = if kept.is_some() { 0 } else { self.width(Layout::PingPong) * blocks.group() };
         let kept = kept.map(|kept| Samples::new(kept, self.kept(), blocks));
         let parts = ((kept, Samples::new(out, self.output(), blocks)), Chunks(scratch, each));
-        type Part<'a, T> = ((Option<Samples<'a, T>>, Samples<'a, T>), Chunks<'a, T>);
-        for_blocks(
-            cx.par,
-            blocks.count(),
-            parts,
-            |block, ((mut kept, mut out), scratch): Part<T>| {
-                let (two, scratch) = scratch.0.split_at_mut(two);
-                for samples in blocks.of(block) {
-                    let group = samples.len();
-                    let (place, data) = match &mut kept {
-                        Some(kept) => (Layout::PerLayer, kept.of(&samples)),
-                        None => (Layout::PingPong, &mut *two),
-                    };
-                    interleave(
-                        cx.isa,
-                        samples.clone(),
-                        rows,
-                        &mut data[self.place(place, 0, group)],
-                    );
-                    for (i, stage) in self.stages.iter().enumerate() {
-                        let places = [i, i + 1].map(|i| self.place(place, i, group));
-                        let [x, y] = data.get_disjoint_mut(places).expect("places of their own");
-                        let params = &self.params[stage.params.clone()];
-                        let pass = Forward { params, x, y, scratch };
-                        self.layer(i).forward_group(cx.isa, group, pass);
-                    }
-                    let from = &data[self.place(place, self.stages.len(), group)];
-                    T::dispatch(cx.isa, Transpose { from, cols: group, to: out.of(&samples) });
+        for_blocks(cx.par, blocks.count(), parts, |block, ((mut kept, mut out), scratch)| {
+            let (two, scratch) = scratch.split_at_mut(two);
+            for samples in blocks.of(block) {
+                let group = samples.len();
+                let (place, data) = match &mut kept {
+                    Some(kept) => (Layout::PerLayer, kept.of(&samples)),
+                    None => (Layout::PingPong, &mut *two),
+                };
+                interleave(cx.isa, samples.clone(), rows, &mut data[self.place(place, 0, group)]);
+                for (i, stage) in self.stages.iter().enumerate() {
+                    let places = [i, i + 1].map(|i| self.place(place, i, group));
+                    let [x, y] = data.get_disjoint_mut(places).expect("places of their own");
+                    let params = &self.params[stage.params.clone()];
+                    let pass = Forward { params, x, y, scratch };
+                    self.layer(i).forward_group(cx.isa, group, pass);
                 }
-            },
-        );
+                let from = &data[self.place(place, self.stages.len(), group)];
+                T::dispatch(cx.isa, Transpose { from, cols: group, to: out.of(&samples) });
+            }
+        });
     }
 
     /// Computes the gradient of the parameters, and of the samples if asked for, from `dz`, that of the
@@ -198,9 +187,8 @@ impl<'a, T: Real> ImageRun<'a, T> {
         let each = self.block_scratch(most, true);
         let dx = dx.map(|dx| Samples::new(dx, self.input(), blocks));
         let parts = (dx, Chunks(&mut *scratch, each));
-        type Part<'a, T> = (Option<Samples<'a, T>>, Chunks<'a, T>);
-        for_blocks(cx.par, blocks.count(), parts, |block, (mut dx, scratch): Part<T>| {
-            let (scratch, d_params) = scratch.0.split_at_mut(self.gradient_at(most));
+        for_blocks(cx.par, blocks.count(), parts, |block, (mut dx, scratch)| {
+            let (scratch, d_params) = scratch.split_at_mut(self.gradient_at(most));
             let d_params = &mut d_params[..self.params_len()];
             let (gradients, scratch) = scratch.split_at_mut(2 * largest * most);
             let (mut above, mut below) = gradients.split_at_mut(largest * most);
