@@ -38,9 +38,7 @@ pub struct Trained {
     pub steps: usize,
     /// Similar pairs of the training set.
     pub similar_pairs: usize,
-    /// Where the training images lie in the plane: version v of image i at 5 i + v.
-    pub train: Vec<[f32; 2]>,
-    /// Where the test images lie.
+    /// Where the test images lie in the plane: version v of image i at 5 i + v.
     pub test: Vec<[f32; 2]>,
     pub measures: Measures,
 }
@@ -92,7 +90,7 @@ pub fn train(
     let steps = sampler.steps_per_epoch();
     let epochs = match knowledge {
         Knowledge::Neighbours => args.neighbor_epochs,
-        Knowledge::Shifts => 1,
+        Knowledge::Shifts => args.shift_epochs,
     };
     let mut siamese = Siamese::new(network(args.seed)?, Adam::new(), batch.div_ceil(2))?;
     let loss = Contrastive::new(args.margin)?;
@@ -118,7 +116,7 @@ pub fn train(
     }
     let measures = measure(cx, args, digits, &train, &test)?;
     let steps = epochs * steps;
-    Ok(Trained { seconds, steps, similar_pairs: graph.edges(), train, test, measures })
+    Ok(Trained { seconds, steps, similar_pairs: graph.edges(), test, measures })
 }
 
 /// Each shifted image with its nearest neighbours among all of them. The search needs all of them at once; they
@@ -136,9 +134,9 @@ fn neighbours(cx: &Cx, args: &Args, digits: &Digits) -> Result<(Graph, Vec<(u32,
     Ok((Graph::from_pairs(images.count(), &pairs)?, pairs))
 }
 
-/// All versions of an image are similar, and so are all versions of two neighbours. Of these 405 000 pairs and more
-/// the batches are drawn around some: in each round each original once with each of its neighbours, and once with
-/// itself, each in a random version.
+/// All versions of an image are similar, and so are all versions of two neighbours: more than 400 000 pairs, all of
+/// which count in a batch that holds both. Batches are drawn around some of them: each version of an image comes with
+/// its neighbours, each in a random version, and with one other version of itself.
 fn prior_knowledge(
     cx: &Cx,
     args: &Args,
@@ -148,21 +146,61 @@ fn prior_knowledge(
         .map_err(|error| format!("--neighbors: {error}"))?;
     let of_originals: Vec<_> = neighbours.pairs().collect();
     let graph = Graph::from_pairs(neighbours.rows(), &of_originals)?.versions(SHIFTS.len())?;
-    let mut rng = Rng::stream(args.seed, 1);
     let versions = SHIFTS.len() as u32;
+    let mut rng = Rng::stream(args.seed, 1);
+    let mut below = |n: u32| rng.below(u64::from(n)) as u32;
     let mut pairs = Vec::new();
-    for _ in 0..args.shift_epochs {
+    for version in 0..versions {
         for &(i, j) in &of_originals {
-            let mut version = || rng.below(u64::from(versions)) as u32;
-            pairs.push((i * versions + version(), j * versions + version()));
+            pairs.push((i * versions + version, j * versions + below(versions)));
         }
         for i in 0..neighbours.rows() as u32 {
-            let version = rng.below(u64::from(versions)) as u32;
-            let step = 1 + rng.below(u64::from(versions) - 1) as u32;
-            pairs.push((i * versions + version, i * versions + (version + step) % versions));
+            let other = (version + 1 + below(versions - 1)) % versions;
+            pairs.push((i * versions + version, i * versions + other));
         }
     }
     Ok((graph, pairs))
+}
+
+/// What LLE, which has no network and no knowledge, makes of the first test images of each class.
+pub struct Lle {
+    /// Which test image each five points are.
+    pub images: Vec<usize>,
+    /// Version v of the i-th of them at 5 i + v.
+    pub points: Vec<[f32; 2]>,
+    /// 5-NN error of the class, each point against all others.
+    pub digit_error: f64,
+    /// The same of the shift.
+    pub shift_error: f64,
+}
+
+/// Images that LLE is given: its time grows with the cube of their number.
+const LLE_IMAGES: usize = 300;
+
+/// Embeds shifted test images by LLE.
+pub fn lle(cx: &Cx, args: &Args, digits: &Digits) -> Result<Lle, Failure> {
+    let test = &digits.test;
+    let each = LLE_IMAGES / digits.classes.len();
+    let mut images = Vec::new();
+    for &class in &digits.classes {
+        let of_class = (0..test.len()).filter(|&i| test.labels[i] == i64::from(class));
+        images.extend(of_class.take(each));
+    }
+    let all = versions(test)?;
+    let mut pixels = vec![0.0; images.len() * SHIFTS.len() * all.len()];
+    for (at, to) in pixels.chunks_exact_mut(all.len()).enumerate() {
+        all.write(images[at / SHIFTS.len()] * SHIFTS.len() + at % SHIFTS.len(), 0, to);
+    }
+    let x = Mat::new(&pixels, images.len() * SHIFTS.len(), all.len())?;
+    let points = crate::shared::lle::embed::<2>(cx, x, (2 * args.neighbors).min(x.rows() - 1))?;
+    let class = |at: usize| test.labels[images[at / SHIFTS.len()]];
+    let classes: Vec<i64> = (0..points.len()).map(class).collect();
+    let shifts: Vec<i64> = (0..points.len()).map(|at| (at % SHIFTS.len()) as i64).collect();
+    let error = |labels: &[i64]| -> Result<f64, Error> {
+        metrics::knn_error_leave_one_out(cx, self::points(&points)?, labels, VOTERS)
+    };
+    let (digit_error, shift_error) = (error(&classes)?, error(&shifts)?);
+    Ok(Lle { images, points, digit_error, shift_error })
 }
 
 fn embed(
@@ -208,7 +246,7 @@ fn measure(
 }
 
 /// The mean distance between two versions of one image, over that between random images of one shift: as many of
-/// these as of the former.
+/// these as of the former. NaN for a single image.
 fn own_over_random(points: &[[f32; 2]], seed: u64) -> f64 {
     let versions = SHIFTS.len();
     let images = points.len() / versions;
@@ -216,6 +254,9 @@ fn own_over_random(points: &[[f32; 2]], seed: u64) -> f64 {
         let [x, y] = [0, 1].map(|k| f64::from(points[a][k]) - f64::from(points[b][k]));
         x.hypot(y)
     };
+    if images < 2 {
+        return f64::NAN;
+    }
     let mut rng = Rng::stream(seed, 2);
     let (mut own, mut random) = (0.0, 0.0);
     for image in 0..images {

@@ -3,7 +3,7 @@
 
 use plotters::prelude::*;
 
-use crate::experiment::{Measures, SHIFTS, Trained};
+use crate::experiment::{Lle, Measures, SHIFTS, Trained};
 use crate::shared::Failure;
 use crate::shared::digits::Digits;
 use crate::shared::figure::{Canvas, Figure, GREY, INK, UNIT, bold, png, svg, text};
@@ -21,6 +21,48 @@ pub fn draw(
 ) -> Result<(String, Vec<u8>), Failure> {
     let figure = Planes { digits, neighbours, shifts };
     Ok((svg(&figure)?, png(&figure)?))
+}
+
+/// What LLE makes of some of the images, as SVG and PNG.
+pub fn draw_lle(digits: &Digits, lle: &Lle) -> Result<(String, Vec<u8>), Failure> {
+    let figure = LlePlane { digits, lle };
+    Ok((svg(&figure)?, png(&figure)?))
+}
+
+struct LlePlane<'a> {
+    digits: &'a Digits,
+    lle: &'a Lle,
+}
+
+impl Figure for LlePlane<'_> {
+    const SIZE: (i32, i32) = (680, 740);
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<Vec<Placed>, Failure>
+    where
+        DB::ErrorType: 'static,
+    {
+        canvas.fill(&WHITE)?;
+        let (lle, count) = (self.lle, SHIFTS.len());
+        let color = |i: usize| COLORS[i % count];
+        let picture = |i: usize| -> Picture {
+            let image = self.digits.test.image(lle.images[i / count]);
+            (Sprite::new(image, self.digits.side, color(i)), DIGIT)
+        };
+        let panel = Panel {
+            heading: format!("LLE of {} of the digits, each in five places", lle.images.len()),
+            about: format!(
+                "Colour: shift. Neighbours in the plane tell it with an error of {:.1} %, chance 80 %.",
+                100.0 * lle.shift_error
+            ),
+            points: &lle.points,
+            colors: (0..lle.points.len()).map(color).collect(),
+            legend: (0..count).map(|v| (format!("{:+}", SHIFTS[v]), COLORS[v])).collect(),
+            picture: Some(&picture),
+            radius: 1.8,
+            same_scale: false,
+        };
+        panel.draw(canvas, Place { left: 28, top: 84, width: 624, height: 620 })
+    }
 }
 
 struct Planes<'a> {

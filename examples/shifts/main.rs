@@ -46,12 +46,16 @@ fn run(args: &Args, begin: Instant) -> Result<(), Failure> {
     let folder = Folder::create(&args.out)?;
     let neighbours = experiment::train(&cx, args, &digits, Knowledge::Neighbours)?;
     let shifts = experiment::train(&cx, args, &digits, Knowledge::Shifts)?;
+    let lle = experiment::lle(&cx, args, &digits)?;
+    let (svg, png) = figure::draw_lle(&digits, &lle)?;
+    folder.write("lle.svg", svg.as_bytes())?;
+    folder.write("lle.png", &png)?;
     let (svg, png) = figure::draw(&digits, &neighbours, &shifts)?;
     folder.write("shifts.svg", svg.as_bytes())?;
     folder.write("shifts.png", &png)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let (neighbours, shifts) = (&neighbours, &shifts);
-    let report = Report { cx: &cx, args, digits: &digits, neighbours, shifts, seconds };
+    let (neighbours, shifts, lle) = (&neighbours, &shifts, &lle);
+    let report = Report { cx: &cx, args, digits: &digits, neighbours, shifts, lle, seconds };
     folder.write("report.json", report.json().as_bytes())?;
     print!("{}{}", report.table(), folder.list());
     Ok(())

@@ -6,7 +6,7 @@ use drlim::Cx;
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::experiment::{SHIFTS, Trained};
+use crate::experiment::{Lle, SHIFTS, Trained};
 use crate::shared::digits::Digits;
 
 /// Everything that `report.json` holds.
@@ -16,6 +16,7 @@ pub struct Report<'a> {
     pub digits: &'a Digits,
     pub neighbours: &'a Trained,
     pub shifts: &'a Trained,
+    pub lle: &'a Lle,
     /// Everything.
     pub seconds: f64,
 }
@@ -39,6 +40,11 @@ impl Report<'_> {
         let value = json!({
             "neighbours": one(self.neighbours, self.args.neighbor_epochs),
             "shifts": one(self.shifts, self.args.shift_epochs),
+            "lle": {
+                "digit_error": self.lle.digit_error,
+                "shift_error": self.lle.shift_error,
+                "images": self.lle.images.len(),
+            },
             "shift_chance": 1.0 - 1.0 / SHIFTS.len() as f64,
             "train_images": self.digits.train.len() * SHIFTS.len(),
             "test_images": self.digits.test.len() * SHIFTS.len(),
@@ -81,6 +87,14 @@ impl Report<'_> {
                 trained.seconds
             );
         }
+        let _ = writeln!(
+            text,
+            "  {:<28} {:>5.1} % {:>5.1} %   of {} test digits among themselves",
+            "by LLE",
+            100.0 * self.lle.digit_error,
+            100.0 * self.lle.shift_error,
+            self.lle.images.len()
+        );
         let (isa, threads) = (self.cx.isa, self.cx.par.threads());
         let _ = writeln!(
             text,

@@ -11,11 +11,22 @@ use crate::render::Object;
 #[derive(Parser, Debug)]
 #[command(name = "turntable")]
 pub struct Args {
+    /// Folder with the files of small NORB, raw or gzip [default: an object is rendered]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The category of the toy in NORB's files; 2 is airplanes
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "data",
+        value_parser = clap::value_parser!(u8).range(0..=4))]
+    pub category: u8,
+    /// Which toy of the category
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "data",
+        value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub instance: u8,
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = "out/turntable")]
     pub out: PathBuf,
     /// What to render
-    #[arg(long, default_value = "airplane")]
+    #[arg(long, default_value = "airplane", conflicts_with = "data")]
     pub object: Object,
     /// Where the random numbers start: of the object, of the choice of training views, of the weights
     #[arg(long, value_name = "N", default_value_t = 1)]

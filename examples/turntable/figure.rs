@@ -11,7 +11,7 @@ use crate::shared::sprites::{Placed, Sprite};
 use crate::views::{AZIMUTHS, ELEVATIONS, SIDE, Views};
 
 /// The side of a view, in points of the figure.
-const VIEW: f32 = 40.0;
+const VIEW: f32 = 34.0;
 
 /// An embedding in space, and what its neighbours have in common.
 pub struct Embedding<'a> {

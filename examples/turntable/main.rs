@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example turntable
 //! cargo run --release --example turntable -- --object car
+//! cargo run --release --example turntable -- --data ~/norb --category 2 --instance 4
 //! ```
 //!
 //! An object is seen from 18 sides, from 9 heights, in 6 lights. Two views are similar where they are at most one step
@@ -50,7 +51,7 @@ fn run(args: &Args, begin: Instant) -> Result<(), Failure> {
     let by_lle = lle::embed::<3>(&cx, rows, args.neighbors)
         .map_err(|error| format!("--neighbors: {error}"))?;
     let by_pca = Pca::<3>::fit(rows.rows_range(0, views.train)).project(rows);
-    let named = [("the mapping", &trained.points), ("LLE", &by_lle), ("PCA", &by_pca)];
+    let named = [("The mapping", &trained.points), ("LLE", &by_lle), ("PCA", &by_pca)];
     let mut embeddings = Vec::new();
     for (name, points) in named {
         let shares = experiment::shares(&cx, &views, points)?;

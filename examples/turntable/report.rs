@@ -67,7 +67,7 @@ impl Report<'_> {
         );
         let _ = writeln!(
             text,
-            "  {:<10} {:>16} {:>18} {:>8} {:>11}",
+            "  {:<12} {:>16} {:>18} {:>8} {:>11}",
             "", "azimuth in a step", "elevation in a step", "both", "same light"
         );
         for Embedding { name, shares, .. } in self.embeddings {
@@ -76,7 +76,7 @@ impl Report<'_> {
             let [azimuth, elevation, both, light] = percent;
             let _ = writeln!(
                 text,
-                "  {name:<10} {azimuth:>15.1} % {elevation:>17.1} % {both:>6.1} % {light:>9.1} %"
+                "  {name:<12} {azimuth:>15.1} % {elevation:>17.1} % {both:>6.1} % {light:>9.1} %"
             );
         }
         let Report { trained, cx, .. } = self;

@@ -1,5 +1,8 @@
 //! The views of one object: images with their poses, some to train with and the others to test with.
 
+use std::path::Path;
+
+use drlim::data::norb::{CATEGORIES, Norb, Part, View};
 use drlim::{Error, Graph, Mat, Rng};
 
 use crate::args::Args;
@@ -61,14 +64,49 @@ pub struct Views {
 }
 
 impl Views {
-    /// Renders the views, and parts them at random by the seed.
+    /// Renders the views, or reads those of one toy from NORB's files, and parts them at random by the seed.
     pub fn load(args: &Args) -> Result<Self, Failure> {
+        if let Some(dir) = &args.data {
+            return Views::of_norb(dir, args);
+        }
         let (pixels, poses) = render::render(args.object, args.seed);
         let what = match args.object {
             Object::Airplane => "a synthetic airplane",
             Object::Car => "a synthetic car",
         };
         Ok(Views::parted(pixels, poses, args.seed, what.to_owned(), Some(args.object)))
+    }
+
+    /// The views of a toy by the first camera.
+    fn of_norb(dir: &Path, args: &Args) -> Result<Self, Failure> {
+        // Each part has five of the ten instances of a category.
+        let part = match args.instance {
+            4 | 6..=9 => Part::Training,
+            _ => Part::Testing,
+        };
+        let wanted = |view: &View| (view.category, view.instance) == (args.category, args.instance);
+        let toy = Norb::open(dir, part)?.select(wanted);
+        if [toy.height(), toy.width()] != [SIDE, SIDE] {
+            let (height, width) = (toy.height(), toy.width());
+            return Err(format!("images are {height}x{width}, expected {SIDE}x{SIDE}").into());
+        }
+        if toy.count() < 6 {
+            let (instance, category) = (args.instance, args.category);
+            let count = toy.count();
+            return Err(format!(
+                "{count} views of instance {instance} of category {category}, expected 6 or more"
+            )
+            .into());
+        }
+        let pose = |view: &View| Pose {
+            azimuth: usize::from(view.azimuth),
+            elevation: usize::from(view.elevation),
+            lighting: usize::from(view.lighting),
+        };
+        let poses = toy.views().iter().map(pose).collect();
+        let category = CATEGORIES[usize::from(args.category)];
+        let what = format!("toy {} of NORB's {category}", args.instance);
+        Ok(Views::parted(toy.pixels(0)?, poses, args.seed, what, None))
     }
 
     fn parted(

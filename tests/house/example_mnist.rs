@@ -7,70 +7,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
-use drlim::Rng;
+use super::example::{Place, SIDE, TEST, TRAIN, example};
 use drlim::data::idx::Dataset;
 
-/// Pixels of an image in each direction.
-const SIDE: usize = 8;
-const TRAIN: usize = 40;
-const TEST: usize = 12;
-
-/// A folder that is gone when the test ends.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("drlim-mnist-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Place(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// A data set of two classes, 3 and 7: a bright column on the left or on the right, and noise.
-    fn with_digits(name: &str) -> Self {
-        let place = Place::new(name);
-        let mut rng = Rng::new(1);
-        for (part, count) in [("train", TRAIN), ("t10k", TEST)] {
-            let labels: Vec<u8> = (0..count).map(|i| if i % 2 == 0 { 3 } else { 7 }).collect();
-            let mut pixels = Vec::new();
-            for &label in &labels {
-                for at in 0..SIDE * SIDE {
-                    let bright = at % SIDE == usize::from(label) - 2;
-                    pixels.push(rng.below(60) as u8 + if bright { 190 } else { 0 });
-                }
-            }
-            place.write_idx(&format!("{part}-images-idx3-ubyte"), &[count, SIDE, SIDE], &pixels);
-            place.write_idx(&format!("{part}-labels-idx1-ubyte"), &[count], &labels);
-        }
-        place
-    }
-
-    fn write_idx(&self, name: &str, dimensions: &[usize], elements: &[u8]) {
-        let mut bytes = vec![0, 0, 8, dimensions.len() as u8];
-        dimensions.iter().for_each(|&d| bytes.extend((d as u32).to_be_bytes()));
-        bytes.extend(elements);
-        fs::write(self.join(name), bytes).unwrap();
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn mnist(arguments: &[&str]) -> Output {
-    let own = std::env::current_exe().unwrap();
-    let profile = own.ancestors().nth(2).unwrap();
-    let example = profile.join("examples").join(format!("mnist{}", std::env::consts::EXE_SUFFIX));
-    assert!(example.exists(), "{} is not there: cargo build --example mnist", example.display());
-    Command::new(example).args(arguments).output().unwrap()
+    example("mnist", arguments)
 }
 
 fn run(data: &Path, out: &Path, more: &[&str]) -> String {

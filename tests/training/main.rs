@@ -10,5 +10,6 @@ mod metrics;
 mod optim;
 mod pairs;
 mod rng;
+mod samples;
 mod siamese;
 mod siamese_batch;
