@@ -53,7 +53,7 @@ def house():
         ("ways in", ["examples", "benches", "tests", "fuzz"]),
         ("other languages", ["capi (C)", "python/"]),
         ("training", ["siamese", "checkpoint"]),
-        ("networks, samples", ["nn", "optim", "pairs", "data", "check"]),
+        ("networks, samples", ["nn", "optim", "pairs", "samples", "data", "check"]),
         ("batch: cuts, checks, adds up", ["rows", "pairwise", "neighbours", "mining", "hvp"]),
         ("kernel: loops over lanes", ["rows", "pairwise", "neighbours", "mining", "hvp", "gemm", "layers", "optim"]),
         ("ground", ["loss", "similar", "parallel", "memory"]),

@@ -13,6 +13,12 @@ use crate::shared::sprites::{Placed, Sprite};
 /// The side of a digit, in points of the figure.
 const DIGIT: f32 = 26.0;
 
+/// The colour of each shift.
+fn shift_legend() -> Vec<(String, RGBColor)> {
+    let name = |by: isize| if by == 0 { "0".to_owned() } else { format!("{by:+}") };
+    SHIFTS.iter().zip(COLORS).map(|(&by, color)| (name(by), color)).collect()
+}
+
 /// The figure as SVG and PNG.
 pub fn draw(
     digits: &Digits,
@@ -56,7 +62,7 @@ impl Figure for LlePlane<'_> {
             ),
             points: &lle.points,
             colors: (0..lle.points.len()).map(color).collect(),
-            legend: (0..count).map(|v| (format!("{:+}", SHIFTS[v]), COLORS[v])).collect(),
+            legend: shift_legend(),
             picture: Some(&picture),
             radius: 1.8,
             same_scale: false,
@@ -101,7 +107,7 @@ impl Figure for Planes<'_> {
                 "Colour: shift. Neighbours in the plane tell it with an error of {}.",
                 percent(shift_error)
             ),
-            (0..SHIFTS.len()).map(|v| (format!("{:+}", SHIFTS[v]), COLORS[v])).collect(),
+            shift_legend(),
         );
         let classes = &self.digits.classes;
         let of_class = |i: usize| {
