@@ -201,9 +201,9 @@ fn both(share: bool, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send))
     b();
 }
 
-/// Runs `f(t)` for every task and returns the results. Task t locks the things `tasks[t]`, two or twice the
-/// same one: it runs when all tasks before it in the list that lock one of them are done. So tasks that
-/// share a thing run in the order of the list, by any number of threads, and no thread waits for a round to
+/// Runs `f(t)` for every task and returns the results. Task t takes the locks `tasks[t]`, two or twice the
+/// same one: it runs when all tasks before it in the list that take one of them are done. So tasks that
+/// share a lock run in the order of the list, by any number of threads, and no thread waits for a round to
 /// end.
 pub(crate) fn run_in_order<R, F>(par: Par, tasks: &[[usize; 2]], f: F) -> Vec<R>
 where
@@ -241,7 +241,7 @@ struct Queue<R, F> {
     f: F,
     /// How many tasks each waits for.
     waits: Vec<AtomicUsize>,
-    /// The next task that waits for each of a task's two things.
+    /// The next task that waits for each of a task's two locks.
     next: Vec<[Option<usize>; 2]>,
     results: Vec<OnceLock<R>>,
 }
@@ -249,17 +249,17 @@ struct Queue<R, F> {
 #[cfg(feature = "rayon")]
 impl<R: Send + Sync, F: Fn(usize) -> R + Sync> Queue<R, F> {
     fn new(tasks: &[[usize; 2]], f: F) -> Self {
-        let things = tasks.iter().flatten().max().map_or(0, |&last| last + 1);
-        // For each thing, the last task so far that locks it, and which of the task's two things it is.
-        let mut last: Vec<Option<(usize, usize)>> = vec![None; things];
+        let locks = tasks.iter().flatten().max().map_or(0, |&last| last + 1);
+        // For each lock, the last task so far that takes it, and which of the task's two locks it is.
+        let mut last: Vec<Option<(usize, usize)>> = vec![None; locks];
         let mut next = vec![[None; 2]; tasks.len()];
         let mut waits = Vec::with_capacity(tasks.len());
         for (task, &[one, other]) in tasks.iter().enumerate() {
             let mut count = 0;
-            for (side, thing) in
+            for (side, lock) in
                 [one, other].into_iter().enumerate().take(1 + usize::from(one != other))
             {
-                if let Some((before, of)) = last[thing].replace((task, side)) {
+                if let Some((before, of)) = last[lock].replace((task, side)) {
                     next[before][of] = Some(task);
                     count += 1;
                 }
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_task_that_becomes_ready_while_others_are_started_runs_once() {
-        // Two tasks for each thing: the second one is ready as soon as the first is done.
+        // Two tasks for each lock: the second one is ready as soon as the first is done.
         let tasks: Vec<[usize; 2]> = (0..4000).map(|task| [task % 2000; 2]).collect();
         for _ in 0..20 {
             let runs: Vec<AtomicUsize> = tasks.iter().map(|_| AtomicUsize::new(0)).collect();
@@ -332,16 +332,16 @@ mod tests {
         for par in [Par::Serial, Par::Rayon] {
             let seen: Vec<Mutex<Vec<usize>>> = (0..7).map(|_| Mutex::default()).collect();
             let results = run_in_order(par, &tasks, |task| {
-                for (k, &thing) in tasks[task].iter().enumerate() {
-                    if k == 0 || thing != tasks[task][0] {
-                        seen[thing].lock().unwrap().push(task);
+                for (k, &lock) in tasks[task].iter().enumerate() {
+                    if k == 0 || lock != tasks[task][0] {
+                        seen[lock].lock().unwrap().push(task);
                     }
                 }
                 3 * task
             });
             assert_eq!(results, (0..300).map(|task| 3 * task).collect::<Vec<_>>());
-            for (thing, seen) in seen.iter().enumerate() {
-                let needing = (0..300).filter(|&task| tasks[task].contains(&thing));
+            for (lock, seen) in seen.iter().enumerate() {
+                let needing = (0..300).filter(|&task| tasks[task].contains(&lock));
                 assert_eq!(*seen.lock().unwrap(), needing.collect::<Vec<_>>());
             }
         }

@@ -43,9 +43,9 @@ pub(crate) fn run_blocks<T: Real>(
     let blocks = [0, 1].map(|side| counts[side].div_ceil(heights[side]));
     let rows = |side: usize, block: usize| rows_of_block(block, heights[side], counts[side]);
     let pairs: Vec<(usize, usize)> = rounds(among, blocks).flatten().collect();
-    // The blocks of the second side are things of their own.
+    // The blocks of the second side are locks of their own.
     let second = if among { 0 } else { blocks[0] };
-    let things: Vec<[usize; 2]> = pairs.iter().map(|&(i, j)| [i, second + j]).collect();
+    let locks: Vec<[usize; 2]> = pairs.iter().map(|&(i, j)| [i, second + j]).collect();
     let products = out.iter().any(Option::is_some) && d > WIDEST;
     slopes.resize(if products { pairs.len().min(cx.par.threads()) * SLOPE_BLOCK } else { 0 });
     let slopes = Mutex::new(slopes.chunks_mut(SLOPE_BLOCK).collect::<Vec<_>>());
@@ -72,7 +72,7 @@ pub(crate) fn run_blocks<T: Real>(
         lock(&slopes).extend(scratch);
         sums
     };
-    run_in_order(cx.par, &things, run).into_iter().fold(Sums::default(), Sums::add)
+    run_in_order(cx.par, &locks, run).into_iter().fold(Sums::default(), Sums::add)
 }
 
 pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

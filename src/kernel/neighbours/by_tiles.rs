@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::top_k::Lists;
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, PANEL_COLS, STRIP_PAIRS, rows_at_once};
 use crate::kernel::pairwise::pack::Rows;
-use crate::kernel::pairwise::similarity::{Content, Similarity};
+use crate::kernel::pairwise::similarity::{BlockSimilarity, Similarity};
 use crate::kernel::pairwise::tile::{TileOperand, Trust, by_products};
 use crate::kernel::rows::pairs::squared_distances;
 use crate::kernel::vector::squared_distance;
@@ -109,9 +109,9 @@ impl<T: Real> SearchBlock<'_, T> {
     ) -> bool {
         let Some((kinds, similar)) = &self.wanted.kind else { return true };
         let cols = col..self.j.end.min(col + 2 * S::LANES);
-        match kinds.content(s, rows, &cols, 4, None) {
-            Content::Known(_) => return false,
-            Content::Uniform(kind) if kind != *similar => return false,
+        match kinds.block_similarity(s, rows, &cols, 4, None) {
+            BlockSimilarity::Known(_) => return false,
+            BlockSimilarity::Uniform(kind) if kind != *similar => return false,
             _ => {}
         }
         let len = rows.len() * 2 * S::LANES;

@@ -13,7 +13,7 @@ use super::by_tiles::Wanted;
 use super::top_k::{Lists, NONE};
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, PANEL_COLS, STRIP_PAIRS};
 use crate::kernel::pairwise::pack::Rows;
-use crate::kernel::pairwise::similarity::Content;
+use crate::kernel::pairwise::similarity::BlockSimilarity;
 use crate::kernel::pairwise::tile::{TileOperand, Trust, by_products};
 use crate::kernel::rows::pairs::squared_distances;
 use crate::kernel::vector::squared_distance;
@@ -311,9 +311,9 @@ impl<'a, T: Real> LongSearch<'a, T> {
         wanted: &mut [bool; GROUP_PAIRS],
     ) -> bool {
         let Some((kinds, kind)) = &self.wanted.kind else { return true };
-        match kinds.content(s, rows, cols, 4, None) {
-            Content::Known(_) => return false,
-            Content::Uniform(similar) if similar != *kind => return false,
+        match kinds.block_similarity(s, rows, cols, 4, None) {
+            BlockSimilarity::Known(_) => return false,
+            BlockSimilarity::Uniform(similar) if similar != *kind => return false,
             _ => {}
         }
         let len = rows.len() * 2 * S::LANES;

@@ -19,7 +19,7 @@
 use std::ops::Range;
 
 use super::gradient::{BlockOffsets, BlockOut, CLOSE, Operand, Slopes, add_difference};
-use super::similarity::{Content, GraphMask, Similarity};
+use super::similarity::{BlockSimilarity, GraphMask, Similarity};
 use super::tile::{Subtraction, squared_distances};
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS, SLOPE_STRIDE, STRIP_PAIRS, rows_at_once};
 use crate::kernel::reduce::{reduce_values, scale_slopes};
@@ -48,16 +48,18 @@ pub(crate) struct Batch<'a, T> {
 impl<T: Real> Batch<'_, T> {
     /// [`Similarity::content`], where groups that this walk skips are known.
     #[inline(always)]
-    pub(crate) fn content<S: Simd<T>>(
+    pub(crate) fn block_similarity<S: Simd<T>>(
         &self,
         s: S,
         rows: &Range<usize>,
         cols: &Range<usize>,
         few: u32,
         marks: Option<&GraphMask>,
-    ) -> Content {
-        match self.kinds.content(s, rows, cols, few, marks) {
-            Content::Uniform(false) if self.similar_only => Content::Known(Sums::default()),
+    ) -> BlockSimilarity {
+        match self.kinds.block_similarity(s, rows, cols, few, marks) {
+            BlockSimilarity::Uniform(false) if self.similar_only => {
+                BlockSimilarity::Known(Sums::default())
+            }
             content => content,
         }
     }
@@ -84,7 +86,9 @@ impl<T: Real> Kernel<T> for BlockPair<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.batch.content(s, &self.i, &self.j, 8, None) {
+        if let BlockSimilarity::Known(sums) =
+            self.batch.block_similarity(s, &self.i, &self.j, 8, None)
+        {
             return sums;
         }
         self.mark::<S>();
@@ -194,11 +198,11 @@ impl<T: Real> BlockPair<'_, T> {
         let height = GROUP_PAIRS / cols;
         let groups = rows.clone().step_by(height).map(|row| row..(row + height).min(rows.end));
         // Groups that are not known are measured, and so are the groups between them.
-        let mut contents = [const { Content::Mixed }; STRIP_PAIRS / GROUP_PAIRS];
+        let mut contents = [const { BlockSimilarity::Mixed }; STRIP_PAIRS / GROUP_PAIRS];
         let mut measured = 0..0;
         for (group, content) in groups.clone().zip(&mut contents) {
-            *content = self.content(s, &group, col);
-            if !matches!(content, Content::Known(_)) {
+            *content = self.block_similarity(s, &group, col);
+            if !matches!(content, BlockSimilarity::Known(_)) {
                 let start = if measured.is_empty() { group.start } else { measured.start };
                 measured = start..group.end;
             }
@@ -214,7 +218,7 @@ impl<T: Real> BlockPair<'_, T> {
         }
         let mut sums = Sums::default();
         for (g, (group, content)) in groups.zip(contents).enumerate() {
-            if let Content::Known(known) = content {
+            if let BlockSimilarity::Known(known) = content {
                 self.keep_none::<S>(&group, col);
                 sums = sums + known;
                 continue;
@@ -247,13 +251,18 @@ impl<T: Real> BlockPair<'_, T> {
         }
     }
 
-    /// The [`Content`] of a few rows and a panel of columns.
+    /// The [`BlockSimilarity`] of a few rows and a panel of columns.
     #[inline(always)]
-    pub(crate) fn content<S: Simd<T>>(&self, s: S, rows: &Range<usize>, col: usize) -> Content {
+    pub(crate) fn block_similarity<S: Simd<T>>(
+        &self,
+        s: S,
+        rows: &Range<usize>,
+        col: usize,
+    ) -> BlockSimilarity {
         let cols = col..self.j.end.min(col + 2 * S::LANES);
         let ragged = cols.len() < 2 * S::LANES || (self.among && cols.start < rows.end);
-        match self.batch.content(s, rows, &cols, 4, self.marks.as_ref()) {
-            Content::Uniform(_) if ragged => Content::Mixed,
+        match self.batch.block_similarity(s, rows, &cols, 4, self.marks.as_ref()) {
+            BlockSimilarity::Uniform(_) if ragged => BlockSimilarity::Mixed,
             content => content,
         }
     }
@@ -266,7 +275,7 @@ impl<T: Real> BlockPair<'_, T> {
         s: S,
         rows: Range<usize>,
         col: usize,
-        content: Content,
+        content: BlockSimilarity,
         slopes: &mut [T],
         pairs: &mut GroupPairs<T>,
     ) -> Sums {
@@ -275,7 +284,7 @@ impl<T: Real> BlockPair<'_, T> {
         let (slopes, values, ignored) =
             (&mut slopes[..len], &mut values[..len], &mut ignored[..len]);
         let whole = match content {
-            Content::Uniform(kind) => {
+            BlockSimilarity::Uniform(kind) => {
                 if *uniform != Some(kind) {
                     similar.fill(kind);
                     *uniform = Some(kind);

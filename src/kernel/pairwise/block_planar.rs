@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::block::{BlockPair, GroupPairs};
-use super::similarity::Content;
+use super::similarity::BlockSimilarity;
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS};
 use crate::loss::Sums;
 use crate::simd::real::Real;
@@ -22,7 +22,9 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
 
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
-        if let Content::Known(sums) = self.0.batch.content(s, &self.0.i, &self.0.j, 8, None) {
+        if let BlockSimilarity::Known(sums) =
+            self.0.batch.block_similarity(s, &self.0.i, &self.0.j, 8, None)
+        {
             return sums;
         }
         self.0.mark::<S>();
@@ -53,8 +55,8 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                     continue;
                 }
                 let block = &self.0;
-                let content = block.content(s, &rows, col);
-                if let Content::Known(known) = content {
+                let content = block.block_similarity(s, &rows, col);
+                if let BlockSimilarity::Known(known) = content {
                     sums = sums + known;
                     continue;
                 }

@@ -44,7 +44,7 @@ pub(crate) struct SelfPairs<'a> {
 }
 
 /// The pairs of some rows and columns, as far as they are known before they are measured.
-pub(crate) enum Content {
+pub(crate) enum BlockSimilarity {
     /// Nothing needs to be measured: these are the sums.
     Known(Sums),
     /// All pairs are similar (`true`), or none is (`false`).
@@ -103,18 +103,18 @@ impl<T: Real> Similarity<'_, T> {
     /// The content of some rows and columns, where it can be told for all pairs at once. At most `few`
     /// classes on each side are looked at; of a graph, only `marks`.
     #[inline(always)]
-    pub(crate) fn content<S: Simd<T>>(
+    pub(crate) fn block_similarity<S: Simd<T>>(
         &self,
         s: S,
         rows: &Range<usize>,
         cols: &Range<usize>,
         few: u32,
         marks: Option<&GraphMask>,
-    ) -> Content {
+    ) -> BlockSimilarity {
         let Similarity::Classes(classes) = self else {
             return match marks {
-                Some(marks) if !marks.has(rows, cols) => Content::Uniform(false),
-                _ => Content::Mixed,
+                Some(marks) if !marks.has(rows, cols) => BlockSimilarity::Uniform(false),
+                _ => BlockSimilarity::Mixed,
             };
         };
         let range = |side: usize, of: &Range<usize>| {
@@ -123,35 +123,37 @@ impl<T: Real> Similarity<'_, T> {
         if let Some(own) = classes.own
             && own.places[rows.clone()].iter().any(|&own| cols.contains(&(own as usize)))
         {
-            return Content::Mixed;
+            return BlockSimilarity::Mixed;
         }
         let ((first, last), (low, high)) = (range(0, rows), range(1, cols));
         if last == NO_CLASS || high == NO_CLASS {
-            return Content::Mixed;
+            return BlockSimilarity::Mixed;
         }
         if first <= high && low <= last {
             let one = first == last && low == high;
             return match one {
-                true if classes.is_pulled(first) => Content::Known(Sums::default()),
-                true => Content::Uniform(true),
-                false => Content::Mixed,
+                true if classes.is_pulled(first) => BlockSimilarity::Known(Sums::default()),
+                true => BlockSimilarity::Uniform(true),
+                false => BlockSimilarity::Mixed,
             };
         }
-        let Some((spheres, reach)) = &classes.spheres else { return Content::Uniform(false) };
+        let Some((spheres, reach)) = &classes.spheres else {
+            return BlockSimilarity::Uniform(false);
+        };
         if last - first >= few || high - low >= few {
-            return Content::Uniform(false);
+            return BlockSimilarity::Uniform(false);
         }
         for one in first..=last {
             for other in low..=high {
                 let (one, other) = (one as usize, other as usize);
                 if !apart(s, (&spheres[0], one), (&spheres[1], other), *reach) {
-                    return Content::Uniform(false);
+                    return BlockSimilarity::Uniform(false);
                 }
             }
         }
         let mut sums = Sums::default();
         sums.dissimilar.pairs = (rows.len() * cols.len()) as u64;
-        Content::Known(sums)
+        BlockSimilarity::Known(sums)
     }
 
     /// Writes which pairs of some rows with some columns are similar, and which places are no pairs

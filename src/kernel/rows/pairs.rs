@@ -67,11 +67,11 @@ impl<T: Real> PairLayout<T> for PairRows<'_, T> {
         if let (Some(a), Some(b), Some(grad_a), Some(grad_b)) = gapless
             && cols >= S::LANES
         {
-            let (forces, grads) = (DifferenceGradient { a, b }, [grad_a, grad_b]);
+            let (gradient, grads) = (DifferenceGradient { a, b }, [grad_a, grad_b]);
             if apart {
-                cut.flush(s, forces, pairs.start * cols, grads);
+                cut.flush(s, gradient, pairs.start * cols, grads);
             } else {
-                cut.rows(s, forces, [pairs.start, cols], [slopes], grads, self.past_caches);
+                cut.rows(s, gradient, [pairs.start, cols], [slopes], grads, self.past_caches);
             }
         } else {
             apart = true;
@@ -82,8 +82,8 @@ impl<T: Real> PairLayout<T> for PairRows<'_, T> {
                 if ignored.is_some_and(|ignored| ignored[i]) {
                     grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
                 } else {
-                    let forces = DifferenceGradient { a: self.a.row(pair), b: self.b.row(pair) };
-                    write_row(s, forces, [slope], grads);
+                    let gradient = DifferenceGradient { a: self.a.row(pair), b: self.b.row(pair) };
+                    write_row(s, gradient, [slope], grads);
                 }
             }
             cut.resume(pairs.end * cols);

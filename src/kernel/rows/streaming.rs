@@ -73,7 +73,7 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
     pub(crate) fn rows<S: Simd<T>, const N: usize>(
         &mut self,
         s: S,
-        forces: impl RowGradient<T, K, N>,
+        gradient: impl RowGradient<T, K, N>,
         [first, cols]: [usize; 2],
         slopes: [&[T]; K],
         out: [&mut [T]; N],
@@ -86,9 +86,9 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
         let waiting = self.at < first * cols;
         let streamable = offset(out[0]).is_some_and(|offset| !waiting || offset == 0);
         if past_caches && alike && streamable {
-            self.run::<S, N, true>(s, forces, [first, cols], slopes, out);
+            self.run::<S, N, true>(s, gradient, [first, cols], slopes, out);
         } else {
-            self.run::<S, N, false>(s, forces, [first, cols], slopes, out);
+            self.run::<S, N, false>(s, gradient, [first, cols], slopes, out);
         }
     }
 
@@ -98,12 +98,12 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
     fn run<S: Simd<T>, const N: usize, const STREAMED: bool>(
         &mut self,
         s: S,
-        forces: impl RowGradient<T, K, N>,
+        gradient: impl RowGradient<T, K, N>,
         [first, cols]: [usize; 2],
         slopes: [&[T]; K],
         mut out: [&mut [T]; N],
     ) {
-        let (len, rows) = (forces.len(), slopes[0].len());
+        let (len, rows) = (gradient.len(), slopes[0].len());
         assert!(out.iter().all(|out| out.len() == len) && slopes.iter().all(|s| s.len() == rows));
         assert!(cols >= S::LANES && (first + rows) * cols <= len);
         assert!(self.at <= first * cols && first * cols < self.at + S::LANES);
@@ -119,19 +119,19 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
                 for (here, next) in here.iter_mut().zip(next) {
                     *here = s.select(of_last, *here, next);
                 }
-                store::<T, S, N, STREAMED>(s, forces.at(s, here, at, S::LANES), &mut out, at);
+                store::<T, S, N, STREAMED>(s, gradient.at(s, here, at, S::LANES), &mut out, at);
                 at += S::LANES;
             } else {
                 let head = to_aligned::<T, S>(&out[0][at..]).unwrap_or(0);
                 if head > 0 {
                     // A whole vector; its end is written again by the next one.
-                    store::<T, S, N, false>(s, forces.at(s, next, at, S::LANES), &mut out, at);
+                    store::<T, S, N, false>(s, gradient.at(s, next, at, S::LANES), &mut out, at);
                     at += head;
                 }
             }
             here = next;
             while at + S::LANES <= end {
-                store::<T, S, N, STREAMED>(s, forces.at(s, here, at, S::LANES), &mut out, at);
+                store::<T, S, N, STREAMED>(s, gradient.at(s, here, at, S::LANES), &mut out, at);
                 at += S::LANES;
             }
         }
@@ -140,7 +140,7 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
             self.last = at_row(slopes, rows - 1);
         }
         if (first + rows) * cols == len {
-            self.flush(s, forces, len, out);
+            self.flush(s, gradient, len, out);
         }
     }
 
@@ -149,14 +149,14 @@ impl<T: Real, const K: usize> StreamCursor<T, K> {
     pub(crate) fn flush<S: Simd<T>, const N: usize>(
         &mut self,
         s: S,
-        forces: impl RowGradient<T, K, N>,
+        gradient: impl RowGradient<T, K, N>,
         end: usize,
         mut out: [&mut [T]; N],
     ) {
         if self.at < end {
             let at = end - S::LANES;
             let last = splat(s, self.last);
-            store::<T, S, N, false>(s, forces.at(s, last, at, S::LANES), &mut out, at);
+            store::<T, S, N, false>(s, gradient.at(s, last, at, S::LANES), &mut out, at);
         }
         self.at = end;
     }
@@ -221,15 +221,15 @@ fn store<T: Real, S: Simd<T>, const N: usize, const STREAMED: bool>(
 #[inline(always)]
 pub(crate) fn write_row<T: Real, S: Simd<T>, const K: usize, const N: usize>(
     s: S,
-    forces: impl RowGradient<T, K, N>,
+    gradient: impl RowGradient<T, K, N>,
     slopes: [T; K],
     mut out: [&mut [T]; N],
 ) {
-    let n = forces.len();
+    let n = gradient.len();
     let slopes = splat(s, slopes);
     for at in (0..n).step_by(S::LANES) {
         let len = S::LANES.min(n - at);
-        let vectors = forces.at(s, slopes, at, len);
+        let vectors = gradient.at(s, slopes, at, len);
         for (out, vector) in out.iter_mut().zip(vectors) {
             s.store(vector, &mut out[at..at + len]);
         }
@@ -316,9 +316,9 @@ mod tests {
 
     /// Three gradients of three inputs, none of them like another one.
     #[derive(Clone, Copy)]
-    struct ThreeForces<'a, T>([&'a [T]; 3]);
+    struct ThreeGradients<'a, T>([&'a [T]; 3]);
 
-    impl<T: Real> RowGradient<T, 3, 3> for ThreeForces<'_, T> {
+    impl<T: Real> RowGradient<T, 3, 3> for ThreeGradients<'_, T> {
         #[inline(always)]
         fn len(&self) -> usize {
             self.0[0].len()
@@ -353,8 +353,8 @@ mod tests {
     }
 
     struct Block<'a, T, F, const K: usize, const N: usize> {
-        forces: F,
-        /// The forces of a row by itself.
+        gradient: F,
+        /// The gradient of a row by itself.
         of_row: &'a dyn Fn(usize) -> F,
         cols: usize,
         slopes: [&'a [T]; K],
@@ -371,13 +371,13 @@ mod tests {
 
         #[inline(always)]
         fn run<S: Simd<T>>(self, s: S) {
-            let Block { forces, of_row, cols, slopes, mut grads, turns, past_caches } = self;
+            let Block { gradient, of_row, cols, slopes, mut grads, turns, past_caches } = self;
             let (mut cut, mut first) = (StreamCursor::start(), 0);
             for &Turn { rows, apart } in turns {
                 let end = first + rows;
                 let out = grads.each_mut().map(|grad| &mut **grad);
                 if apart {
-                    cut.flush(s, forces, first * cols, out);
+                    cut.flush(s, gradient, first * cols, out);
                     for row in first..end {
                         let out = grads.each_mut().map(|grad| &mut grad[row * cols..][..cols]);
                         write_row(s, of_row(row), at_row(slopes, row), out);
@@ -385,7 +385,7 @@ mod tests {
                     cut.resume(end * cols);
                 } else {
                     let slopes = slopes.map(|slopes| &slopes[first..end]);
-                    cut.rows(s, forces, [first, cols], slopes, out, past_caches);
+                    cut.rows(s, gradient, [first, cols], slopes, out, past_caches);
                 }
                 first = end;
             }
@@ -427,7 +427,7 @@ mod tests {
     /// at a time.
     fn check<T: Real, F: RowGradient<T, K, N>, const K: usize, const N: usize>(
         [rows, cols]: [usize; 2],
-        forces: F,
+        gradient: F,
         of_row: &dyn Fn(usize) -> F,
         slopes: [&[T]; K],
         expected: impl Fn(usize, usize) -> T,
@@ -442,7 +442,7 @@ mod tests {
                         std::array::from_fn(|n| Output::new(offsets[n], rows * cols));
                     let grads = out.each_mut().map(Output::room);
                     let turns = &turns[..];
-                    let block = Block { forces, of_row, cols, slopes, grads, turns, past_caches };
+                    let block = Block { gradient, of_row, cols, slopes, grads, turns, past_caches };
                     T::dispatch(isa, block);
                     for (n, out) in out.iter().enumerate() {
                         let case = format!(
@@ -478,9 +478,9 @@ mod tests {
                 if n == 0 { g } else { -g }
             });
 
-            let of_row = |i| ThreeForces([&a[row(i)], &b[row(i)], &c[row(i)]]);
-            let forces = ThreeForces([&a, &b, &c]);
-            check([rows, cols], forces, &of_row, [&x, &y, &z], |n, at| {
+            let of_row = |i| ThreeGradients([&a[row(i)], &b[row(i)], &c[row(i)]]);
+            let gradient = ThreeGradients([&a, &b, &c]);
+            check([rows, cols], gradient, &of_row, [&x, &y, &z], |n, at| {
                 let (x, y, z) = (x[at / cols], y[at / cols], z[at / cols]);
                 [x * a[at], y * b[at] + x * c[at], z * c[at] - y * a[at]][n]
             });

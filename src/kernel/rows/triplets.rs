@@ -177,11 +177,11 @@ impl<T: Real> RowTriplets<'_, T> {
                 (grad_a.as_mut_slice(), grad_p.as_mut_slice(), grad_n.as_mut_slice())
             && cols >= S::LANES
         {
-            let (forces, grads) = (TripletForces { a, p, n, swaps }, [grad_a, grad_p, grad_n]);
+            let (gradient, grads) = (TripletGradient { a, p, n, swaps }, [grad_a, grad_p, grad_n]);
             if apart {
-                cut.flush(s, forces, triplets.start * cols, grads);
+                cut.flush(s, gradient, triplets.start * cols, grads);
             } else {
-                cut.rows(s, forces, [triplets.start, cols], slopes, grads, self.past_caches);
+                cut.rows(s, gradient, [triplets.start, cols], slopes, grads, self.past_caches);
             }
         } else {
             apart = true;
@@ -193,8 +193,8 @@ impl<T: Real> RowTriplets<'_, T> {
                 if ignored.is_some_and(|ignored| ignored[k]) {
                     grads.into_iter().for_each(|grad| grad.fill(T::ZERO));
                 } else {
-                    let forces = TripletForces { a: a.row(i), p: p.row(i), n: n.row(i), swaps };
-                    write_row(s, forces, at_row(slopes, k), grads);
+                    let gradient = TripletGradient { a: a.row(i), p: p.row(i), n: n.row(i), swaps };
+                    write_row(s, gradient, at_row(slopes, k), grads);
                 }
             }
             cut.resume(triplets.end * cols);
@@ -204,14 +204,14 @@ impl<T: Real> RowTriplets<'_, T> {
 
 /// The gradients of anchor, positive and negative: see [`TripletLoss`](crate::loss::TripletLoss).
 #[derive(Clone, Copy)]
-struct TripletForces<'a, T> {
+struct TripletGradient<'a, T> {
     a: &'a [T],
     p: &'a [T],
     n: &'a [T],
     swaps: bool,
 }
 
-impl<T: Real> RowGradient<T, 3, 3> for TripletForces<'_, T> {
+impl<T: Real> RowGradient<T, 3, 3> for TripletGradient<'_, T> {
     #[inline(always)]
     fn len(&self) -> usize {
         assert!(self.p.len() == self.a.len() && self.n.len() == self.a.len());
