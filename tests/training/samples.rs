@@ -265,3 +265,46 @@ fn versions_of_many_samples_take_memory_of_their_pairs() {
     let all = originals.versions(5).unwrap();
     assert_eq!(all.edges(), 25 * originals.edges() + 3000 * 10);
 }
+
+#[test]
+fn a_source_that_panics_leaves_the_network_as_it_was() {
+    /// Samples of which one panics once.
+    struct Failing(std::sync::atomic::AtomicBool);
+    impl Samples<f32> for Failing {
+        fn count(&self) -> usize {
+            15
+        }
+        fn len(&self) -> usize {
+            42
+        }
+        fn write(&self, sample: usize, draw: u64, to: &mut [f32]) {
+            let fails = draw == 3 && self.0.swap(false, std::sync::atomic::Ordering::Relaxed);
+            assert!(!fails, "this sample cannot be made");
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = ((sample * 42 + i) * 37 % 101) as f32 / 101.0;
+            }
+        }
+    }
+    let after = |fails: bool, par| {
+        let net = Network::builder(Shape::flat(42)).layer("f", Dense::new(2)).build(1).unwrap();
+        let mut siamese = Siamese::<f32, _>::new(net, Adam::new(), 4).unwrap();
+        let (source, cx) = (Failing(fails.into()), Cx { par, ..Cx::default() });
+        let labels: Vec<i64> = (0..15).map(|i| i % 3).collect();
+        let loss = Contrastive::new(1.0).unwrap();
+        let mut panics = 0;
+        while siamese.steps() < 6 {
+            let start = 2 * siamese.steps() as u32 % 8;
+            let batch: Vec<u32> = (start..start + 8).collect();
+            let step = std::panic::AssertUnwindSafe(|| {
+                let (objective, similar) = (Objective::mean(&loss), Similar::Labels(&labels));
+                siamese.step_batch(&cx, &objective, 0.1, &source, &batch, similar).unwrap();
+            });
+            panics += usize::from(std::panic::catch_unwind(step).is_err());
+        }
+        assert_eq!(panics, usize::from(fails));
+        siamese.net().params().to_vec()
+    };
+    for par in [Par::Serial, Par::Rayon] {
+        assert_eq!(after(true, par), after(false, par));
+    }
+}
