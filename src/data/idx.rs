@@ -21,17 +21,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::GzDecoder;
-
+use super::bytes::{Reason, exactly, file_error, read, take, unpacked};
 use crate::error::{Error, Result};
 use crate::simd::real::Real;
-
-/// The first bytes of every gzip member.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The code of the element type u8.
 const UNSIGNED_BYTE: u8 = 0x08;
@@ -331,16 +326,6 @@ pub fn parse_table(bytes: &[u8]) -> Result<Table> {
     table(bytes).map_err(|reason| file_error("bytes".as_ref(), reason))
 }
 
-/// What is read from a file that is there.
-fn read<R>(path: &Path, reader: impl FnOnce(File) -> Reason<R>) -> Result<R> {
-    let file = File::open(path).map_err(|error| error.to_string());
-    file.and_then(reader).map_err(|reason| file_error(path, reason))
-}
-
-fn file_error(path: &Path, reason: String) -> Error {
-    Error::File { path: path.display().to_string(), reason }
-}
-
 /// The first of the spellings of a file that is there.
 fn find(dir: &Path, what: &str, endings: &[&str]) -> Result<PathBuf> {
     let spelt = |ending: &&str| {
@@ -351,9 +336,6 @@ fn find(dir: &Path, what: &str, endings: &[&str]) -> Result<PathBuf> {
     let there = names.iter().map(|name| dir.join(name)).find(|path| path.exists());
     there.ok_or_else(|| file_error(dir, format!("found none of {}", names.join(", "))))
 }
-
-/// The reason alone: the caller knows the path.
-type Reason<T> = std::result::Result<T, String>;
 
 fn images(source: impl Read) -> Reason<Images> {
     let contents = unpack(source, &[(UNSIGNED_BYTE, 3)])?;
@@ -415,57 +397,8 @@ impl Contents {
 }
 
 /// What raw or compressed bytes hold, of one of the given types and numbers of dimensions.
-fn unpack(mut source: impl Read, expected: &[(u8, usize)]) -> Reason<Contents> {
-    let start = take(&mut source, GZIP.len(), 0)?;
-    let mut whole = start.chain(source);
-    if start == GZIP {
-        let mut members = Members(Some(GzDecoder::new(BufReader::new(whole))));
-        elements(&mut members, expected).map_err(|reason| format!("unpacked: {reason}"))
-    } else {
-        elements(&mut whole, expected)
-    }
-}
-
-/// The unpacked bytes of all members of a gzip file, which zeros may pad: what was on a tape, or came in
-/// blocks. `gunzip` drops them too.
-struct Members<R>(Option<GzDecoder<R>>);
-
-impl<R: BufRead> Read for Members<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.0 {
-            let read = member.read(to)?;
-            if read > 0 || to.is_empty() {
-                return Ok(read);
-            }
-            // A member has ended.
-            let rest = member.get_mut();
-            self.0 = match rest.fill_buf()?.first() {
-                None => None,
-                Some(0) => {
-                    skip_zeros(rest)?;
-                    None
-                }
-                Some(_) => self.0.take().map(|member| GzDecoder::new(member.into_inner())),
-            };
-        }
-        Ok(0)
-    }
-}
-
-/// Reads zeros up to the end, and nothing else.
-fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
-    loop {
-        let bytes = from.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if bytes.iter().any(|&byte| byte != 0) {
-            let reason = "more follows the zeros after a gzip member";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        }
-        let len = bytes.len();
-        from.consume(len);
-    }
+fn unpack(source: impl Read, expected: &[(u8, usize)]) -> Reason<Contents> {
+    unpacked(source, |bytes| elements(bytes, expected))
 }
 
 /// What raw bytes hold.
@@ -514,22 +447,4 @@ fn check_magic(magic: &[u8], expected: &[(u8, usize)]) -> Reason<(u8, usize)> {
         return Err(format!("byte 3: {count} dimensions, expected {}", counts.join(" or ")));
     }
     Ok((of, count))
-}
-
-/// The `len` bytes that stand at byte `at`.
-fn exactly(source: &mut dyn Read, len: usize, at: usize, what: &str) -> Reason<Vec<u8>> {
-    let bytes = take(source, len, at)?;
-    if bytes.len() < len {
-        let found = bytes.len();
-        return Err(format!("byte {}: ends after {found} of {len} bytes of {what}", at + found));
-    }
-    Ok(bytes)
-}
-
-/// Up to `len` bytes; memory grows with what arrives, not with `len`.
-fn take(source: &mut dyn Read, len: usize, at: usize) -> Reason<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = source.take(len as u64).read_to_end(&mut bytes);
-    read.map_err(|error| format!("byte {}: {error}", at + bytes.len()))?;
-    Ok(bytes)
 }

@@ -4,4 +4,6 @@
 
 #![forbid(unsafe_code)]
 
+mod bytes;
 pub mod idx;
+pub mod norb;

@@ -29,7 +29,7 @@ fn ints(dimensions: &[u32], data: &[i32]) -> Vec<u8> {
     bytes
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -69,7 +69,7 @@ impl Drop for Folder {
 }
 
 #[track_caller]
-fn assert_refused<T: std::fmt::Debug>(
+pub fn assert_refused<T: std::fmt::Debug>(
     result: drlim::Result<T>,
     expected_path: &Path,
     expected_reason: &str,

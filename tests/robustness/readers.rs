@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 
 use drlim::checkpoint;
 use drlim::data::idx::{parse_images, parse_labels, read_labels};
+use drlim::data::norb::Norb;
 use drlim::nn::{Dense, Network, Shape};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -25,10 +26,24 @@ fn header(dimensions: &[u32]) -> Vec<u8> {
 
 /// A header and so many zeros, packed about a thousandfold.
 pub fn bomb(dimensions: &[u32], zeros: usize) -> Vec<u8> {
+    packed(&header(dimensions), zeros)
+}
+
+fn packed(bytes: &[u8], zeros: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&header(dimensions)).unwrap();
+    encoder.write_all(bytes).unwrap();
     io::copy(&mut io::repeat(0).take(zeros as u64), &mut encoder).unwrap();
     encoder.finish().unwrap()
+}
+
+/// The head of a file of small NORB: of bytes, or of i32.
+fn norb_head(of_bytes: bool, dimensions: &[i32]) -> Vec<u8> {
+    let mut bytes = (0x1e3d_4c54 + u32::from(of_bytes)).to_le_bytes().to_vec();
+    bytes.extend((dimensions.len() as i32).to_le_bytes());
+    for k in 0..dimensions.len().max(3) {
+        bytes.extend(dimensions.get(k).unwrap_or(&1).to_le_bytes());
+    }
+    bytes
 }
 
 #[test]
@@ -77,6 +92,53 @@ fn what_is_unpacked_is_held_once_and_a_little() {
     let (taken, read) = peak(|| parse_labels(&bomb(&[8 << 20], 8 * MEGABYTE)));
     assert_eq!(read.unwrap().len(), 8 * MEGABYTE);
     assert!((8 * MEGABYTE..26 * MEGABYTE).contains(&taken), "{taken} bytes for 8 MiB");
+}
+
+#[test]
+fn heads_of_small_norb_are_not_believed() {
+    let vast = i32::MAX;
+    // What one image needs, and in each file in turn more than there is.
+    let good = [
+        [norb_head(true, &[1, 2, 2, 2]), vec![0; 8]].concat(),
+        [norb_head(false, &[1]), vec![0; 4]].concat(),
+        [norb_head(false, &[1, 4]), vec![0; 16]].concat(),
+    ];
+    let vast_heads = [
+        (0, norb_head(true, &[vast, 2, 1, 1])),
+        (0, norb_head(true, &[1, 2, vast, 1 << 20])),
+        (0, norb_head(true, &[1 << 20, 2, 1 << 20, 1 << 10])),
+        (1, norb_head(false, &[vast])),
+        (2, norb_head(false, &[vast, 4])),
+    ];
+    for (file, head) in vast_heads {
+        for pack in [false, true] {
+            let mut bytes = head.clone();
+            bytes.resize(bytes.len() + 100, 0);
+            let mut files = good.clone();
+            files[file] = if pack { packed(&bytes, 0) } else { bytes };
+            let (taken, read) = peak(|| Norb::parse(&files[0], &files[1], &files[2]));
+            let error = read.unwrap_err().to_string();
+            assert!(error.contains("ends after 100 of"), "{error}");
+            assert!(taken < SMALL, "file {file}, packed {pack}: {taken} bytes");
+        }
+    }
+    for (file, end) in [(0, 32), (1, 24), (2, 36)] {
+        let mut files = good.clone();
+        files[file] = packed(&files[file], 32 * MEGABYTE);
+        assert!(files[file].len() < MEGABYTE, "{} bytes are no bomb", files[file].len());
+        let (taken, read) = peak(|| Norb::parse(&files[0], &files[1], &files[2]));
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains(&format!("byte {end}: more follows")), "{error}");
+        assert!(taken < SMALL, "file {file}: {taken} bytes for one image");
+    }
+    // 900 images of 8 KiB, with what is known of them: pixels are held once, and a vector that grows
+    // holds its old half beside the new one.
+    let dat = packed(&norb_head(true, &[900, 2, 64, 64]), 900 * 2 * 64 * 64);
+    let cat = packed(&norb_head(false, &[900]), 4 * 900);
+    let info = packed(&norb_head(false, &[900, 4]), 16 * 900);
+    let (taken, read) = peak(|| Norb::parse(&dat, &cat, &info));
+    assert_eq!(read.unwrap().count(), 900);
+    assert!((7 * MEGABYTE..26 * MEGABYTE).contains(&taken), "{taken} bytes for 7 MiB");
 }
 
 #[test]
