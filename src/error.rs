@@ -74,6 +74,17 @@ pub enum Error {
         /// The number of things it may point at.
         len: usize,
     },
+    /// A label is none of the classes.
+    Label {
+        /// The call that refused.
+        call: &'static str,
+        /// The row that it is of.
+        at: usize,
+        /// The label itself.
+        label: i64,
+        /// The number of classes, which are counted from 0.
+        classes: usize,
+    },
     /// A product of sizes does not fit in memory's address range, or there is no memory for it.
     Overflow {
         /// What was being sized.
@@ -140,6 +151,11 @@ impl fmt::Display for Error {
             Error::Index { arg, at, index, len } => {
                 write!(f, "{arg}[{at}] is {index}, expected an index below {len}")
             }
+            Error::Label { call, at, label, classes } => write!(
+                f,
+                "{call}: labels[{at}] is {label}, expected 0 or more and below {classes} (the columns \
+                 of logits), or the label to be ignored"
+            ),
             Error::Overflow { what } => write!(f, "the size of {what} overflows"),
             Error::Tier { wanted } => write!(f, "this processor lacks the tier {wanted}"),
             Error::UnknownTier { got } => {

@@ -33,6 +33,7 @@
 //! | find a formula by name, or a reduction | [`loss`], [`loss::Reduction`] |
 //! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`] |
 //! | measure distances alone | [`batch::row_distances`], [`batch::distance_matrix`] |
+//! | compare with a classifier | [`batch::cross_entropy`](batch::cross_entropy()) |
 //! | build a network, or a layer of your own | [`nn`] |
 //! | train | [`siamese`], [`pairs`], [`optim`] |
 //! | keep a network, or a run to go on with | `checkpoint` (feature `safetensors`) |

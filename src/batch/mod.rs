@@ -6,7 +6,7 @@
 //!
 //! | wing | calls |
 //! |---|---|
-//! | `rows` | [`rows`], [`indexed`], [`triplet_rows`], [`row_distances`], [`hard_pairs`] |
+//! | `rows` | [`rows`], [`indexed`], [`triplet_rows`], [`row_distances`], [`hard_pairs`], [`cross_entropy`] |
 //! | `pairwise` | [`all_pairs`], [`cross`], [`distance_matrix`] |
 //! | `neighbours` | the searches of [`pairs`](crate::pairs) |
 //! | `mining` | [`triplets`] |
@@ -31,6 +31,7 @@ pub use pairwise::{
 };
 pub(crate) use rows::check_pairs;
 pub use rows::{
-    Distance, IndexedOut, IndexedScratch, PairFlags, PairList, RowsOut, TripletRows,
-    TripletRowsOut, hard_pairs, indexed, row_distances, row_distances_backward, rows, triplet_rows,
+    CrossEntropy, CrossEntropyOutcome, Distance, IndexedOut, IndexedScratch, PairFlags, PairList,
+    RowsOut, TripletRows, TripletRowsOut, cross_entropy, hard_pairs, indexed, row_distances,
+    row_distances_backward, rows, triplet_rows,
 };

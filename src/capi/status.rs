@@ -81,7 +81,7 @@ impl Refusal {
                     drlim_status::SHAPE
                 }
                 Error::Value { .. } => drlim_status::VALUE,
-                Error::Index { .. } => drlim_status::INDEX,
+                Error::Index { .. } | Error::Label { .. } => drlim_status::INDEX,
                 Error::Overflow { .. } => drlim_status::MEMORY,
                 Error::Tier { .. } | Error::UnknownTier { .. } => drlim_status::TIER,
                 Error::Reduction { .. } => drlim_status::REDUCTION,

@@ -6,6 +6,7 @@ mod support;
 
 mod all_pairs;
 mod cross;
+mod cross_entropy;
 mod distances;
 mod hvp;
 mod indexed;

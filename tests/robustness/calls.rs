@@ -2,10 +2,10 @@
 //! against the crate's source.
 
 use drlim::batch::{
-    CrossOut, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, Mining, RowsHvpOut, RowsOut,
-    TripletRows, TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp,
-    distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances, row_distances_backward, rows,
-    rows_hvp, triplet_rows, triplet_rows_hvp, triplets,
+    CrossEntropy, CrossOut, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, Mining, RowsHvpOut,
+    RowsOut, TripletRows, TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross,
+    cross_entropy, cross_hvp, distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances,
+    row_distances_backward, rows, rows_hvp, triplet_rows, triplet_rows_hvp, triplets,
 };
 use drlim::loss::{Objective, Pairing, Reduction, TripletObjective};
 use drlim::metrics::{knn_error, knn_error_leave_one_out};
@@ -31,7 +31,7 @@ pub struct Call<T> {
 
 /// All of them.
 pub fn calls<T: Element>() -> Vec<Call<T>> {
-    let table: [(&str, usize, bool, Run<T>); 35] = [
+    let table: [(&str, usize, bool, Run<T>); 36] = [
         ("rows", 0, true, by_rows),
         ("indexed", 0, true, by_list),
         ("all_pairs by labels", 0, true, |cx, b, l, k| {
@@ -99,6 +99,7 @@ pub fn calls<T: Element>() -> Vec<Call<T>> {
         ("row_distances_backward, cosine", 0, false, |cx, b, _, _| {
             apart_backward(cx, b, Distance::Cosine)
         }),
+        ("cross_entropy", 0, false, certain),
         ("nearest", 1, false, |cx, b, _, _| {
             let k = b.shape[0].min(4);
             Ok(found(&nearest(cx, b.inputs[0].mat(), b.inputs[1].mat(), k)?))
@@ -312,6 +313,17 @@ fn apart_backward<T: Element>(cx: &Cx, b: &Batch<T>, distance: Distance) -> Resu
     Ok(Got::default().written([&by_x, &by_y]))
 }
 
+fn certain<T: Element>(cx: &Cx, b: &Batch<T>, _: Losses<T>, _: &mut Kept<T>) -> Result<Got> {
+    // Where there are fewer columns than labels, some rows are left out.
+    let labels: Vec<i64> =
+        b.labels.iter().map(|&y| if (y as usize) < b.shape[1] { y } else { -1 }).collect();
+    let mut grad = b.rows.output(b.shape);
+    let how = CrossEntropy::mean().weighted(&b.weights).ignoring(-1);
+    let got = cross_entropy(cx, b.inputs[0].mat(), &labels, how, Some(grad.mat_mut()))?;
+    let counts = [got.rows, got.correct].map(|count| count as f64);
+    Ok(Got::default().number(got.value).numbers(counts).written([&grad]))
+}
+
 fn hard<T: Element>(cx: &Cx, b: &Batch<T>, similar: Similar) -> Result<Got> {
     let hardest = hardest(cx, b.inputs[0].mat(), similar, most(b))?;
     let [similar, dissimilar] = [&hardest.similar, &hardest.dissimilar].map(found);
@@ -348,5 +360,5 @@ fn the_table_has_every_public_call_on_rows() {
             all += 1;
         }
     }
-    assert_eq!(all, 21, "calls found in the source");
+    assert_eq!(all, 22, "calls found in the source");
 }

@@ -2,11 +2,11 @@
 //! bit.
 
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
-    IndexedScratch, Mining, MiningScratch, PairList, RowsHvpOut, RowsOut, TripletRows,
-    TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix,
-    indexed, indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp, triplet_rows,
-    triplet_rows_hvp, triplets,
+    AllPairsScratch, CrossEntropy, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut,
+    IndexedOut, IndexedScratch, Mining, MiningScratch, PairList, RowsHvpOut, RowsOut, TripletRows,
+    TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_entropy, cross_hvp,
+    distance_matrix, indexed, indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp,
+    triplet_rows, triplet_rows_hvp, triplets,
 };
 use drlim::loss::{Contrastive, Objective, Pairing, TripletMargin, TripletObjective};
 use drlim::nn::{Dense, Network, Shape, Workspace};
@@ -275,6 +275,20 @@ fn hessian_vector_products() {
         let along = along.each_ref().map(Guarded::mat);
         let got = triplet_rows_hvp(&cx, &objective, triplets, along, out);
         (got, products.into_iter().chain([derivatives]).collect())
+    });
+}
+
+#[test]
+fn logits_with_labels() {
+    let x = Rows::Apart.draw::<f32>([N, D], 2);
+    each_wrong(10, |arguments| {
+        let (mut labels, weights) = (vec![2; arguments.len(N)], vec![1.0; arguments.len(N)]);
+        labels[1] = if arguments.is_wrong() { D as i64 } else { 0 };
+        labels[3] = if arguments.is_wrong() { -1 } else { -2 };
+        let mut grad = arguments.output([N, D]);
+        let how = CrossEntropy::mean().weighted(&weights).ignoring(-2);
+        let got = cross_entropy(&Cx::default(), x.mat(), &labels, how, Some(grad.mat_mut()));
+        (got.map(drop), vec![grad])
     });
 }
 

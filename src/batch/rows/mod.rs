@@ -1,7 +1,9 @@
-//! Row i of one matrix with row i of another, and the pairs of a list: losses, distances, triplets.
+//! Row i of one matrix with row i of another, and the pairs of a list: losses, distances, triplets. Rows of
+//! logits with their labels.
 
 #![forbid(unsafe_code)]
 
+mod cross_entropy;
 mod distances;
 mod hard_pairs;
 pub(crate) mod list;
@@ -10,6 +12,7 @@ pub(crate) mod pair_outputs;
 pub(crate) mod pairs;
 pub(crate) mod triplets;
 
+pub use cross_entropy::{CrossEntropy, CrossEntropyOutcome, cross_entropy};
 pub use distances::{Distance, row_distances, row_distances_backward};
 pub use hard_pairs::hard_pairs;
 pub use list::{IndexedOut, IndexedScratch, indexed};

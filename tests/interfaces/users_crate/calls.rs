@@ -2,9 +2,9 @@
 //! element types. `main.rs` compiles it, and looks for kernels in what comes out; it never runs.
 
 use drlim::batch::{
-    AllPairsScratch, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
+    AllPairsScratch, CrossEntropy, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut,
     MiningScratch, Mining, PairList, RowsHvpOut, RowsOut, IndexedScratch, TripletRows, TripletRowsHvpOut,
-    TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_hvp, distance_matrix, hard_pairs, indexed,
+    TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_entropy, cross_hvp, distance_matrix, hard_pairs, indexed,
     indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp, triplet_rows,
     triplet_rows_hvp, triplets,
 };
@@ -66,6 +66,8 @@ fn losses<T: Real>(x: &[T], out: &mut [T]) -> Result<f64> {
         all_pairs_hvp(cx, objective, z, similar, z, MatMut::new(out, 2, 4)?)?;
         cross_hvp(cx, objective, [z, z], labels, None, [z, z], CrossOut::none())?;
     }
+    let (how, grad) = (CrossEntropy::mean().ignoring(-1), Some(MatMut::new(out, 2, 4)?));
+    sum += cross_entropy(cx, z, &[1, 2], how, grad)?.value;
     let of_triplets: [&dyn BlockTripletLoss<T>; 2] =
         [&TripletMargin::new(margin)?, &SquaredTriplet::new(margin)?];
     for loss in of_triplets {

@@ -11,4 +11,5 @@ mod layers;
 mod optimizers;
 mod pair_losses;
 mod parity;
+mod row_losses;
 mod triplets;

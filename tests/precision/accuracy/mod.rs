@@ -67,6 +67,7 @@ macro_rules! tests {
 tests! {
     functions_keep_their_bounds: "functions";
     row_distances_keep_their_bounds: "row_distances";
+    cross_entropy_keeps_its_bounds: "cross_entropy";
     losses_by_rows_keep_their_bounds: "rows";
     sums_of_values_keep_their_bound: "sums";
     losses_of_lists_keep_their_bounds: "indexed";

@@ -82,6 +82,9 @@ bounds! {
     DOT_GRADS: "row_distances", "dot, gradients", Terms, "2", |_| 2.0;
     COSINE_GRADS: "row_distances", "cosine, gradients", Terms, "D/16 + 8", |s| 2.0 * row(s);
 
+    CROSS_ENTROPY: "cross_entropy", "value", Terms, "C/32 + 12 + R", |s| row(s) + 8.0;
+    CROSS_ENTROPY_GRAD: "cross_entropy", "gradient", Terms, "C/32 + 12 + R", |s| row(s) + 8.0;
+
     CONTRASTIVE: "rows", "contrastive, values", Terms, "D/32 + 4", row;
     CONTRASTIVE_GRADS: "rows", "contrastive, gradients", Terms, "D/32 + 4", row;
     SQUARED_HINGE: "rows", "squared hinge, values", Terms, "D/32 + 4", row;

@@ -15,6 +15,7 @@ pub mod layers;
 pub mod optimizers;
 pub mod pairs;
 pub mod record;
+pub mod row_losses;
 pub mod specials;
 
 use crate::support::serial;
@@ -83,6 +84,7 @@ macro_rules! kernels {
 kernels! {
     "functions": functions::functions;
     "row_distances": distances::row_distances;
+    "cross_entropy": row_losses::cross_entropy;
     "rows": pairs::rows_of_pairs;
     "sums": pairs::sums;
     "indexed": pairs::lists;

@@ -16,6 +16,7 @@ use drlim::{Isa, Mat, MatMut, Similar};
 
 use super::formulas::{dot, squared_distance};
 use super::inputs::Class;
+use super::row_losses;
 use super::serial;
 use crate::support::Element;
 use crate::support::formulas::{PairFormula, TripletFormula, over_distance};
@@ -25,15 +26,15 @@ type Call<T> = Box<dyn Fn(Isa, &[Vec<T>]) -> Vec<T>>;
 /// The same from its formula.
 type Plain = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
 
-struct Subject<T> {
-    name: &'static str,
+pub struct Subject<T> {
+    pub name: &'static str,
     /// Whether what does not depend on an input keeps its bits. A row that is not finite is left out of
     /// the mean that a batch is measured from, so there others may round otherwise.
-    to_the_bit: bool,
+    pub to_the_bit: bool,
     /// Lengths of the inputs.
-    inputs: Vec<usize>,
-    call: Call<T>,
-    plain: Plain,
+    pub inputs: Vec<usize>,
+    pub call: Call<T>,
+    pub plain: Plain,
 }
 
 /// What became of NaN and infinities.
@@ -94,6 +95,7 @@ impl<T: Element> Subject<T> {
 /// Every subject on some tiers.
 pub fn check<T: Element>(isas: &[Isa], seed: u64) -> Vec<Held> {
     let mut subjects = distances::<T>();
+    subjects.push(row_losses::subject());
     subjects.extend(by_rows::<T>());
     subjects.extend(of_batches::<T>());
     subjects.extend(layers::<T>());
