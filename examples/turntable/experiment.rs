@@ -5,7 +5,7 @@ use std::time::Instant;
 use drlim::loss::{Contrastive, Objective, Reduction};
 use drlim::nn::{Dense, Network, Shape, Tanh};
 use drlim::optim::{Adam, schedule};
-use drlim::pairs::nearest;
+use drlim::pairs::{nearest, nearest_others};
 use drlim::siamese::Siamese;
 use drlim::{Cx, Error, Mat, MatMut, Similar};
 
@@ -81,17 +81,27 @@ pub fn train(cx: &Cx, args: &Args, views: &Views) -> Result<Trained, Failure> {
 pub fn shares(cx: &Cx, views: &Views, points: &[[f32; 3]]) -> Result<Shares, Error> {
     let all = Mat::new(points.as_flattened(), views.len(), 3)?;
     let (train, test) = (all.rows_range(0, views.train), all.rows_range(views.train, views.len()));
-    let found = nearest(cx, test, train, 1)?;
+    Ok(alike(views, views.train, nearest(cx, test, train, 1)?.indices()))
+}
+
+/// Looks at the nearest other view of each training view: what the defaults were chosen by.
+pub fn shares_of_training(cx: &Cx, views: &Views, points: &[[f32; 3]]) -> Result<Shares, Error> {
+    let all = Mat::new(points.as_flattened(), views.len(), 3)?;
+    let train = all.rows_range(0, views.train);
+    Ok(alike(views, 0, nearest_others(cx, train, 1)?.indices()))
+}
+
+/// The share of the views from `first` on that have something in common with the view found for each.
+fn alike(views: &Views, first: usize, found: &[u32]) -> Shares {
     let share = |alike: &dyn Fn(usize, usize) -> bool| {
-        let tests = views.train..views.len();
-        let alike = tests.zip(found.indices()).filter(|&(i, &j)| alike(i, j as usize));
-        alike.count() as f64 / (views.len() - views.train) as f64
+        let pairs = found.iter().enumerate().map(|(i, &j)| (first + i, j as usize));
+        pairs.filter(|&(i, j)| alike(i, j)).count() as f64 / found.len() as f64
     };
     let poses = &views.poses;
-    Ok(Shares {
+    Shares {
         azimuth: share(&|i, j| poses[i].azimuth_within_a_step(&poses[j])),
         elevation: share(&|i, j| poses[i].elevation_within_a_step(&poses[j])),
         both: share(&|i, j| poses[i].is_similar(&poses[j])),
         lighting: share(&|i, j| poses[i].lighting == poses[j].lighting),
-    })
+    }
 }

@@ -63,7 +63,8 @@ fn run(args: &Args, begin: Instant) -> Result<(), Failure> {
     folder.write("model.safetensors", &checkpoint::to_bytes(&trained.net)?)?;
     let seconds = begin.elapsed().as_secs_f64();
     let (views, trained, embeddings) = (&views, &trained, &embeddings[..]);
-    let report = Report { cx: &cx, args, views, trained, embeddings, seconds };
+    let training = experiment::shares_of_training(&cx, views, &trained.points)?;
+    let report = Report { cx: &cx, args, views, trained, embeddings, training, seconds };
     folder.write("report.json", report.json().as_bytes())?;
     print!("{}{}", report.table(), folder.list());
     Ok(())

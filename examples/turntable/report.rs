@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub trained: &'a Trained,
     /// The mapping, LLE and PCA.
     pub embeddings: &'a [Embedding<'a>],
+    /// Of the mapping, among the training views.
+    pub training: Shares,
     /// Everything.
     pub seconds: f64,
 }
@@ -37,6 +39,7 @@ impl Report<'_> {
         let [mapping, lle, pca] = [0, 1, 2].map(|i| shares(&self.embeddings[i].shares));
         let value = json!({
             "mapping": mapping,
+            "training": shares(&self.training),
             "lle": lle,
             "pca": pca,
             "lighting_chance": 1.0 / 6.0,
