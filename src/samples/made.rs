@@ -9,7 +9,7 @@ use crate::memory::mat::Mat;
 use crate::memory::reserve::try_filled;
 use crate::parallel::cx::Cx;
 use crate::parallel::split::{Chunks, for_blocks};
-use crate::simd::real::Real;
+use crate::simd::real::{Real, compiled};
 
 /// Samples of a batch, (samples, elements).
 pub(crate) struct Made<T>(Vec<T>);
@@ -58,10 +58,18 @@ impl<T: Real> Made<T> {
         if self.0.len() < all {
             self.0 = try_filled("the samples of a batch", all, T::ZERO)?;
         }
-        let to = &mut self.0[..all];
-        for_blocks(cx.par, samples.len(), Chunks(to, len.max(1)), |i, to| {
-            data.write(samples[i] as usize, draw, to);
-        });
+        let write = |i: usize, to: &mut [T]| data.write(samples[i] as usize, draw, to);
+        make(cx, &mut self.0[..all], len, &write);
         Ok(Batch::Made(&self.0[..all], len))
     }
 }
+
+/// Writes samples of `len` elements, one after the other, on the pool.
+#[inline(never)]
+fn make<T: Real>(cx: &Cx, to: &mut [T], len: usize, write: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let samples = to.len().checked_div(len).unwrap_or(0);
+    for_blocks(cx.par, samples, Chunks(to, len), write);
+}
+
+// Not generic over the source, so that a user's crate compiles the source alone.
+compiled!(make::<T>);

@@ -119,7 +119,7 @@ fn a_turned_image_is_the_image_at_the_turned_places() {
         let center = side / 2;
         let dx = at(center, center + 1) - at(center, center);
         let dy = at(center + 1, center) - at(center, center);
-        let angle = f64::atan2(dx * 0.02 - dy * 0.01, dx * 0.01 + dy * 0.02);
+        let angle = f64::atan2(dy * 0.01 - dx * 0.02, dx * 0.01 + dy * 0.02);
         angles.push(angle.to_degrees());
         let (sin, cos) = angle.sin_cos();
         for y in 0..side {

@@ -146,7 +146,7 @@ fn what_is_no_batch_is_refused_and_changes_nothing() {
                 "step_batch: samples has 5 elements, expected 4 (at most",
             ),
             (0.1, narrow, &[0, 1], "data has shape 40x63, expected 40x64 (the network's input)"),
-            (0.1, fewer, &[0, 1], "similar has 40 elements, expected 30 (the rows of data)"),
+            (0.1, fewer, &[0, 1], "similar has 40 elements, expected 30 (the samples of data)"),
             (-0.1, data, &[0, 1], "rate is -0.1"),
             (f64::NAN, data, &[0, 1], "rate is NaN"),
         ] {
