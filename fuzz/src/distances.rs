@@ -6,9 +6,9 @@ use drlim::batch::{Distance, distance_matrix, hard_pairs, row_distances, row_dis
 use drlim::loss::Pairing;
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::support::Element;
 use crate::oracle::{Approx, Squared};
 use crate::points::Points;
+use crate::support::Element;
 use crate::twin::Twin;
 use crate::{
     CANARY, MOST_ELEMENTS, Placed, Plain, Special, batch_rows, check_elements, check_same_elements,

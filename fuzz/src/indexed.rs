@@ -5,9 +5,9 @@ use drlim::batch::{IndexedOut, IndexedScratch, PairList, indexed};
 use drlim::loss::{Objective, Pairing};
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::support::formulas::PairFormula;
 use crate::goal::Reduce;
 use crate::oracle::{Approx, Expected, Pair, Squared, Total};
+use crate::support::formulas::PairFormula;
 use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, check_same, flag, same_bits};
 
 /// One call on a matrix and a list of pairs, the bytes of which the fuzzer chooses.

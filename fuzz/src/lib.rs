@@ -12,7 +12,6 @@ use drlim::loss::Outcome;
 use drlim::{Isa, Mat, MatMut, Real};
 
 mod all_pairs;
-mod support;
 mod cross;
 mod distances;
 /// Layers of images that the crate's own tests compare with, and how they list layers.
@@ -31,6 +30,7 @@ mod size;
 #[path = "../../tests/layers/stack.rs"]
 #[allow(dead_code, reason = "of which a part is used here")]
 mod stack;
+mod support;
 mod training;
 mod triplets;
 /// The distances of rows and their gradients that the crate's own tests compare with.

@@ -5,8 +5,8 @@ use drlim::batch::{RowsOut, rows};
 use drlim::loss::Objective;
 use drlim::{Cx, Isa, Par, Real};
 
-use crate::support::formulas::PairFormula;
 use crate::oracle::{Expected, Pair, Squared};
+use crate::support::formulas::PairFormula;
 use crate::{CANARY, MOST_ELEMENTS, Placed, Plain, Special, flag, same_bits};
 
 /// One call on two matrices, the bytes of which the fuzzer chooses.

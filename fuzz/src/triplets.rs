@@ -6,10 +6,10 @@ use drlim::loss::{Reduction, TripletObjective};
 use drlim::{Cx, Isa, Mat, Par, Real};
 
 use crate::all_pairs::{Weighed, late};
-use crate::support::formulas::TripletFormula;
 use crate::goal::{Kinds, Known, Reduce};
 use crate::oracle::{Approx, Expected, Pair, Squared, Total};
 use crate::points::{Centered, Gradients, Points};
+use crate::support::formulas::TripletFormula;
 use crate::{
     CANARY, MOST_ELEMENTS, Placed, Plain, batch_rows, check_elements, check_same,
     check_same_elements, flag,

@@ -67,7 +67,7 @@ impl<'a, T: Real> Augmented<'a, T, ()> {
         jitter: Jitter,
         fill: T,
         seed: u64,
-    ) -> Result<Augmented<'a, T, impl Fn(&[T], &mut Rng, &mut [T]) + Sync + use<T>>> {
+    ) -> Result<impl Samples<T> + use<'a, T>> {
         check_planes(originals.cols(), frame)?;
         let write = move |image: &[T], rng: &mut Rng, to: &mut [T]| {
             jitter.write(image, frame, fill, rng, to);

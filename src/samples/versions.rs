@@ -69,7 +69,7 @@ impl<'a, T: Copy + Sync> Versions<'a, T, ()> {
         frame: [usize; 2],
         shifts: &'s [Shift],
         fill: T,
-    ) -> Result<Versions<'a, T, impl Fn(&[T], usize, &mut [T]) + Sync + use<'s, T>>> {
+    ) -> Result<impl Samples<T> + use<'a, 's, T>> {
         check_planes(originals.cols(), frame)?;
         let write = move |image: &[T], version: usize, to: &mut [T]| {
             shift(image, frame, shifts[version], fill, to);

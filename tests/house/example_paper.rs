@@ -50,7 +50,7 @@ fn shifted_digits_are_mapped_twice_and_measured() {
         assert_shares(&report["lle"], &["digit_error", "shift_error"]);
         // 40 originals: 4 other versions each, and 25 by each pair of neighbours.
         let pairs = report["shifts"]["similar_pairs"].as_u64().unwrap();
-        assert!(pairs >= 40 * 10 + 25 * 100 && pairs <= 40 * 10 + 25 * 200, "{pairs}");
+        assert!((40 * 10 + 25 * 100..=40 * 10 + 25 * 200).contains(&pairs), "{pairs}");
         assert_eq!([&report["train_images"], &report["test_images"]], [200, 60]);
         out
     });
