@@ -9,22 +9,8 @@ use crate::report::Report;
 use crate::shared::Failure;
 use crate::shared::digits::{Digits, FRAME, Split};
 use crate::shared::figure::{Canvas, Figure, GREY, INK, PALE, UNIT, bold, png, svg, text};
+use crate::shared::panel::COLORS;
 use crate::shared::sprites::{Placed, Sprite};
-
-/// Told apart with any kind of colour vision: Okabe and Ito's, without their yellow and black,
-/// which are lost on white and on text, and three more for many classes.
-const COLORS: [RGBColor; 10] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(90, 90, 90),
-    RGBColor(136, 34, 85),
-    RGBColor(153, 153, 51),
-    RGBColor(51, 34, 136),
-];
 
 /// Points of the figure that a full frame of a digit would take.
 const FRAME_POINTS: f32 = 38.0;

@@ -14,11 +14,11 @@ use nalgebra::{DMatrix, DVector};
 
 use super::Failure;
 
-/// Of the trace of a local Gram matrix: it keeps the weights bounded where there are more neighbours than
+/// The share of the trace of a local Gram matrix that is added to its diagonal: it keeps the weights bounded where there are more neighbours than
 /// dimensions, or neighbours in a line.
 const REGULARISATION: f64 = 1e-3;
 
-/// Of the largest entry of M's diagonal: M is singular.
+/// The share of the largest entry of M's diagonal that is added to the diagonal: M is singular.
 const RIDGE: f64 = 1e-9;
 
 /// Steps of the inverse iteration; the wanted eigenvalues are far below the others.

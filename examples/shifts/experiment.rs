@@ -48,14 +48,14 @@ pub struct Trained {
 pub struct Measures {
     /// 5-NN error of the class, test images against training images.
     pub digit_error: f64,
-    /// The same of the shift.
+    /// 5-NN error of the shift, measured alike.
     pub shift_error: f64,
     /// Mean distance between versions of an image over that between two random images of one shift.
     pub own_over_random: f64,
     /// 5-NN error of the class among the training images, each against all others: what the defaults were chosen
     /// by.
     pub train_digit_error: f64,
-    /// The same of the shift.
+    /// 5-NN error of the shift, measured alike.
     pub train_shift_error: f64,
 }
 
@@ -170,7 +170,7 @@ pub struct Lle {
     pub points: Vec<[f32; 2]>,
     /// 5-NN error of the class, each point against all others.
     pub digit_error: f64,
-    /// The same of the shift.
+    /// 5-NN error of the shift, measured alike.
     pub shift_error: f64,
 }
 

@@ -18,7 +18,7 @@ pub struct Report<'a> {
     pub trained: &'a Trained,
     /// The mapping, LLE and PCA.
     pub embeddings: &'a [Embedding<'a>],
-    /// Of the mapping, among the training views.
+    /// The nearest other view of each training view, in the mapping.
     pub training: Shares,
     /// Everything.
     pub seconds: f64,

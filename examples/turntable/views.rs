@@ -57,7 +57,7 @@ pub struct Views {
     pub poses: Vec<Pose>,
     /// How many of them are to train with.
     pub train: usize,
-    /// What is seen, for titles.
+    /// The name of the object, for titles.
     pub what: String,
     /// The object, where it is rendered.
     pub object: Option<Object>,

@@ -37,7 +37,7 @@ proptest! {
                 prop_assert_eq!(all.contains(a, b), expected, "{} and {}", a, b);
             }
         }
-        // The same graph as from its pairs: sorted, without duplicates.
+        // The graph is the one of its pairs: sorted, without duplicates.
         let pairs: Vec<_> = all.pairs().collect();
         prop_assert_eq!(&Graph::from_pairs(all.samples(), &pairs).unwrap(), &all);
     }
