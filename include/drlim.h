@@ -1,5 +1,5 @@
-// drlim: losses of pairs and triplets of embeddings, their gradients, distances and nearest neighbours, by
-// SIMD kernels that are chosen for the processor when the program runs.
+// drlim: losses of pairs, triplets and anchors of embeddings, their gradients, distances and nearest
+// neighbours, by SIMD kernels that are chosen for the processor when the program runs.
 //
 // Generated from the comments of src/capi by include/generate: change those.
 //
@@ -168,6 +168,8 @@ typedef uint32_t drlim_loss;
 #define DRLIM_LOSS_COSINE_CONTRASTIVE 5
 // the caller's function
 #define DRLIM_LOSS_CALLBACK 6
+// similar ln(1 + e^-s), dissimilar ln(1 + e^s) with s = a (1 - d^2/2) + b, without a margin (SigLIP)
+#define DRLIM_LOSS_SIGMOID 7
 
 // A caller's loss for float, on n pairs. On entry d2 has their squared distances, and similar says which
 // pairs are similar. The function overwrites d2 with the slopes, 2 times the derivative of the value by the
@@ -207,7 +209,7 @@ typedef struct drlim_objective {
     drlim_loss loss;
     // How values are added up.
     drlim_reduction reduction;
-    // m: finite and positive.
+    // m, of losses that have one: finite and positive.
     double margin;
     // p, of losses that have one: finite and not negative; 0 at first.
     double positive_margin;
@@ -227,6 +229,10 @@ typedef struct drlim_objective {
     // The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
     // on whole batches skip them; 0, as at first, where there is none.
     double callback_reach;
+    // With DRLIM_LOSS_SIGMOID, a: finite and positive; 10 at first.
+    double sigmoid_scale;
+    // With DRLIM_LOSS_SIGMOID, b: finite; -10 at first.
+    double sigmoid_bias;
 } drlim_objective;
 
 // A loss of triplets. With the distances ap and an of the anchor from the positive and from the negative,
@@ -285,6 +291,104 @@ typedef struct drlim_triplet_objective {
     // measured: the callback gets 0 for it, and the slope that it leaves there is not used.
     uint32_t callback_swaps;
 } drlim_triplet_objective;
+
+// A loss of anchors: what a row costs by all its similar and dissimilar pairs at once. With the similarity u
+// of a pair, the log-sums P and G, ln of the sum of e^x, over the similar and the dissimilar pairs of an
+// anchor, the softmax scale a, the margin m and the positive margin p:
+typedef uint32_t drlim_anchor_loss;
+// softmax cross entropy of x = a u over the candidates: InfoNCE, NT-Xent, SupCon, CLIP; see
+// drlim_positives
+#define DRLIM_ANCHOR_LOSS_SOFTMAX 0
+// a softmax with x = a (u - m) of similar pairs
+#define DRLIM_ANCHOR_LOSS_COS_FACE 1
+// a softmax with x = a cos(t + m) of similar pairs at the angle t, in radians
+#define DRLIM_ANCHOR_LOSS_ARC_FACE 2
+// ln(1 + e^P)/alpha + ln(1 + e^G)/beta, x = -alpha (u - base), beta (u - base)
+#define DRLIM_ANCHOR_LOSS_MULTI_SIMILARITY 3
+// ln(1 + e^(P + G)), x = -gamma max(1 + m - u, 0) (u - 1 + m), gamma max(u + m, 0) (u - m), where the
+// factors before the last are constants in the gradient
+#define DRLIM_ANCHOR_LOSS_CIRCLE 4
+// half the sum over similar pairs of max(J - u - p, 0)^2, J the log-sum of x = u + m over the dissimilar
+// pairs of both ends; for all rows as anchors, or DRLIM_ANCHORS_BOTH
+#define DRLIM_ANCHOR_LOSS_LIFTED 5
+// max(P + G, 0), x = -u - p, u + m
+#define DRLIM_ANCHOR_LOSS_GENERALIZED_LIFTED 6
+
+// How the similar pairs of an anchor share its softmax:
+typedef uint32_t drlim_positives;
+// the mean of their losses, each against all candidates: SupCon, and InfoNCE where there is one
+#define DRLIM_POSITIVES_MEAN 0
+// their powers are added up, the sum is against all candidates: MIL-NCE
+#define DRLIM_POSITIVES_SUM 1
+// each by itself against the dissimilar pairs, added up: NT-Xent of pytorch-metric-learning
+#define DRLIM_POSITIVES_EACH 2
+
+// The similarity u of two rows q and k at the distance d:
+typedef uint32_t drlim_measure;
+// 1 - d^2/2, the cosine of rows of length 1; rows are taken as they are
+#define DRLIM_MEASURE_COSINE 0
+// the dot product of rows as they are
+#define DRLIM_MEASURE_DOT 1
+// -d
+#define DRLIM_MEASURE_DISTANCE 2
+
+// How the values of anchors become one number: their sum S by what follows. 0/0 is 0:
+typedef uint32_t drlim_anchor_reduction;
+// S
+#define DRLIM_ANCHOR_REDUCTION_SUM 0
+// S / number of anchors
+#define DRLIM_ANCHOR_REDUCTION_MEAN 1
+// S / number of anchors that have a similar pair
+#define DRLIM_ANCHOR_REDUCTION_MEAN_WITH_SIMILAR 2
+// S / number of anchors whose value is not zero, as for SupCon in pytorch-metric-learning
+#define DRLIM_ANCHOR_REDUCTION_MEAN_NON_ZERO 3
+// S / number of similar pairs of all anchors, as for NT-Xent in pytorch-metric-learning
+#define DRLIM_ANCHOR_REDUCTION_MEAN_OF_PAIRS 4
+// factor S
+#define DRLIM_ANCHOR_REDUCTION_FACTOR 5
+
+// An objective on anchors: a loss, how rows are compared, how anchors are added up, and a factor of gradients.
+// drlim_anchor_objective_new() fills it; then change the fields that are to be different.
+typedef struct drlim_anchor_objective {
+    // sizeof of this struct: a struct that was not filled by drlim_anchor_objective_new() is refused.
+    size_t size;
+    // The loss.
+    drlim_anchor_loss loss;
+    // With DRLIM_ANCHOR_LOSS_SOFTMAX, how similar pairs share it; DRLIM_POSITIVES_MEAN at first.
+    drlim_positives positives;
+    // With DRLIM_ANCHOR_LOSS_SOFTMAX, other than 0 to leave similar pairs out of the denominator.
+    uint32_t decoupled;
+    // How rows are compared: at first DRLIM_MEASURE_DISTANCE for the two lifted losses, else
+    // DRLIM_MEASURE_COSINE.
+    drlim_measure measure;
+    // How anchors are added up.
+    drlim_anchor_reduction reduction;
+    // With DRLIM_ANCHOR_REDUCTION_FACTOR, the factor; 1 at first.
+    double factor;
+    // a, of DRLIM_ANCHOR_LOSS_SOFTMAX, COS_FACE and ARC_FACE: finite and positive. At first 10 for the first,
+    // a temperature of 0.1, and 64 for the others.
+    double softmax_scale;
+    // m: finite, and not negative with COS_FACE and ARC_FACE. At first 0.35 for COS_FACE, 0.5 for ARC_FACE,
+    // 0.4 for CIRCLE, else 1.
+    double margin;
+    // p, of the two lifted losses: finite; 0 at first.
+    double positive_margin;
+    // With DRLIM_ANCHOR_LOSS_MULTI_SIMILARITY, finite and positive; 2 at first.
+    double alpha;
+    // With DRLIM_ANCHOR_LOSS_MULTI_SIMILARITY, finite and positive; 50 at first.
+    double beta;
+    // With DRLIM_ANCHOR_LOSS_MULTI_SIMILARITY, finite; 0.5 at first.
+    double base;
+    // With DRLIM_ANCHOR_LOSS_CIRCLE, finite and positive; 80 at first.
+    double gamma;
+    // The factor of gradients, and of those alone: the derivative of the caller's own objective by the value
+    // of this one; 1 at first.
+    double scale;
+    // Of calls for float, a factor of the value of each anchor; null, as at first, where all are 1.
+    const float *weights_f32;
+    // As weights_f32, of calls for double.
+    const double *weights_f64;
+} drlim_anchor_objective;
 
 // A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 //
@@ -425,8 +529,8 @@ typedef struct drlim_similar {
     const struct drlim_graph *graph;
 } drlim_similar;
 
-// Which pairs of a query and a key are similar: those of the same label, or neighbours in a graph that
-// holds both. Give labels of both sides, or a graph.
+// Which pairs of a query and a key are similar: those of the same label, neighbours in a graph that holds
+// both, or each query and the key at its position. Give labels of both sides, a graph, or a position.
 typedef struct drlim_cross_similar {
     // A label for each query.
     const int64_t *query_labels;
@@ -442,6 +546,8 @@ typedef struct drlim_cross_similar {
     size_t first_key;
     // Where the queries are keys too: key *own + i is query i itself, and the two make no pair. May be null.
     const size_t *own;
+    // By position: key *first_key_of_queries + i alone is similar to query i. Null with labels or a graph.
+    const size_t *first_key_of_queries;
 } drlim_cross_similar;
 
 // The outputs that a call on triplets by rows writes beside its outcome; they are overwritten. Fields that
@@ -502,6 +608,44 @@ typedef struct drlim_triplet_rows_out_f64 {
     // N: the slopes of p and n.
     double *slopes_pn;
 } drlim_triplet_rows_out_f64;
+
+// Sums over the anchors of one direction.
+typedef struct drlim_anchor_totals {
+    // How many anchors there were, without those left out.
+    uint64_t anchors;
+    // How many of them had a similar pair.
+    uint64_t with_similar;
+    // How many had a value other than zero. A NaN is not zero.
+    uint64_t active;
+    // How many had a similar candidate that is nearer, by exponents, than all dissimilar ones; with
+    // DRLIM_ANCHOR_LOSS_SOFTMAX, COS_FACE and ARC_FACE, else 0.
+    uint64_t correct;
+    // Their similar pairs together.
+    uint64_t similar;
+    // All their pairs.
+    uint64_t pairs;
+    // The sum of their values, weights included.
+    double sum;
+} drlim_anchor_totals;
+
+// The result of a call on anchors.
+typedef struct drlim_anchor_outcome {
+    // The objective's value, not multiplied by its scale.
+    double value;
+    // Sums over the rows of a batch, or over queries, as anchors.
+    struct drlim_anchor_totals queries;
+    // Sums over keys as anchors.
+    struct drlim_anchor_totals keys;
+} drlim_anchor_outcome;
+
+// The rows of a call on queries and keys that are anchors:
+typedef uint32_t drlim_anchors;
+// queries, each against all keys: InfoNCE, rows against class vectors
+#define DRLIM_ANCHORS_QUERIES 0
+// keys, each against all queries
+#define DRLIM_ANCHORS_KEYS 1
+// both: the value is the mean of both directions, each reduced by itself, as in CLIP
+#define DRLIM_ANCHORS_BOTH 2
 
 // A distance of two rows a and b.
 typedef uint32_t drlim_distance;
@@ -593,6 +737,11 @@ struct drlim_objective drlim_objective_new(drlim_loss loss,
 struct drlim_triplet_objective drlim_triplet_objective_new(drlim_triplet_loss loss,
                                                            double margin,
                                                            drlim_reduction reduction);
+
+// An objective of anchors with scale 1, no weights, and the parameters that pytorch-metric-learning has at
+// first, or the paper where they are not said there. Never fails: calls refuse an objective that is wrong.
+struct drlim_anchor_objective drlim_anchor_objective_new(drlim_anchor_loss loss,
+                                                         drlim_anchor_reduction reduction);
 
 // Makes an empty scratch.
 //
@@ -772,8 +921,8 @@ drlim_status drlim_all_pairs_f64(const struct drlim_context *context,
 // are dissimilar. grad_queries: N x D, grad_keys: M x D; overwritten, each of null data where it is
 // not wanted. scratch: may be null. outcome: written; may be null.
 //
-// Refused: shapes that do not go together, both or neither of labels and graph, samples or own keys
-// that are not there, and what every call refuses.
+// Refused: shapes that do not go together, none or several of labels, graph and position, samples or
+// keys that are not there, and what every call refuses.
 drlim_status drlim_cross_f32(const struct drlim_context *context,
                              const struct drlim_objective *objective,
                              struct drlim_matrix_f32 queries,
@@ -784,14 +933,33 @@ drlim_status drlim_cross_f32(const struct drlim_context *context,
                              const struct drlim_scratch *scratch,
                              struct drlim_outcome *outcome);
 
+// As drlim_cross, of DRLIM_LOSS_SIGMOID, with the derivatives by its parameters. SigLIP is this by
+// position, with DRLIM_REDUCTION_FACTORS of 1/N.
+//
+// grad_scale, grad_bias: the derivatives by sigmoid_scale and sigmoid_bias, times the objective's
+// scale; overwritten, each null where it is not wanted.
+//
+// Refused: another loss, and what drlim_cross refuses.
+drlim_status drlim_cross_sigmoid_f32(const struct drlim_context *context,
+                                     const struct drlim_objective *objective,
+                                     struct drlim_matrix_f32 queries,
+                                     struct drlim_matrix_f32 keys,
+                                     const struct drlim_cross_similar *similar,
+                                     struct drlim_matrix_mut_f32 grad_queries,
+                                     struct drlim_matrix_mut_f32 grad_keys,
+                                     double *grad_scale,
+                                     double *grad_bias,
+                                     const struct drlim_scratch *scratch,
+                                     struct drlim_outcome *outcome);
+
 // Loss and gradients of all N M pairs of a row of queries with a row of keys.
 //
 // context: may be null. queries: N x D. keys: M x D. similar: which pairs are similar, all others
 // are dissimilar. grad_queries: N x D, grad_keys: M x D; overwritten, each of null data where it is
 // not wanted. scratch: may be null. outcome: written; may be null.
 //
-// Refused: shapes that do not go together, both or neither of labels and graph, samples or own keys
-// that are not there, and what every call refuses.
+// Refused: shapes that do not go together, none or several of labels, graph and position, samples or
+// keys that are not there, and what every call refuses.
 drlim_status drlim_cross_f64(const struct drlim_context *context,
                              const struct drlim_objective *objective,
                              struct drlim_matrix_f64 queries,
@@ -801,6 +969,25 @@ drlim_status drlim_cross_f64(const struct drlim_context *context,
                              struct drlim_matrix_mut_f64 grad_keys,
                              const struct drlim_scratch *scratch,
                              struct drlim_outcome *outcome);
+
+// As drlim_cross, of DRLIM_LOSS_SIGMOID, with the derivatives by its parameters. SigLIP is this by
+// position, with DRLIM_REDUCTION_FACTORS of 1/N.
+//
+// grad_scale, grad_bias: the derivatives by sigmoid_scale and sigmoid_bias, times the objective's
+// scale; overwritten, each null where it is not wanted.
+//
+// Refused: another loss, and what drlim_cross refuses.
+drlim_status drlim_cross_sigmoid_f64(const struct drlim_context *context,
+                                     const struct drlim_objective *objective,
+                                     struct drlim_matrix_f64 queries,
+                                     struct drlim_matrix_f64 keys,
+                                     const struct drlim_cross_similar *similar,
+                                     struct drlim_matrix_mut_f64 grad_queries,
+                                     struct drlim_matrix_mut_f64 grad_keys,
+                                     double *grad_scale,
+                                     double *grad_bias,
+                                     const struct drlim_scratch *scratch,
+                                     struct drlim_outcome *outcome);
 
 // Loss and gradients of N triplets by rows, in one pass over memory.
 //
@@ -871,6 +1058,104 @@ drlim_status drlim_triplets_f64(const struct drlim_context *context,
                                 struct drlim_matrix_mut_f64 grad,
                                 const struct drlim_scratch *scratch,
                                 struct drlim_outcome *outcome);
+
+// Loss and gradient of the B rows of z as anchors, each against all others, in memory proportional
+// to z. SupCon is DRLIM_ANCHOR_LOSS_SOFTMAX by labels; NT-Xent of two views is the same with a
+// label for each image.
+//
+// context: may be null. z: B x D. similar: as for drlim_all_pairs; a row that it leaves out is
+// neither an anchor nor a candidate. grad: B x D, overwritten; of null data where it is not wanted.
+// values: B, the value of each anchor times its weight; log_sums: B, ln of the sum of e^x over all
+// candidates of each; grad_scale: the derivative by the objective's softmax_scale; each
+// overwritten, and null where it is not wanted. scratch: may be null. outcome: written; may be null.
+//
+// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
+// 2^32 - 1, parameters of the loss out of their domains, grad_scale with a loss that has no
+// softmax_scale, weights of the other type alone, and what every call refuses.
+drlim_status drlim_all_anchors_f32(const struct drlim_context *context,
+                                   const struct drlim_anchor_objective *objective,
+                                   struct drlim_matrix_f32 z,
+                                   const struct drlim_similar *similar,
+                                   struct drlim_matrix_mut_f32 grad,
+                                   float *values,
+                                   double *log_sums,
+                                   double *grad_scale,
+                                   const struct drlim_scratch *scratch,
+                                   struct drlim_anchor_outcome *outcome);
+
+// Loss and gradients of the N rows of queries, of the M rows of keys, or of both, as anchors: the
+// candidates of a query are all keys, those of a key all queries.
+//
+// context: may be null. queries: N x D. keys: M x D. similar: as for drlim_cross: by position for
+// InfoNCE and CLIP, by labels for class vectors as keys. grad_queries: N x D, grad_keys: M x D;
+// overwritten, each of null data where it is not wanted. values, log_sums, grad_scale: as for
+// drlim_all_anchors, with an element for each anchor: N, M, or N and then M. scratch: may be null.
+// outcome: written; may be null.
+//
+// Refused: shapes that do not go together, samples or keys that are not there,
+// DRLIM_ANCHOR_LOSS_LIFTED of one side alone, and what drlim_cross and drlim_all_anchors refuse.
+drlim_status drlim_cross_anchors_f32(const struct drlim_context *context,
+                                     const struct drlim_anchor_objective *objective,
+                                     struct drlim_matrix_f32 queries,
+                                     struct drlim_matrix_f32 keys,
+                                     const struct drlim_cross_similar *similar,
+                                     drlim_anchors anchors,
+                                     struct drlim_matrix_mut_f32 grad_queries,
+                                     struct drlim_matrix_mut_f32 grad_keys,
+                                     float *values,
+                                     double *log_sums,
+                                     double *grad_scale,
+                                     const struct drlim_scratch *scratch,
+                                     struct drlim_anchor_outcome *outcome);
+
+// Loss and gradient of the B rows of z as anchors, each against all others, in memory proportional
+// to z. SupCon is DRLIM_ANCHOR_LOSS_SOFTMAX by labels; NT-Xent of two views is the same with a
+// label for each image.
+//
+// context: may be null. z: B x D. similar: as for drlim_all_pairs; a row that it leaves out is
+// neither an anchor nor a candidate. grad: B x D, overwritten; of null data where it is not wanted.
+// values: B, the value of each anchor times its weight; log_sums: B, ln of the sum of e^x over all
+// candidates of each; grad_scale: the derivative by the objective's softmax_scale; each
+// overwritten, and null where it is not wanted. scratch: may be null. outcome: written; may be null.
+//
+// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
+// 2^32 - 1, parameters of the loss out of their domains, grad_scale with a loss that has no
+// softmax_scale, weights of the other type alone, and what every call refuses.
+drlim_status drlim_all_anchors_f64(const struct drlim_context *context,
+                                   const struct drlim_anchor_objective *objective,
+                                   struct drlim_matrix_f64 z,
+                                   const struct drlim_similar *similar,
+                                   struct drlim_matrix_mut_f64 grad,
+                                   double *values,
+                                   double *log_sums,
+                                   double *grad_scale,
+                                   const struct drlim_scratch *scratch,
+                                   struct drlim_anchor_outcome *outcome);
+
+// Loss and gradients of the N rows of queries, of the M rows of keys, or of both, as anchors: the
+// candidates of a query are all keys, those of a key all queries.
+//
+// context: may be null. queries: N x D. keys: M x D. similar: as for drlim_cross: by position for
+// InfoNCE and CLIP, by labels for class vectors as keys. grad_queries: N x D, grad_keys: M x D;
+// overwritten, each of null data where it is not wanted. values, log_sums, grad_scale: as for
+// drlim_all_anchors, with an element for each anchor: N, M, or N and then M. scratch: may be null.
+// outcome: written; may be null.
+//
+// Refused: shapes that do not go together, samples or keys that are not there,
+// DRLIM_ANCHOR_LOSS_LIFTED of one side alone, and what drlim_cross and drlim_all_anchors refuse.
+drlim_status drlim_cross_anchors_f64(const struct drlim_context *context,
+                                     const struct drlim_anchor_objective *objective,
+                                     struct drlim_matrix_f64 queries,
+                                     struct drlim_matrix_f64 keys,
+                                     const struct drlim_cross_similar *similar,
+                                     drlim_anchors anchors,
+                                     struct drlim_matrix_mut_f64 grad_queries,
+                                     struct drlim_matrix_mut_f64 grad_keys,
+                                     double *values,
+                                     double *log_sums,
+                                     double *grad_scale,
+                                     const struct drlim_scratch *scratch,
+                                     struct drlim_anchor_outcome *outcome);
 
 // The distance of row i of a to row i of b, for each of the N rows.
 //

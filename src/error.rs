@@ -110,6 +110,11 @@ pub enum Error {
         /// The call that refused.
         call: &'static str,
     },
+    /// A loss has no scale, but the derivative by it was asked for.
+    NoScale {
+        /// The call that refused.
+        call: &'static str,
+    },
     /// A similar set, a neighbour graph or a sampler cannot be built as asked.
     Pairs {
         /// What is wrong, in words.
@@ -168,6 +173,9 @@ impl fmt::Display for Error {
                 f,
                 "{call}: the loss has no second derivatives, expected one whose curvature is known"
             ),
+            Error::NoScale { call } => {
+                write!(f, "{call}: grad_scale was given, expected a loss that has a scale")
+            }
             Error::Pairs { reason } => write!(f, "pairs: {reason}"),
             Error::Network { layer, reason } => write!(f, "network: layer {layer}: {reason}"),
             Error::File { path, reason } => write!(f, "{path}: {reason}"),

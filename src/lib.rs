@@ -28,10 +28,11 @@
 //! | compute losses and gradients of pairs by rows | [`batch::rows`](batch::rows()) |
 //! | the same for a list of pairs, triplets, every pair of a batch | [`batch::indexed`](batch::indexed()), [`batch::triplet_rows`], [`batch::all_pairs`](batch::all_pairs()) |
 //! | the same for two batches, for the triplets of one | [`batch::cross`](batch::cross()), [`batch::triplets`](batch::triplets()) |
+//! | compute softmax losses: InfoNCE, NT-Xent, SupCon, CLIP, ArcFace and their like | [`batch::all_anchors`](batch::all_anchors()), [`batch::cross_anchors`](batch::cross_anchors()) |
 //! | differentiate a gradient once more | [`batch::rows_hvp`], [`batch::all_pairs_hvp`] and their like |
 //! | find nearest neighbours, or the hardest pairs | [`pairs::nearest`], [`pairs::hardest`] |
 //! | find a formula by name, or a reduction | [`loss`], [`loss::Reduction`] |
-//! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`] |
+//! | write a loss of your own | [`loss::PairLoss`], [`loss::TripletLoss`], [`loss::AnchorLoss`] |
 //! | measure distances alone | [`batch::row_distances`], [`batch::distance_matrix`] |
 //! | compare with a classifier | [`batch::cross_entropy`](batch::cross_entropy()) |
 //! | build a network, or a layer of your own | [`nn`] |
@@ -71,8 +72,9 @@
 //! ```
 //!
 //! Then it is about as fast, but for your own [`PairLoss`](loss::PairLoss), [`TripletLoss`](loss::TripletLoss),
-//! [`Kernel`](simd::Kernel) or [layer](nn::Layer): these are compiled with your crate's optimisation. One that
-//! has to be fast in debug builds goes into a crate of its own, whose package is given the same line.
+//! [`AnchorLoss`](loss::AnchorLoss), [`Kernel`](simd::Kernel) or [layer](nn::Layer): these are compiled with your
+//! crate's optimisation. One that has to be fast in debug builds goes into a crate of its own, whose package is
+//! given the same line.
 
 pub mod batch;
 // The functions of C are not generic: with them, the crate's own unit tests would compile every kernel again.

@@ -54,8 +54,8 @@ def house():
         ("other languages", ["capi (C)", "python/"]),
         ("training", ["siamese", "checkpoint"]),
         ("networks, samples", ["nn", "optim", "pairs", "samples", "data", "check"]),
-        ("batch: cuts, checks, adds up", ["rows", "pairwise", "neighbours", "mining", "hvp"]),
-        ("kernel: loops over lanes", ["rows", "pairwise", "neighbours", "mining", "hvp", "gemm", "layers", "optim"]),
+        ("batch: cuts, checks, adds up", ["rows", "pairwise", "anchors", "neighbours", "mining", "hvp"]),
+        ("kernel: loops over lanes", ["rows", "pairwise", "anchors", "neighbours", "mining", "hvp", "gemm", "layers", "optim"]),
         ("ground", ["loss", "similar", "parallel", "memory"]),
         ("lanes", ["simd"]),
     ]
@@ -64,10 +64,10 @@ def house():
         wings = name.startswith(("batch", "kernel"))
         d.box(12, y, 696, 58, fill="#e7f5ff" if wings else "#f6f8fa", stroke="#8c959f")
         d.text(24, y + 20, name, 13, colour=QUIET)
-        width = 672 / 8
+        width = 672 / 9
         for i, room in enumerate(rooms):
             d.box(24 + i * width, y + 27, width - 6, 25)
-            d.text(24 + i * width + (width - 6) / 2, y + 44, room, 12, "middle")
+            d.text(24 + i * width + (width - 6) / 2, y + 44, room, 11, "middle")
         y += 67
     d.text(16, y + 14, "A wing has one name on every floor: batch/pairwise cuts and adds up what kernel/pairwise computes.", 13, colour=QUIET)
     d.write("house.svg")

@@ -100,6 +100,7 @@ impl CrossCase {
             let out = CrossOut {
                 grad_queries: (outputs & 1 == 1).then(|| of_queries.mat_mut()),
                 grad_keys: (outputs & 2 == 2).then(|| of_keys.mat_mut()),
+                slope_totals: None,
             };
             let (cx, [queries, keys]) = (Cx { isa, par }, z.each_ref().map(Placed::mat));
             let outcome = cross(&cx, &objective, queries, keys, similar, own, out, &mut scratch);

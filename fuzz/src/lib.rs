@@ -12,6 +12,7 @@ use drlim::loss::Outcome;
 use drlim::{Isa, Mat, MatMut, Real};
 
 mod all_pairs;
+mod anchors;
 mod cross;
 mod distances;
 /// Layers of images that the crate's own tests compare with, and how they list layers.
@@ -39,6 +40,7 @@ mod twin;
 mod views;
 
 pub use all_pairs::AllPairsCase;
+pub use anchors::AnchorsCase;
 pub use cross::CrossCase;
 pub use distances::DistancesCase;
 pub use indexed::IndexedCase;
@@ -68,8 +70,8 @@ macro_rules! of_both_types {
     };
 }
 of_both_types!(
-    AllPairsCase CrossCase DistancesCase IndexedCase NearestCase NetworkCase RowsCase TrainingCase
-    TripletsCase ViewsCase
+    AllPairsCase AnchorsCase CrossCase DistancesCase IndexedCase NearestCase NetworkCase RowsCase
+    TrainingCase TripletsCase ViewsCase
 );
 
 /// Elements of a matrix at most, or of the rows of all pairs: enough for several tasks of a call.

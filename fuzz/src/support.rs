@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "of which a part is used here")]
 
+#[path = "../../tests/support/anchors.rs"]
+pub mod anchors;
 #[path = "../../tests/support/double_double.rs"]
 mod double_double;
 #[path = "../../tests/support/element.rs"]

@@ -8,12 +8,14 @@
 //! |---|---|
 //! | `rows` | [`rows`], [`indexed`], [`triplet_rows`], [`row_distances`], [`hard_pairs`], [`cross_entropy`] |
 //! | `pairwise` | [`all_pairs`], [`cross`], [`distance_matrix`] |
+//! | `anchors` | [`all_anchors`], [`cross_anchors`] |
 //! | `neighbours` | the searches of [`pairs`](crate::pairs) |
 //! | `mining` | [`triplets`] |
 //! | `hvp` | Hessian-vector products of `rows`, `indexed`, `all_pairs`, `cross` and `triplet_rows` |
 
 #![forbid(unsafe_code)]
 
+mod anchors;
 pub(crate) mod blocking;
 mod hvp;
 mod mining;
@@ -21,6 +23,9 @@ pub(crate) mod neighbours;
 pub(crate) mod pairwise;
 pub(crate) mod rows;
 
+pub use anchors::{
+    AnchorScratch, Anchors, AnchorsOut, CrossAnchorsOut, all_anchors, cross_anchors,
+};
 pub use hvp::{
     IndexedHvpOut, RowsHvpOut, TripletRowsHvpOut, all_pairs_hvp, cross_hvp, indexed_hvp, rows_hvp,
     triplet_rows_hvp,

@@ -4,9 +4,11 @@
 
 use std::sync::Mutex;
 
+use super::anchor_objective::drlim_anchor_objective;
 use super::callback::{PairCallback, PairFunction, TripletCallback, TripletFunction};
 use super::objective::drlim_objective;
 use super::scratch::{Scratches, drlim_scratch};
+use super::status::Refusal;
 use super::triplet_objective::drlim_triplet_objective;
 use crate::loss::{BlockLoss, BlockTripletLoss};
 use crate::simd::isa::Isa;
@@ -19,12 +21,14 @@ pub(super) trait Element: Real {
     fn pair_loss<'a>(callback: &'a PairCallback<'_, Self>) -> &'a dyn BlockLoss<Self>;
     fn triplet_loss<'a>(callback: &'a TripletCallback<'_, Self>) -> &'a dyn BlockTripletLoss<Self>;
     fn scratches(scratch: &drlim_scratch) -> &Mutex<Scratches<Self>>;
+    /// Refused where there are those of the other type alone.
+    fn anchor_weights(objective: &drlim_anchor_objective) -> Result<*const Self, Refusal>;
 }
 
 // Losses are implemented type by type: a generic implementation would collide with one that another crate
 // could write for an element type of its own.
 macro_rules! element {
-    ($T:ident, $callback:ident) => {
+    ($T:ident, $callback:ident, $weights:ident, $other_weights:ident) => {
         impl Element for $T {
             fn pair_function(objective: &drlim_objective) -> Option<PairFunction<$T>> {
                 objective.$callback
@@ -48,6 +52,13 @@ macro_rules! element {
 
             fn scratches(scratch: &drlim_scratch) -> &Mutex<Scratches<$T>> {
                 &scratch.$T
+            }
+
+            fn anchor_weights(objective: &drlim_anchor_objective) -> Result<*const $T, Refusal> {
+                if objective.$weights.is_null() && !objective.$other_weights.is_null() {
+                    return Err(Refusal::Null { arg: concat!("objective.", stringify!($weights)) });
+                }
+                Ok(objective.$weights)
             }
         }
 
@@ -73,5 +84,5 @@ macro_rules! element {
     };
 }
 
-element!(f32, callback_f32);
-element!(f64, callback_f64);
+element!(f32, callback_f32, weights_f32, weights_f64);
+element!(f64, callback_f64, weights_f64, weights_f32);

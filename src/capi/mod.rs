@@ -24,6 +24,8 @@ mod objective;
 
 mod triplet_objective;
 
+mod anchor_objective;
+
 mod scratch;
 
 mod similar;
@@ -39,6 +41,8 @@ mod cross;
 
 mod triplets;
 
+mod anchors;
+
 mod distances;
 
 mod nearest;
@@ -53,6 +57,8 @@ mod places;
 mod run;
 
 pub use all_pairs::*;
+pub use anchor_objective::*;
+pub use anchors::*;
 pub use context::*;
 pub use cross::*;
 pub use distances::*;

@@ -25,6 +25,8 @@ impl drlim_loss {
     pub const COSINE_CONTRASTIVE: drlim_loss = drlim_loss(5);
     /// the caller's function
     pub const CALLBACK: drlim_loss = drlim_loss(6);
+    /// similar ln(1 + e^-s), dissimilar ln(1 + e^s) with s = a (1 - d^2/2) + b, without a margin (SigLIP)
+    pub const SIGMOID: drlim_loss = drlim_loss(7);
 }
 
 /// A caller's loss for float, on n pairs. On entry d2 has their squared distances, and similar says which
@@ -75,7 +77,7 @@ pub struct drlim_objective {
     pub loss: drlim_loss,
     /// How values are added up.
     pub reduction: drlim_reduction,
-    /// m: finite and positive.
+    /// m, of losses that have one: finite and positive.
     pub margin: f64,
     /// p, of losses that have one: finite and not negative; 0 at first.
     pub positive_margin: f64,
@@ -95,6 +97,10 @@ pub struct drlim_objective {
     /// The distance beyond which dissimilar pairs have value and slope 0 with the callback, so that calls
     /// on whole batches skip them; 0, as at first, where there is none.
     pub callback_reach: f64,
+    /// With DRLIM_LOSS_SIGMOID, a: finite and positive; 10 at first.
+    pub sigmoid_scale: f64,
+    /// With DRLIM_LOSS_SIGMOID, b: finite; -10 at first.
+    pub sigmoid_bias: f64,
 }
 
 /// An objective with scale 1, positive margin 0 and no callback. Never fails: calls refuse an objective that
@@ -118,6 +124,8 @@ pub extern "C" fn drlim_objective_new(
         callback_f64: None,
         callback_data: std::ptr::null_mut(),
         callback_reach: 0.0,
+        sigmoid_scale: 10.0,
+        sigmoid_bias: -10.0,
     }
 }
 

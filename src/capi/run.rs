@@ -14,7 +14,8 @@ use super::triplet_objective::{drlim_triplet_loss, drlim_triplet_objective};
 use crate::error::{self, check_not_negative};
 use crate::loss::{
     BlockLoss, BlockTripletLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential,
-    LinearHinge, Objective, Outcome, SquaredHinge, SquaredTriplet, TripletMargin, TripletObjective,
+    LinearHinge, Objective, Outcome, Sigmoid, SquaredHinge, SquaredTriplet, TripletMargin,
+    TripletObjective,
 };
 use crate::parallel::cx::Cx;
 
@@ -58,8 +59,28 @@ impl drlim_objective {
                 let outcome = call(T::pair_loss(&loss))?;
                 failed.check().map(|()| outcome)
             }
+            drlim_loss::SIGMOID => call(&self.sigmoid::<T>()?),
             drlim_loss(got) => Err(Refusal::Code { arg: "objective.loss", got }),
         }
+    }
+
+    /// Refuses an objective of another loss than the sigmoid one.
+    pub(super) fn check_sigmoid(&self) -> Result<(), Refusal> {
+        check_size(self.size, size_of::<drlim_objective>())?;
+        match self.loss {
+            drlim_loss::SIGMOID => Ok(()),
+            drlim_loss(got) => Err(error::Error::Value {
+                arg: "objective.loss",
+                got: got.into(),
+                expected: "DRLIM_LOSS_SIGMOID",
+            }
+            .into()),
+        }
+    }
+
+    /// The sigmoid loss with the scale and bias of the objective.
+    pub(super) fn sigmoid<T: Element>(&self) -> Result<Sigmoid<T>, Refusal> {
+        Ok(Sigmoid::new(T::from_f64(self.sigmoid_scale), T::from_f64(self.sigmoid_bias))?)
     }
 }
 

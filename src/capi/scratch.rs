@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use super::handle::{free, make};
 use super::places::Written;
 use super::status::{drlim_status, guard};
-use crate::batch::{AllPairsScratch, CrossScratch, MiningScratch};
+use crate::batch::{AllPairsScratch, AnchorScratch, CrossScratch, MiningScratch};
+use crate::loss::AnchorSums;
 
 /// Working memory of calls: it grows to what the largest of them needs and is then used again, so that a
 /// training step allocates nothing. It serves calls of every kind, in float and double, one at a time: a
@@ -22,6 +23,8 @@ pub(super) struct Scratches<T> {
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
     pub mined: MiningScratch<T>,
+    pub anchors: AnchorScratch<T>,
+    pub sums: Vec<AnchorSums>,
 }
 
 /// Makes an empty scratch.

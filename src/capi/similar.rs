@@ -53,7 +53,7 @@ impl drlim_similar {
             }
             // A batch without rows needs neither.
             (true, true) if rows == 0 => Ok(Similar::Labels(&[])),
-            _ => Err(Refusal::Similar),
+            _ => Err(Refusal::Similar { expected: "either labels or a graph" }),
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum Refusal {
     Code { arg: &'static str, got: u32 },
     Flag { arg: &'static str, at: usize, got: u8 },
     Uninitialised { arg: &'static str, got: usize, expected: usize },
-    Similar,
+    Similar { expected: &'static str },
     Busy,
     Callback { code: i32 },
     Of(Error),
@@ -73,14 +73,14 @@ impl Refusal {
             Refusal::Code { .. } | Refusal::Flag { .. } | Refusal::Uninitialised { .. } => {
                 drlim_status::VALUE
             }
-            Refusal::Similar => drlim_status::VALUE,
+            Refusal::Similar { .. } => drlim_status::VALUE,
             Refusal::Busy => drlim_status::BUSY,
             Refusal::Callback { .. } => drlim_status::CALLBACK,
             Refusal::Of(error) => match error {
                 Error::Shape { .. } | Error::Length { .. } | Error::Layout { .. } => {
                     drlim_status::SHAPE
                 }
-                Error::Value { .. } => drlim_status::VALUE,
+                Error::Value { .. } | Error::NoScale { .. } => drlim_status::VALUE,
                 Error::Index { .. } | Error::Label { .. } => drlim_status::INDEX,
                 Error::Overflow { .. } => drlim_status::MEMORY,
                 Error::Tier { .. } | Error::UnknownTier { .. } => drlim_status::TIER,
@@ -106,7 +106,7 @@ impl Refusal {
             Refusal::Uninitialised { arg, got, expected } => {
                 format!("{arg} has size {got}, expected {expected}: {arg}_new sets it")
             }
-            Refusal::Similar => "similar: expected either labels or a graph".into(),
+            Refusal::Similar { expected } => format!("similar: expected {expected}"),
             Refusal::Busy => "scratch is in use by another call".into(),
             Refusal::Callback { code } => format!("the loss returned {code}"),
             Refusal::Of(error) => error.to_string(),

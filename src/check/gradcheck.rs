@@ -26,6 +26,7 @@
 
 use std::fmt;
 
+pub use super::anchor_check::check_anchor_loss;
 use crate::batch::{RowsOut, rows};
 use crate::error::{Error, Result, check_len};
 use crate::loss::{BlockLoss, BlockTripletLoss, Objective};

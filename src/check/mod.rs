@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchor_check;
 #[cfg(doctest)]
 mod borrows;
 pub mod copy_baseline;

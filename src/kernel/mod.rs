@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `rows` | row i with row i, or the pairs of a list: bound by memory |
 //! | `pairwise` | every row with every row, in register tiles |
+//! | `anchors` | log-sums of rows over all their candidates, weights and gradients, strips |
 //! | `neighbours` | the k nearest or farthest rows of each row |
 //! | `mining` | the triplets of a labelled batch |
 //! | `hvp` | Hessian-vector products of rows, lists, all pairs and triplets by rows |
@@ -15,6 +16,7 @@
 //! A wing has the same name in [`batch`](crate::batch), where its work is cut. `docs/design.md` has
 //! drawings of how all pairs are cut, of the layouts of rows, and the bound of a distance.
 
+pub(crate) mod anchors;
 pub(crate) mod blocking;
 pub(crate) mod gemm;
 pub(crate) mod hvp;

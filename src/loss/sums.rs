@@ -47,3 +47,28 @@ impl Add for Sums {
         }
     }
 }
+
+/// Sums of the slopes of all pairs of a batch, each times its factor: derivatives by what shifts or stretches
+/// all squared distances alike follow from them, such as those by the scale and the bias of
+/// [`Sigmoid`](super::Sigmoid).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SlopeTotals {
+    /// The sum of f slope.
+    pub slopes: f64,
+    /// The sum of f slope d².
+    pub squares: f64,
+}
+
+impl SlopeTotals {
+    pub(crate) fn scaled(self, by: f64) -> SlopeTotals {
+        SlopeTotals { slopes: by * self.slopes, squares: by * self.squares }
+    }
+}
+
+impl Add for SlopeTotals {
+    type Output = SlopeTotals;
+
+    fn add(self, other: SlopeTotals) -> SlopeTotals {
+        SlopeTotals { slopes: self.slopes + other.slopes, squares: self.squares + other.squares }
+    }
+}

@@ -117,7 +117,7 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct History {
-    /// Mean value of a pair in each epoch from that of [the first step](Fit::first_step) on, as far as
+    /// Mean value of a pair, or of an anchor, in each epoch from that of [the first step](Fit::first_step) on, as far as
     /// training went.
     pub losses: Vec<f64>,
     /// The epoch, counted from 0, of the last improvement in the sense of [`Fit::patience`]; none where no

@@ -6,12 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::batch::AllPairsScratch;
 use crate::batch::IndexedOut;
 use crate::batch::IndexedScratch;
 use crate::batch::PairList;
 use crate::batch::RowsOut;
-use crate::batch::all_pairs;
 use crate::batch::check_pairs;
 use crate::batch::indexed;
 use crate::batch::rows;
@@ -39,10 +37,16 @@ use crate::similar::subset::Subset;
 #[cfg(feature = "safetensors")]
 use crate::optim::Resume;
 
+mod batch_objective;
 mod fit;
+mod towers;
 mod train;
 
+use batch_objective::BatchScratch;
+
+pub use batch_objective::BatchObjective;
 pub use fit::{End, Fit, History, Progress};
+pub use towers::Towers;
 
 /// A network, its optimizer, and the memory of a training step.
 ///
@@ -87,7 +91,7 @@ pub struct Siamese<T, O> {
     batch: Batch,
     scratch: IndexedScratch<T>,
     subset: Subset,
-    all_pairs: AllPairsScratch<T>,
+    whole: BatchScratch<T>,
     /// The samples of a batch that are not stored.
     made: Made<T>,
 }
@@ -144,7 +148,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let gradient = try_filled("the gradient of a network", net.params().len(), T::ZERO)?;
         let (batch, scratch) =
             (Batch::try_with_capacity(max_pairs)?, IndexedScratch::try_with_capacity(max_pairs)?);
-        let (subset, all_pairs) = (Subset::try_with_capacity(samples)?, AllPairsScratch::new());
+        let (subset, whole) = (Subset::try_with_capacity(samples)?, BatchScratch::default());
         Ok(Siamese {
             net,
             optimizer,
@@ -157,7 +161,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
             batch,
             scratch,
             subset,
-            all_pairs,
+            whole,
             made: Made::default(),
         })
     }
@@ -277,33 +281,37 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     ///
     /// `data` is a matrix, whose rows are the samples, or another source of [`Samples`]; they have the length of
     /// the network's input. `samples` has at most `2 max_pairs` elements, all different. `similar` says which
-    /// samples of `data` are similar, and so which of the batch are. Dissimilar pairs outnumber the similar ones
-    /// by far, so the objective will mostly be [`Balanced`](crate::loss::Reduction::Balanced). Where an argument
-    /// is refused, no parameter has changed.
-    pub fn step_batch(
+    /// samples of `data` are similar, and so which of the batch are. Where an argument is refused, no parameter
+    /// has changed.
+    ///
+    /// The objective is one of pairs or one of anchors. Dissimilar pairs outnumber the similar ones by far, so that
+    /// of pairs will mostly be [`Balanced`](crate::loss::Reduction::Balanced). That of anchors, such as a
+    /// [`Softmax`](crate::loss::Softmax), mostly compares cosines: end the network by
+    /// [`L2Normalize`](crate::nn::L2Normalize).
+    pub fn step_batch<B: BatchObjective<T>>(
         &mut self,
         cx: &Cx,
-        objective: &Objective<T>,
+        objective: &B,
         rate: f64,
         data: impl Samples<T>,
         samples: &[u32],
         similar: Similar,
-    ) -> Result<Outcome> {
+    ) -> Result<B::Outcome> {
         let outcome = self.backward_batch(cx, objective, &data, self.steps, samples, similar)?;
         self.descend(cx, rate)?;
         Ok(outcome)
     }
 
     /// The part of a step on all pairs of a batch that ends with the gradient.
-    fn backward_batch(
+    fn backward_batch<B: BatchObjective<T>>(
         &mut self,
         cx: &Cx,
-        objective: &Objective<T>,
+        objective: &B,
         data: &impl Samples<T>,
         draw: u64,
         samples: &[u32],
         similar: Similar,
-    ) -> Result<Outcome> {
+    ) -> Result<B::Outcome> {
         let (shape, expected) =
             ([data.count(), data.len()], [data.count(), self.net.input().len()]);
         check_shape("step_batch", "data", shape, expected, "the network's input")?;
@@ -314,7 +322,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let x = self.made.batch(cx, data, samples, draw)?;
         let z = self.net.forward_rows(cx, n, &|i| x.row(i), &mut self.workspace)?;
         let dz = MatMut::new(&mut self.dz[..n * z.cols()], n, z.cols())?;
-        let outcome = all_pairs(cx, objective, z, similar, Some(dz), &mut self.all_pairs)?;
+        let outcome = objective.run(cx, z, similar, dz, &mut self.whole)?;
         self.backward(cx, n)?;
         Ok(outcome)
     }

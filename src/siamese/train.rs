@@ -4,9 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{End, Fit, History, Progress, Siamese, check_at_most};
+use super::{BatchObjective, End, Fit, History, Progress, Siamese, check_at_most};
 use crate::error::Result;
-use crate::loss::{Objective, Outcome, Reduction, Sums};
+use crate::loss::{Objective, Reduction, Sums};
 use crate::optim::{Optimizer, accumulate, clip_norm};
 use crate::pairs::{BatchSampler, Sampler};
 use crate::parallel::cx::Cx;
@@ -33,11 +33,14 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let (mut pairs, mut similar) = (Vec::new(), Vec::new());
         self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese, draw| {
             sampler.next_batch(&mut pairs, &mut similar);
-            siamese.backward_pairs(cx, objective, &data, draw, &pairs, (&similar).into())
+            let similar = (&similar).into();
+            Ok(siamese.backward_pairs(cx, objective, &data, draw, &pairs, similar)?.sums)
         })
     }
 
-    /// Trains on all pairs of batches of the sampler, as [`fit`](Siamese::fit) on listed pairs.
+    /// Trains on all pairs of batches of the sampler, or on all its samples as anchors, as [`fit`](Siamese::fit)
+    /// on listed pairs. With an objective of anchors, `Progress::sums` counts anchors as similar pairs, and no
+    /// dissimilar ones.
     ///
     /// The samples are the rows of `data`, or those of another source of [`Samples`].
     ///
@@ -68,10 +71,10 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
     /// assert!(history.losses[39] < history.losses[0]);
     /// # Ok::<(), drlim::Error>(())
     /// ```
-    pub fn fit_batches(
+    pub fn fit_batches<B: BatchObjective<T>>(
         &mut self,
         cx: &Cx,
-        objective: &Objective<T>,
+        objective: &B,
         data: impl Samples<T>,
         sampler: &mut BatchSampler,
         fit: Fit,
@@ -82,7 +85,9 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         let mut samples = Vec::new();
         self.train(cx, sampler.steps_per_epoch(), fit, observe, |siamese, draw| {
             sampler.next_batch(&mut samples);
-            siamese.backward_batch(cx, objective, &data, draw, &samples, sampler.similar())
+            let similar = sampler.similar();
+            let outcome = siamese.backward_batch(cx, objective, &data, draw, &samples, similar)?;
+            Ok(B::sums(&outcome))
         })
     }
 
@@ -94,7 +99,7 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         batches: usize,
         fit: Fit,
         mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
-        mut batch: impl FnMut(&mut Self, u64) -> Result<Outcome>,
+        mut batch: impl FnMut(&mut Self, u64) -> Result<Sums>,
     ) -> Result<History> {
         let steps = batches.div_ceil(fit.batches);
         if fit.batches > 1 {
@@ -154,15 +159,15 @@ impl<T: Real, O: Optimizer<T>> Siamese<T, O> {
         cx: &Cx,
         draw: u64,
         batches: usize,
-        batch: &mut impl FnMut(&mut Self, u64) -> Result<Outcome>,
+        batch: &mut impl FnMut(&mut Self, u64) -> Result<Sums>,
     ) -> Result<Sums> {
         if batches == 1 {
-            return Ok(batch(self, draw)?.sums);
+            return batch(self, draw);
         }
         self.accumulated.fill(T::ZERO);
         let mut sums = Sums::default();
         for k in 0..batches as u64 {
-            sums = sums + batch(self, draw.saturating_add(k))?.sums;
+            sums = sums + batch(self, draw.saturating_add(k))?;
             accumulate(cx, 1.0 / batches as f64, &self.gradient, &mut self.accumulated);
         }
         std::mem::swap(&mut self.gradient, &mut self.accumulated);

@@ -38,6 +38,9 @@ pub trait Real:
     const MIN_POSITIVE: Self;
     /// Positive infinity.
     const INFINITY: Self;
+    /// The most negative finite number.
+    #[doc(hidden)]
+    const LOWEST: Self;
     /// The distance from 1 to the next larger number.
     const EPSILON: Self;
 
@@ -67,6 +70,12 @@ pub trait Real:
     /// An argument up to which `exp` is 0.
     #[doc(hidden)]
     const EXP_MIN: Self;
+    /// The logarithm of the smallest normal number.
+    #[doc(hidden)]
+    const LN_MIN_POSITIVE: Self;
+    /// 1/k for k = 3, 5, ... as far as artanh(z) with |z| <= 1/3 needs them.
+    #[doc(hidden)]
+    const ARTANH_TERMS: &'static [Self];
     /// An argument from which on `tanh` rounds to 1.
     #[doc(hidden)]
     const TANH_MAX: Self;
@@ -176,6 +185,7 @@ macro_rules! real {
             const ONE: Self = 1.0;
             const MIN_POSITIVE: Self = $t::MIN_POSITIVE;
             const INFINITY: Self = $t::INFINITY;
+            const LOWEST: Self = $t::MIN;
             const EPSILON: Self = $t::EPSILON;
             const LOG2_E: Self = std::$t::consts::LOG2_E;
             $($constants)*
@@ -253,6 +263,16 @@ real!(f32, u32, u64, {
     const LN_2_LOW: Self = (std::f64::consts::LN_2 - 22713.0 / 32768.0) as f32;
     const EXP_MAX: Self = 89.0;
     const EXP_MIN: Self = -104.0;
+    const LN_MIN_POSITIVE: Self = -87.33654;
+    const ARTANH_TERMS: &'static [Self] = &{
+        let mut terms = [0.0; 7];
+        let mut k = 0;
+        while k < terms.len() {
+            terms[k] = 1.0 / (2 * k + 3) as f32;
+            k += 1;
+        }
+        terms
+    };
     const TANH_MAX: Self = 9.1;
     const EXP_TERMS: &'static [Self] = &{
         let mut terms = [0.0; 6];
@@ -273,6 +293,16 @@ real!(f64, u64, u128, {
     const LN_2_LOW: Self = 1.908_214_929_270_587_8e-10;
     const EXP_MAX: Self = 710.0;
     const EXP_MIN: Self = -746.0;
+    const LN_MIN_POSITIVE: Self = -708.396_418_532_264_1;
+    const ARTANH_TERMS: &'static [Self] = &{
+        let mut terms = [0.0; 16];
+        let mut k = 0;
+        while k < terms.len() {
+            terms[k] = 1.0 / (2 * k + 3) as f64;
+            k += 1;
+        }
+        terms
+    };
     const TANH_MAX: Self = 19.1;
     const EXP_TERMS: &'static [Self] = &INVERSE_FACTORIALS;
 });

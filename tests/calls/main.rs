@@ -5,6 +5,7 @@
 mod support;
 
 mod all_pairs;
+mod anchors;
 mod cross;
 mod cross_entropy;
 mod distances;

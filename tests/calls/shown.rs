@@ -219,7 +219,9 @@ where
             |ignored| CrossSimilar::Labels { queries: of_queries, keys: &labels, ignored };
         let by_graph = CrossSimilar::Graph { graph: &graph, first_query: first, first_key: 0 };
         let (a, b) = (Mat::new(&queries, n, d).unwrap(), Mat::new(&keys, m, d).unwrap());
-        for (similar, isa) in on_tiers(vec![by_label(None), by_label(Some(2)), by_graph]) {
+        let by_position = CrossSimilar::Position { first_key: 0 };
+        let rules = vec![by_label(None), by_label(Some(2)), by_graph, by_position];
+        for (similar, isa) in on_tiers(rules) {
             let of = |(i, j): (usize, usize)| {
                 let kind = match similar {
                     CrossSimilar::Labels { ignored, .. } => {
@@ -227,6 +229,7 @@ where
                         (known(of_queries[i]) && known(labels[j]))
                             .then_some(of_queries[i] == labels[j])
                     }
+                    CrossSimilar::Position { first_key } => Some(first_key + i == j),
                     CrossSimilar::Graph { .. } => {
                         Some(graph.neighbours(first + i).contains(&(j as u32)))
                     }

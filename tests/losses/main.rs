@@ -12,6 +12,7 @@ use crate::support::formulas::PairFormula;
 use crate::support::{Element, REDUCTIONS, serial, tiers};
 use drlim::Isa;
 
+mod anchors;
 mod batch;
 mod counted;
 mod gradcheck;
@@ -20,6 +21,7 @@ mod properties;
 mod reductions;
 mod refusals;
 mod rows;
+mod sigmoid;
 mod triplets;
 
 /// Margins whose squares and halves are exact, so that a distance can lie exactly at one.
@@ -34,13 +36,17 @@ fn on_tiers<X: Clone>(of: impl IntoIterator<Item = X>) -> impl Iterator<Item = (
     of.into_iter().flat_map(|x| tiers().into_iter().map(move |isa| (x.clone(), isa)))
 }
 
+/// That of a loss without margins.
+const SIGMOID: PairFormula = PairFormula::Sigmoid { a: 2.0, b: -0.5 };
+
 /// Each loss once, with its kinks at distances P and M.
-fn formulas() -> [PairFormula; 6] {
-    PairFormula::all(P, M).map(|formula| match formula {
+fn formulas() -> Vec<PairFormula> {
+    let with_margins = PairFormula::all(P, M).map(|formula| match formula {
         PairFormula::SquaredHinge { .. } => PairFormula::SquaredHinge { m: M * M },
         PairFormula::CosineContrastive { .. } => PairFormula::CosineContrastive { m: M * M / 2.0 },
         other => other,
-    })
+    });
+    with_margins.into_iter().chain([SIGMOID]).collect()
 }
 
 /// Compares a number with a formula's; NaN and infinities must be the formula's own.

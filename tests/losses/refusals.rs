@@ -3,8 +3,9 @@
 
 use drlim::batch::{RowsOut, TripletRows, TripletRowsOut, rows, triplet_rows};
 use drlim::loss::{
-    Contrastive, CosineContrastive, DoubleMargin, Exponential, LinearHinge, Objective, Pairing,
-    Reduction, SquaredHinge, SquaredTriplet, TripletMargin, TripletObjective,
+    ArcFace, Circle, Contrastive, CosFace, CosineContrastive, DoubleMargin, Exponential,
+    GeneralizedLifted, Lifted, LinearHinge, MultiSimilarity, Objective, Pairing, Reduction,
+    Sigmoid, Softmax, SquaredHinge, SquaredTriplet, TripletMargin, TripletObjective,
 };
 use drlim::{Cx, Mat, MatMut};
 
@@ -13,6 +14,7 @@ use crate::support::Element;
 crate::support::cases::in_both_precisions! {
     slices_of_wrong_length_are_refused_and_nothing_is_written
     margins_outside_of_their_domain_are_refused
+    parameters_of_anchors_outside_of_their_domain_are_refused
     what_does_not_fit_triplets_is_refused
 }
 
@@ -100,6 +102,53 @@ fn margins_outside_of_their_domain_are_refused<T: Element>() {
     let least = T::MIN_POSITIVE * T::from_f64(4.0);
     assert_eq!(Exponential::new(least).unwrap().bound(), least);
     assert_eq!(DoubleMargin::new(good, tiny).unwrap().negative_margin(), tiny);
+}
+
+fn parameters_of_anchors_outside_of_their_domain_are_refused<T: Element>() {
+    let good = T::from_f64(0.5);
+    let wrong = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 0.0];
+    for bad in wrong.into_iter().map(T::from_f64) {
+        let says =
+            |name: &str, domain: &str| format!("{name} is {}, expected {domain}", bad.to_f64());
+        let positive = "finite and positive";
+        for (got, expected) in [
+            (Softmax::scale(bad).map(drop), says("scale", positive)),
+            (Softmax::temperature(bad).map(drop), says("temperature", positive)),
+            (CosFace::new(bad, good).map(drop), says("scale", positive)),
+            (ArcFace::new(bad, good).map(drop), says("scale", positive)),
+            (MultiSimilarity::new(bad, good, good).map(drop), says("alpha", positive)),
+            (MultiSimilarity::new(good, bad, good).map(drop), says("beta", positive)),
+            (Circle::new(good, bad).map(drop), says("gamma", positive)),
+            (Sigmoid::new(bad, good).map(drop), says("scale", positive)),
+        ] {
+            assert_eq!(got.unwrap_err().to_string(), expected);
+        }
+        let not_negative = "finite and not negative";
+        for (got, expected) in [
+            (CosFace::new(good, bad).map(drop), says("margin", not_negative)),
+            (ArcFace::new(good, bad).map(drop), says("margin", not_negative)),
+        ] {
+            let expected = (bad != T::ZERO).then_some(expected);
+            assert_eq!(got.err().map(|error| error.to_string()), expected);
+        }
+        let number = "a finite number";
+        for (got, expected) in [
+            (MultiSimilarity::new(good, good, bad).map(drop), says("base", number)),
+            (Circle::new(bad, good).map(drop), says("margin", number)),
+            (GeneralizedLifted::new(bad, good).map(drop), says("positive_margin", number)),
+            (GeneralizedLifted::new(good, bad).map(drop), says("margin", number)),
+            (Lifted::new(bad, good).map(drop), says("positive_margin", number)),
+            (Lifted::new(good, bad).map(drop), says("margin", number)),
+            (Sigmoid::new(good, bad).map(drop), says("bias", number)),
+        ] {
+            let expected = (!bad.is_finite()).then_some(expected);
+            assert_eq!(got.err().map(|error| error.to_string()), expected);
+        }
+    }
+    // The scale of a temperature is a number too.
+    let error = Softmax::temperature(T::tiny()).unwrap_err().to_string();
+    assert!(error.contains("such that 1 / temperature is finite"), "{error}");
+    assert!(Softmax::temperature(T::MIN_POSITIVE * T::from_f64(4.0)).is_ok());
 }
 
 fn what_does_not_fit_triplets_is_refused<T: Element>() {

@@ -1,8 +1,11 @@
 //! Arguments that lie: sizes whose product overflows, indices equal to a length, numbers of things that no
 //! machine holds. Each is refused, and what refuses says which.
 
-use drlim::batch::{CrossOut, CrossScratch, CrossSimilar, PairFlags, PairList, cross};
-use drlim::loss::{Contrastive, Objective};
+use drlim::batch::{
+    AnchorScratch, Anchors, AnchorsOut, CrossAnchorsOut, CrossOut, CrossScratch, CrossSimilar,
+    PairFlags, PairList, all_anchors, cross, cross_anchors,
+};
+use drlim::loss::{AnchorObjective, Contrastive, Objective, Softmax};
 use drlim::metrics::{knn_error, knn_error_leave_one_out};
 use drlim::nn::{
     AvgPool2d, Backward, Conv2d, Dense, Forward, InitialValue, L2Normalize, Layer, MaxPool2d,
@@ -10,7 +13,7 @@ use drlim::nn::{
 };
 use drlim::optim::Sgd;
 use drlim::pairs::{self, BatchSampler, Sampler, SamplerState};
-use drlim::siamese::Siamese;
+use drlim::siamese::{Siamese, Towers};
 use drlim::{Cx, Graph, Mat, MatMut, Result, Similar, gradcheck};
 
 /// More than any machine has.
@@ -77,10 +80,45 @@ fn an_index_equal_to_the_length_is_refused() {
     refused(meet(Some(1), 0, 0), "own[0] is 1");
     refused(meet(Some(VAST), 0, 0), "own[0] is");
 
+    let softmax = Softmax::scale(8.0).unwrap();
+    let anchors = |similar, own, anchors| {
+        let (cx, objective) = (Cx::default(), AnchorObjective::mean(&softmax));
+        let (out, scratch) = (CrossAnchorsOut::none(), &mut AnchorScratch::new());
+        cross_anchors(&cx, &objective, z, z, similar, own, anchors, out, scratch)
+    };
+    let in_graph =
+        |first_query, first_key| CrossSimilar::Graph { graph: &graph, first_query, first_key };
+    let position = |first_key| CrossSimilar::Position { first_key };
+    let outside = |first_key| {
+        let (cx, objective, out) = (Cx::default(), Objective::sum(&loss), CrossOut::none());
+        cross(&cx, &objective, z, z, position(first_key), None, out, &mut CrossScratch::new())
+    };
+    for first_key in [1, VAST] {
+        refused(outside(first_key), "first_key[0] is");
+    }
+    for of in [Anchors::Queries, Anchors::Keys, Anchors::Both] {
+        refused(
+            anchors(in_graph(1, 0), None, of),
+            "first_query[0] is 1, expected an index below 1",
+        );
+        refused(anchors(in_graph(0, VAST), None, of), "first_key[0] is");
+        refused(anchors(in_graph(0, 0), Some(1), of), "own[0] is 1");
+        refused(anchors(position(1), None, of), "first_key[0] is 1, expected an index below 1");
+        refused(anchors(position(VAST), None, of), "first_key[0] is");
+        refused(anchors(position(0), Some(VAST), of), "own[0] is");
+        assert!(anchors(position(0), Some(0), of).is_ok());
+    }
+
     let mut net = Siamese::new(dense(2), Sgd::new(), 2).unwrap();
     let (cx, objective, similar) = (Cx::default(), Objective::sum(&loss), Similar::Graph(&graph));
     refused(net.step_pairs(&cx, &objective, 0.1, z, &[(0, 3)], &[true]), "pairs[0] is 3");
     refused(net.step_batch(&cx, &objective, 0.1, z, &[0, 3], similar), "samples[1] is 3");
+    let objective = AnchorObjective::mean(&softmax);
+    refused(net.step_batch(&cx, &objective, 0.1, z, &[0, 3], similar), "samples[1] is 3");
+    let mut towers = Towers::new([dense(2), dense(2)], [Sgd::new(), Sgd::new()], 3).unwrap();
+    let mut step = |similar| towers.step(&cx, &objective, 0.1, [z, z], similar, Anchors::Both);
+    refused(step(position(1)), "first_key[0] is 1");
+    refused(step(in_graph(VAST, 0)), "first_query[0] is");
 }
 
 #[test]
@@ -108,6 +146,18 @@ fn numbers_of_neighbours_are_at_most_those_that_there_are() {
     refused(pairs::nearest_others(&cx, endless, 3), "samples do not fit in a u32");
     refused(pairs::nearest(&cx, endless, none, 3), "samples do not fit in a u32");
     refused(pairs::nearest(&cx, none, endless, 3), "samples do not fit in a u32");
+    let softmax = Softmax::scale(8.0).unwrap();
+    let (objective, mut scratch) = (AnchorObjective::mean(&softmax), AnchorScratch::new());
+    let similar = Similar::Labels(&labels);
+    let out = AnchorsOut::none();
+    let got = all_anchors(&cx, &objective, endless, similar, out, &mut scratch);
+    refused(got, "samples do not fit in a u32");
+    for [queries, keys] in [[none, endless], [endless, none]] {
+        let (similar, of) = (CrossSimilar::Position { first_key: 0 }, Anchors::Both);
+        let (out, scratch) = (CrossAnchorsOut::none(), &mut scratch);
+        let got = cross_anchors(&cx, &objective, queries, keys, similar, None, of, out, scratch);
+        refused(got, "samples do not fit in a u32");
+    }
 }
 
 #[test]
@@ -259,6 +309,12 @@ fn workspaces_of_more_samples_than_there_is_memory_are_refused() {
             refused(Workspace::inference(&net, samples), "the size of a workspace overflows");
         }
     }
+    let towers = |nets, rows| Towers::new(nets, [Sgd::new(), Sgd::new()], rows).map(drop);
+    for rows in [VAST, VAST / 64, 1 << 58] {
+        refused(towers([dense(1), dense(3)], rows), "the size of a workspace overflows");
+    }
+    let wide = Network::builder(Shape::flat(1)).layer("map", Dense::new(2)).build(1).unwrap();
+    refused(towers([dense(1), wide], 1), "outputs of nets[1] is 2");
     refused(Siamese::new(dense(1), Sgd::new(), VAST).map(drop), "a doubled batch overflows");
     refused(Siamese::new(dense(1), Sgd::new(), 1 << 32).map(drop), "do not fit in a u32");
     let mut none = Siamese::new(dense(1), Sgd::new(), 0).unwrap();

@@ -1,7 +1,12 @@
 //! The batches that every call is run on, and what calls write to.
 
-use drlim::batch::{AllPairsScratch, CrossScratch, IndexedScratch, MiningScratch, PairList};
-use drlim::loss::{BlockLoss, BlockTripletLoss, Contrastive, TripletMargin};
+use drlim::batch::{
+    AllPairsScratch, AnchorScratch, CrossScratch, IndexedScratch, MiningScratch, PairList,
+};
+use drlim::loss::{
+    AnchorOutcome, AnchorSums, BlockAnchorLoss, BlockLoss, BlockTripletLoss, Contrastive,
+    Positives, Softmax, TripletMargin,
+};
 use drlim::{Graph, Real};
 
 use crate::support::{Element, Guarded, Random};
@@ -82,19 +87,22 @@ impl<T: Element> Batch<T> {
 pub struct Losses<'l, T> {
     pub pairs: &'l dyn BlockLoss<T>,
     pub triplets: &'l dyn BlockTripletLoss<T>,
+    pub anchors: &'l dyn BlockAnchorLoss<T>,
 }
 
-/// Losses of the crate.
-pub struct Plain<T>(Contrastive<T>, TripletMargin<T>);
+/// Losses of the crate. That of anchors looks at similar pairs twice.
+pub struct Plain<T>(Contrastive<T>, TripletMargin<T>, Softmax<T>);
 
 impl<T: Real> Plain<T> {
     pub fn new() -> Self {
         let margin = T::from_f64(0.8);
-        Plain(Contrastive::new(margin).unwrap(), TripletMargin::new(margin).unwrap().swapping())
+        let softmax = Softmax::scale(T::from_f64(2.0)).unwrap().positives(Positives::Each);
+        let triplets = TripletMargin::new(margin).unwrap().swapping();
+        Plain(Contrastive::new(margin).unwrap(), triplets, softmax)
     }
 
     pub fn losses(&self) -> Losses<'_, T> {
-        Losses { pairs: &self.0, triplets: &self.1 }
+        Losses { pairs: &self.0, triplets: &self.1, anchors: &self.2 }
     }
 }
 
@@ -104,6 +112,7 @@ pub struct Kept<T> {
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
     pub mined: MiningScratch<T>,
+    pub anchors: AnchorScratch<T>,
 }
 
 impl<T: Real> Kept<T> {
@@ -113,6 +122,7 @@ impl<T: Real> Kept<T> {
             all_pairs: AllPairsScratch::new(),
             cross: CrossScratch::new(),
             mined: MiningScratch::new(),
+            anchors: AnchorScratch::new(),
         }
     }
 }
@@ -125,6 +135,28 @@ impl Got {
     pub fn outcome(outcome: drlim::loss::Outcome) -> Self {
         let drlim::loss::Outcome { value, pairs, similar, active, .. } = outcome;
         Got(vec![value, pairs as f64, similar as f64, active as f64])
+    }
+
+    pub fn of_anchors(outcome: AnchorOutcome) -> Self {
+        let mut got = vec![outcome.value];
+        for totals in outcome.totals {
+            let counts = [totals.anchors, totals.with_similar, totals.active, totals.correct];
+            got.extend(counts.into_iter().chain([totals.similar, totals.pairs]).map(|n| n as f64));
+            got.push(totals.sum);
+        }
+        Got(got)
+    }
+
+    /// The sums of each anchor. Those of nothing have no largest exponent.
+    pub fn sums(self, of: &[AnchorSums]) -> Self {
+        let each = |of: &AnchorSums| {
+            let [p, g] = [of.similar, of.dissimilar].map(|kind| {
+                let largest = if kind.sum == 0.0 { 0.0 } else { kind.largest };
+                [kind.count as f64, largest, kind.sum]
+            });
+            [&p[..], &g, &[of.exponents], &of.each.unwrap_or([f64::NAN; 2])].concat()
+        };
+        self.numbers(of.iter().flat_map(each))
     }
 
     pub fn number(mut self, number: f64) -> Self {

@@ -2,12 +2,16 @@
 //! against the crate's source.
 
 use drlim::batch::{
-    CrossEntropy, CrossOut, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, Mining, RowsHvpOut,
-    RowsOut, TripletRows, TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross,
-    cross_entropy, cross_hvp, distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances,
+    Anchors, AnchorsOut, CrossAnchorsOut, CrossEntropy, CrossOut, CrossSimilar, Distance,
+    IndexedHvpOut, IndexedOut, Mining, RowsHvpOut, RowsOut, TripletRows, TripletRowsHvpOut,
+    TripletRowsOut, all_anchors, all_pairs, all_pairs_hvp, cross, cross_anchors, cross_entropy,
+    cross_hvp, distance_matrix, hard_pairs, indexed, indexed_hvp, row_distances,
     row_distances_backward, rows, rows_hvp, triplet_rows, triplet_rows_hvp, triplets,
 };
-use drlim::loss::{Objective, Pairing, Reduction, TripletObjective};
+use drlim::loss::{
+    AnchorObjective, AnchorReduction, AnchorSums, Measure, Objective, Pairing, Reduction,
+    SlopeTotals, TripletObjective,
+};
 use drlim::metrics::{knn_error, knn_error_leave_one_out};
 use drlim::pairs::{Neighbours, hardest, nearest, nearest_others, neighbour_graph};
 use drlim::{Cx, Result, Similar};
@@ -31,7 +35,7 @@ pub struct Call<T> {
 
 /// All of them.
 pub fn calls<T: Element>() -> Vec<Call<T>> {
-    let table: [(&str, usize, bool, Run<T>); 36] = [
+    let table: [(&str, usize, bool, Run<T>); 43] = [
         ("rows", 0, true, by_rows),
         ("indexed", 0, true, by_list),
         ("all_pairs by labels", 0, true, |cx, b, l, k| {
@@ -50,6 +54,32 @@ pub fn calls<T: Element>() -> Vec<Call<T>> {
         ("cross by a graph", 0, true, |cx, b, l, k| {
             let similar = CrossSimilar::Graph { graph: &b.graph, first_query: 0, first_key: 0 };
             crossed(cx, b, l, k, similar)
+        }),
+        ("cross by position", 0, true, |cx, b, l, k| {
+            crossed(cx, b, l, k, CrossSimilar::Position { first_key: 0 })
+        }),
+        ("all_anchors by labels", 0, true, |cx, b, l, k| {
+            every_anchor(cx, b, l, k, Similar::Labels(&b.labels), Measure::Cosine)
+        }),
+        ("all_anchors by labels, some ignored", 0, true, |cx, b, l, k| {
+            let similar = Similar::LabelsIgnoring { labels: &b.labels, ignored: 1 };
+            every_anchor(cx, b, l, k, similar, Measure::Dot)
+        }),
+        ("all_anchors by a graph", 0, true, |cx, b, l, k| {
+            every_anchor(cx, b, l, k, Similar::Graph(&b.graph), Measure::Distance)
+        }),
+        ("cross_anchors by labels", 0, true, |cx, b, l, k| {
+            let (queries, keys) = (&b.labels, &b.labels);
+            let similar = CrossSimilar::Labels { queries, keys, ignored: Some(2) };
+            crossed_anchors(cx, b, l, k, similar, Anchors::Queries, Measure::Cosine)
+        }),
+        ("cross_anchors by position", 0, true, |cx, b, l, k| {
+            let similar = CrossSimilar::Position { first_key: 0 };
+            crossed_anchors(cx, b, l, k, similar, Anchors::Both, Measure::Dot)
+        }),
+        ("cross_anchors by a graph", 0, true, |cx, b, l, k| {
+            let similar = CrossSimilar::Graph { graph: &b.graph, first_query: 0, first_key: 0 };
+            crossed_anchors(cx, b, l, k, similar, Anchors::Keys, Measure::Distance)
         }),
         ("triplet_rows", 0, true, triplets_by_rows),
         ("triplets, all", 0, true, |cx, b, l, k| mined(cx, b, l, k, Mining::All)),
@@ -192,10 +222,66 @@ fn crossed<T: Element>(
     let [mut of_queries, mut of_keys] = [(); 2].map(|()| b.rows.output(b.shape));
     let objective = Objective::mean(l.pairs);
     let [queries, keys] = [&b.inputs[0], &b.inputs[1]].map(Guarded::mat);
-    let out = CrossOut::grads(of_queries.mat_mut(), of_keys.mat_mut());
-    let own = Some(0);
+    let mut out = CrossOut::grads(of_queries.mat_mut(), of_keys.mat_mut());
+    let mut totals = SlopeTotals { slopes: f64::NAN, squares: f64::NAN };
+    out.slope_totals = Some(&mut totals);
+    let own = own_key(&similar);
     let outcome = cross(cx, &objective, queries, keys, similar, own, out, &mut k.cross)?;
-    Ok(Got::outcome(outcome).written([&of_queries, &of_keys]))
+    let got = Got::outcome(outcome).numbers([totals.slopes, totals.squares]);
+    Ok(got.written([&of_queries, &of_keys]))
+}
+
+/// Where query i is key i, but for keys that belong to queries by their position.
+fn own_key(similar: &CrossSimilar) -> Option<usize> {
+    (!matches!(similar, CrossSimilar::Position { .. })).then_some(0)
+}
+
+/// With all outputs, by a reduction that needs the values first.
+fn every_anchor<T: Element>(
+    cx: &Cx,
+    b: &Batch<T>,
+    l: Losses<T>,
+    k: &mut Kept<T>,
+    similar: Similar,
+    measure: Measure,
+) -> Result<Got> {
+    let (mut grad, mut values) = (b.rows.output(b.shape), slice(b.shape[0]));
+    let (mut sums, mut by_scale) = (vec![AnchorSums::default(); b.shape[0]], f64::NAN);
+    let mut out = AnchorsOut::grad(grad.mat_mut());
+    out.values = Some(values.slice_mut());
+    (out.sums, out.grad_scale) = (Some(&mut sums[..]), Some(&mut by_scale));
+    let objective = AnchorObjective::mean(l.anchors).measured(measure);
+    let objective = objective.reduced(AnchorReduction::MeanNonZero).weighted(&b.weights);
+    let objective = objective.scaled(T::from_f64(1.0 / 64.0));
+    let z = b.inputs[0].mat();
+    let outcome = all_anchors(cx, &objective, z, similar, out, &mut k.anchors)?;
+    let got = Got::of_anchors(outcome).sums(&sums).number(by_scale);
+    Ok(got.written([&grad, &values]))
+}
+
+fn crossed_anchors<T: Element>(
+    cx: &Cx,
+    b: &Batch<T>,
+    l: Losses<T>,
+    k: &mut Kept<T>,
+    similar: CrossSimilar,
+    anchors: Anchors,
+    measure: Measure,
+) -> Result<Got> {
+    let count = if anchors == Anchors::Both { 2 * b.shape[0] } else { b.shape[0] };
+    let [mut of_queries, mut of_keys] = [(); 2].map(|()| b.rows.output(b.shape));
+    let mut values = slice(count);
+    let (mut sums, mut by_scale) = (vec![AnchorSums::default(); count], f64::NAN);
+    let mut out = CrossAnchorsOut::grads(of_queries.mat_mut(), of_keys.mat_mut());
+    out.values = Some(values.slice_mut());
+    (out.sums, out.grad_scale) = (Some(&mut sums[..]), Some(&mut by_scale));
+    let objective = AnchorObjective::mean(l.anchors).measured(measure);
+    let [queries, keys] = [&b.inputs[0], &b.inputs[1]].map(Guarded::mat);
+    let (own, scratch) = (own_key(&similar), &mut k.anchors);
+    let outcome =
+        cross_anchors(cx, &objective, queries, keys, similar, own, anchors, out, scratch)?;
+    let got = Got::of_anchors(outcome).sums(&sums).number(by_scale);
+    Ok(got.written([&of_queries, &of_keys, &values]))
 }
 
 fn triplets_by_rows<T: Element>(
@@ -360,5 +446,5 @@ fn the_table_has_every_public_call_on_rows() {
             all += 1;
         }
     }
-    assert_eq!(all, 22, "calls found in the source");
+    assert_eq!(all, 24, "calls found in the source");
 }

@@ -16,6 +16,7 @@ mod memory;
 mod panics;
 mod readers;
 mod refusals;
+mod scratches;
 mod sizes;
 mod threads;
 mod training;

@@ -14,7 +14,7 @@ use drlim::data::idx::{parse_images, parse_labels};
 use drlim::nn::{AvgPool2d, Backward, Conv2d, Dense, Forward, Layer, Network, Shape, Workspace};
 use drlim::optim::Sgd;
 use drlim::pairs::{nearest, nearest_others, neighbour_graph};
-use drlim::siamese::Siamese;
+use drlim::siamese::{Siamese, Towers};
 use drlim::{Cx, Error, Graph, Mat, Par, Result, gradcheck};
 
 use crate::readers::bomb;
@@ -50,7 +50,7 @@ fn small_images() -> Network<f32> {
         .unwrap()
 }
 
-const CALLS: [Sized; 16] = [
+const CALLS: [Sized; 18] = [
     ("Graph::from_pairs", |bytes| Graph::from_pairs(bytes / 16, &[(0, 1)]).map(drop)),
     ("PairList::new", |bytes| PairList::new(bytes / 4, &[(0, 1)]).map(drop)),
     ("nearest", |bytes| nearest(&cx(), rows(bytes / 32), rows(5), 4).map(drop)),
@@ -72,6 +72,13 @@ const CALLS: [Sized; 16] = [
     ("Siamese", |bytes| Siamese::new(dense(1, 1)?, Sgd::new(), bytes / 150).map(drop)),
     ("Siamese of many parameters", |bytes| {
         Siamese::new(dense(1, bytes / 60)?, Sgd::new(), 1).map(drop)
+    }),
+    ("Towers", |bytes| {
+        Towers::new([dense(1, 1)?, dense(1, 1)?], [Sgd::new(), Sgd::new()], bytes / 40).map(drop)
+    }),
+    ("Towers of many parameters", |bytes| {
+        let nets = [dense(1, bytes / 120)?, dense(1, bytes / 120)?];
+        Towers::new(nets, [Sgd::new(), Sgd::new()], 1).map(drop)
     }),
     ("check_network", |bytes| {
         let net = Network::<f64>::builder(Shape::flat(4096)).layer("weary", Weary).build(1);

@@ -2,16 +2,20 @@
 //! bit.
 
 use drlim::batch::{
-    AllPairsScratch, CrossEntropy, CrossOut, CrossScratch, CrossSimilar, Distance, IndexedHvpOut,
-    IndexedOut, IndexedScratch, Mining, MiningScratch, PairList, RowsHvpOut, RowsOut, TripletRows,
-    TripletRowsHvpOut, TripletRowsOut, all_pairs, all_pairs_hvp, cross, cross_entropy, cross_hvp,
+    AllPairsScratch, AnchorScratch, Anchors, AnchorsOut, CrossAnchorsOut, CrossEntropy, CrossOut,
+    CrossScratch, CrossSimilar, Distance, IndexedHvpOut, IndexedOut, IndexedScratch, Mining,
+    MiningScratch, PairList, RowsHvpOut, RowsOut, TripletRows, TripletRowsHvpOut, TripletRowsOut,
+    all_anchors, all_pairs, all_pairs_hvp, cross, cross_anchors, cross_entropy, cross_hvp,
     distance_matrix, indexed, indexed_hvp, row_distances, row_distances_backward, rows, rows_hvp,
     triplet_rows, triplet_rows_hvp, triplets,
 };
-use drlim::loss::{Contrastive, Objective, Pairing, TripletMargin, TripletObjective};
+use drlim::loss::{
+    AnchorObjective, AnchorSums, BlockAnchorLoss, Contrastive, Lifted, MultiSimilarity, Objective,
+    Pairing, SlopeTotals, Softmax, TripletMargin, TripletObjective,
+};
 use drlim::nn::{Dense, Network, Shape, Workspace};
 use drlim::optim::{Adam, AdamW, Optimizer, Sgd, clip_norm};
-use drlim::siamese::Siamese;
+use drlim::siamese::{Siamese, Towers};
 use drlim::{Cx, Graph, Mat, Result, Similar};
 
 use crate::batch::{Rows, slice};
@@ -188,13 +192,127 @@ fn rows_of_two_batches() {
                 }
             };
             let [to_queries, to_keys] = grads.each_mut().map(Guarded::mat_mut);
-            let out = CrossOut::grads(to_queries, to_keys);
+            let mut out = CrossOut::grads(to_queries, to_keys);
+            let mut totals = SlopeTotals::default();
+            out.slope_totals = Some(&mut totals);
             let scratch = &mut CrossScratch::new();
             let (q, k) = (queries.mat(), keys.mat());
             let got = cross(&cx, &objective, q, k, similar, Some(own), out, scratch);
+            assert!(got.is_ok() || totals == SlopeTotals::default(), "totals were written");
             (got.map(drop), grads.into())
         });
     }
+}
+
+/// What is written for each anchor beside elements, and the derivative by the scale: that nothing of it is,
+/// where a call is refused.
+struct OfAnchors {
+    sums: Vec<AnchorSums>,
+    by_scale: f64,
+}
+
+impl OfAnchors {
+    fn new(len: usize) -> Self {
+        let mut unwritten = AnchorSums::default();
+        unwritten.exponents = 7.0;
+        OfAnchors { sums: vec![unwritten; len], by_scale: 7.0 }
+    }
+
+    fn check<R>(&self, got: &Result<R>) {
+        let untouched = self.sums.iter().all(|sums| *sums == OfAnchors::new(1).sums[0]);
+        assert!(got.is_ok() || untouched && self.by_scale == 7.0, "a refused call wrote");
+    }
+}
+
+#[test]
+fn anchors_of_one_batch() {
+    let (softmax, without) =
+        (Softmax::scale(8.0).unwrap(), MultiSimilarity::new(2.0, 8.0, 0.5).unwrap());
+    let (cx, z) = (Cx::default(), Rows::Apart.draw::<f32>([N, D], 2));
+    for graph in [false, true] {
+        each_wrong(15, |arguments| {
+            let (mut grad, mut values) = (arguments.output([N, D]), arguments.slice(N));
+            let (labels, edges);
+            let similar = if graph {
+                edges = arguments.graph();
+                Similar::Graph(&edges)
+            } else {
+                labels = arguments.labels();
+                Similar::Labels(&labels)
+            };
+            let weights = vec![1.0; arguments.len(N)];
+            let known = vec![AnchorSums::default(); arguments.len(N)];
+            let mut others = OfAnchors::new(arguments.len(N));
+            let loss: &dyn BlockAnchorLoss<f32> =
+                if arguments.is_wrong() { &without } else { &softmax };
+            let objective = AnchorObjective::mean(loss).weighted(&weights).known(&known);
+            let mut out = AnchorsOut::grad(grad.mat_mut());
+            out.values = Some(values.slice_mut());
+            out.sums = Some(&mut others.sums);
+            out.grad_scale = Some(&mut others.by_scale);
+            let got =
+                all_anchors(&cx, &objective, z.mat(), similar, out, &mut AnchorScratch::new());
+            others.check(&got);
+            (got.map(drop), vec![grad, values])
+        });
+    }
+}
+
+#[test]
+fn anchors_of_two_batches() {
+    let softmax = Softmax::scale(8.0).unwrap();
+    let without = MultiSimilarity::new(2.0, 8.0, 0.5).unwrap();
+    let both_ends = Lifted::new(0.0, 1.0).unwrap();
+    let (cx, queries) = (Cx::default(), Rows::Apart.draw::<f32>([N, D], 2));
+    for (of, count) in [(Anchors::Queries, N), (Anchors::Keys, N + 1), (Anchors::Both, 2 * N + 1)] {
+        for by_position in [false, true] {
+            each_wrong(21, |arguments| {
+                let keys = Rows::Apart.draw([N + 1, arguments.len(D)], 1);
+                let mut grads = [N, N + 1].map(|rows| arguments.output([rows, D]));
+                let mut values = arguments.slice(count);
+                let weights = vec![1.0; arguments.len(count)];
+                let known = vec![AnchorSums::default(); arguments.len(count)];
+                let mut others = OfAnchors::new(arguments.len(count));
+                let own = if arguments.is_wrong() { 2 } else { 1 };
+                let loss: &dyn BlockAnchorLoss<f32> =
+                    if arguments.is_wrong() { &without } else { &softmax };
+                let labels;
+                let similar = if by_position {
+                    let first_key = if arguments.is_wrong() { 2 } else { 0 };
+                    CrossSimilar::Position { first_key }
+                } else {
+                    labels = [N, N + 1].map(|rows| vec![0; arguments.len(rows)]);
+                    let [queries, keys] = &labels;
+                    CrossSimilar::Labels { queries, keys, ignored: None }
+                };
+                let objective = AnchorObjective::mean(loss).weighted(&weights).known(&known);
+                let [to_queries, to_keys] = grads.each_mut().map(Guarded::mat_mut);
+                let mut out = CrossAnchorsOut::grads(to_queries, to_keys);
+                out.values = Some(values.slice_mut());
+                out.sums = Some(&mut others.sums);
+                out.grad_scale = Some(&mut others.by_scale);
+                let (q, k, scratch) = (queries.mat(), keys.mat(), &mut AnchorScratch::new());
+                let got =
+                    cross_anchors(&cx, &objective, q, k, similar, Some(own), of, out, scratch);
+                others.check(&got);
+                (got.map(drop), grads.into_iter().chain([values]).collect())
+            });
+        }
+        // A loss of both ends of a pair asks that all rows count the same.
+        let mut grads = [(); 2].map(|()| Rows::Apart.output::<f32>([N, D]));
+        let [to_queries, to_keys] = grads.each_mut().map(Guarded::mat_mut);
+        let out = CrossAnchorsOut::grads(to_queries, to_keys);
+        let (objective, scratch) = (AnchorObjective::mean(&both_ends), &mut AnchorScratch::new());
+        let (q, similar) = (queries.mat(), CrossSimilar::Position { first_key: 0 });
+        assert!(cross_anchors(&cx, &objective, q, q, similar, None, of, out, scratch).is_err());
+        assert!(grads.iter().flat_map(Guarded::wide).all(f64::is_nan), "{of:?}");
+    }
+    let (weights, mut grad) = ([1.0; N], Rows::Apart.output::<f32>([N, D]));
+    let (objective, out) =
+        (AnchorObjective::mean(&both_ends).weighted(&weights), AnchorsOut::grad(grad.mat_mut()));
+    let (similar, scratch) = (Similar::Labels(&[1; N]), &mut AnchorScratch::new());
+    assert!(all_anchors(&cx, &objective, queries.mat(), similar, out, scratch).is_err());
+    assert!(grad.wide().into_iter().all(f64::is_nan));
 }
 
 #[test]
@@ -421,6 +539,40 @@ fn steps_of_training() {
         let (samples, similar) = ([0, twice, last], Similar::Labels(&labels));
         let got = siamese.step_batch(&cx, &objective, rate, data.mat(), &samples, similar);
         (got.map(drop), parameters(siamese))
+    });
+    let softmax = Softmax::scale(8.0).unwrap();
+    let of_anchors = AnchorObjective::mean(&softmax);
+    each_wrong(7, |arguments| {
+        let mut siamese = Siamese::new(network(), Sgd::new(), N).unwrap();
+        let data = Rows::Apart.draw([N, arguments.len(D)], 1);
+        let labels = arguments.labels();
+        let last = if arguments.is_wrong() { N as u32 } else { 2 };
+        let twice = if arguments.is_wrong() { 0 } else { 1 };
+        let rate = if arguments.is_wrong() { -1.0 } else { 0.1 };
+        let (samples, similar) = ([0, twice, last], Similar::Labels(&labels));
+        let got = siamese.step_batch(&cx, &of_anchors, rate, data.mat(), &samples, similar);
+        (got.map(drop), parameters(siamese))
+    });
+    each_wrong(8, |arguments| {
+        let mut towers =
+            Towers::new([network(), network()], [Sgd::new(), Sgd::new()], N + 1).unwrap();
+        let queries = Rows::Apart.draw([N, arguments.len(D)], 1);
+        let keys = Rows::Apart.draw([N + 1, arguments.len(D)], 2);
+        let first_key = if arguments.is_wrong() { 2 } else { 1 };
+        let similar = CrossSimilar::Position { first_key };
+        let rate = if arguments.is_wrong() { f64::NAN } else { 0.1 };
+        let weights = vec![1.0; arguments.len(2 * N + 1)];
+        let objective = of_anchors.weighted(&weights);
+        let x = [queries.mat(), keys.mat()];
+        let got = towers.step(&cx, &objective, rate, x, similar, Anchors::Both).map(drop);
+        let params = towers.nets().each_ref().map(|net| {
+            let mut params = slice(net.params().len());
+            if net.params() != network().params() {
+                params.slice_mut().copy_from_slice(net.params());
+            }
+            params
+        });
+        (got, params.into())
     });
     each_wrong(6, |arguments| {
         let mut siamese = Siamese::new(network(), Sgd::new(), N).unwrap();

@@ -1,13 +1,17 @@
 //! No rows, one row, rows of no elements and of one, the largest strides: every call does there what it
 //! does elsewhere.
 
-use drlim::batch::{RowsOut, TripletRows, TripletRowsOut, rows, triplet_rows};
-use drlim::loss::{Objective, TripletObjective};
-use drlim::{Cx, Mat, MatMut};
+use drlim::batch::{
+    AnchorScratch, AnchorsOut, RowsOut, TripletRows, TripletRowsOut, all_anchors, rows,
+    triplet_rows,
+};
+use drlim::loss::{AnchorObjective, Lifted, Objective, TripletObjective};
+use drlim::{Cx, Mat, MatMut, Similar};
 
 use crate::batch::{Batch, Kept, Plain, Rows};
 use crate::calls::calls;
 use crate::contexts;
+use crate::support::anchors::AnchorFormula;
 use crate::support::formulas::{PairFormula, TripletFormula};
 use crate::support::{Element, tiers};
 
@@ -75,7 +79,7 @@ fn rows_without_elements_are_filled_in_no_time() {
     MatMut::strided(&mut nothing, usize::MAX, 0, 0).unwrap().fill(1.0);
 }
 
-/// Of each loss, the value of `n` equal pairs and triplets.
+/// Of each loss, the value of `n` equal pairs and triplets, and of `n` equal rows as anchors.
 fn every_loss<T: Element>() {
     let one = T::ONE.to_f64();
     let data = [T::ZERO; 3];
@@ -83,7 +87,8 @@ fn every_loss<T: Element>() {
         let z = Mat::new(&data[..n], n, 1).unwrap();
         for isa in tiers() {
             let cx = Cx { isa, ..Cx::default() };
-            for formula in PairFormula::all(0.25, one) {
+            let sigmoid = PairFormula::Sigmoid { a: 2.0, b: -6.0 };
+            for formula in PairFormula::all(0.25, one).into_iter().chain([sigmoid]) {
                 let loss = formula.loss::<T>();
                 let (objective, similar) = (Objective::sum(&*loss), vec![false; n]);
                 let got = rows(&cx, &objective, z, z, &similar, RowsOut::none()).unwrap();
@@ -96,6 +101,22 @@ fn every_loss<T: Element>() {
                 let triplets = TripletRows::new(z, z, z).unwrap();
                 let got = triplet_rows(&cx, &objective, triplets, TripletRowsOut::none()).unwrap();
                 assert!((got.value - n as f64).abs() < 1e-6, "{formula:?} of {n}: {got:?}");
+            }
+            for labels in [vec![7; n], (0..n as i64).collect()] {
+                let similar = labels.get(1) == Some(&7);
+                let value = |objective: &AnchorObjective<T>| {
+                    let (of, scratch) = (Similar::Labels(&labels), &mut AnchorScratch::new());
+                    all_anchors(&cx, objective, z, of, AnchorsOut::none(), scratch).unwrap().value
+                };
+                for formula in AnchorFormula::all(4.0) {
+                    let got = value(&AnchorObjective::sum(&*formula.loss::<T>()));
+                    let others = vec![(1.0, similar); n.saturating_sub(1)];
+                    let expected = n as f64 * formula.cost(&others).value;
+                    assert!((got - expected).abs() < 1e-5, "{formula:?} of {n}: {got}");
+                }
+                // No pair has its other kind to be held against.
+                let lifted = Lifted::new(T::ZERO, T::ONE).unwrap();
+                assert_eq!(value(&AnchorObjective::sum(&lifted)), 0.0, "{n} rows");
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use drlim::loss::BlockLoss;
+use drlim::loss::{Anchor, AnchorSums, BlockAnchorLoss, BlockLoss};
 use drlim::nn::{Conv2d, Dense, Network, Shape, Tanh, Workspace};
 use drlim::{Cx, Isa, Mat, Par};
 use rayon::prelude::*;
@@ -70,7 +70,8 @@ fn within_tasks_scratches_are_of_a_task_or_of_a_thread_or_taken_out_of_a_list() 
     let (isa, plain) = (*tiers().last().unwrap(), Plain::<f32>::new());
     let batch = Batch::new([210, 50], Rows::Gapless);
     let takes_one = |name: &str| {
-        ["indexed", "all_pairs", "cross", "triplets,"].iter().any(|call| name.starts_with(call))
+        let calls = ["indexed", "all_pairs", "all_anchors", "cross", "triplets,"];
+        calls.iter().any(|call| name.starts_with(call))
     };
     for call in calls::<f32>().into_iter().filter(|call| takes_one(call.name)) {
         let run = |par, kept: &mut Kept<f32>| {
@@ -147,14 +148,67 @@ impl BlockLoss<f32> for Waiting<'_> {
     }
 }
 
+impl BlockAnchorLoss<f32> for Waiting<'_> {
+    fn exponents_block(&self, isa: Isa, u: &mut [f32], rates: &mut [f32], similar: bool) {
+        let half = u.len() / 2;
+        let (u, rates) = (u.split_at_mut(half), rates.split_at_mut(half));
+        rayon::join(
+            || self.0.anchors.exponents_block(isa, u.0, rates.0, similar),
+            || self.0.anchors.exponents_block(isa, u.1, rates.1, similar),
+        );
+    }
+
+    fn anchor_block(&self, sums: &AnchorSums) -> Anchor {
+        rayon::join(|| self.0.anchors.anchor_block(sums), || ()).0
+    }
+
+    fn weights_block(&self, isa: Isa, x: &mut [f32], similar: bool, terms: [&[f32]; 4]) {
+        let half = x.len() / 2;
+        let (x, terms) = (x.split_at_mut(half), terms.map(|of| of.split_at(half)));
+        rayon::join(
+            || self.0.anchors.weights_block(isa, x.0, similar, terms.map(|of| of.0)),
+            || self.0.anchors.weights_block(isa, x.1, similar, terms.map(|of| of.1)),
+        );
+    }
+
+    fn each_block(&self, isa: Isa, x: &mut [f32], second: &mut [f32], terms: [&[f32]; 4]) {
+        let half = x.len() / 2;
+        let (x, second) = (x.split_at_mut(half), second.split_at_mut(half));
+        let terms = terms.map(|of| of.split_at(half));
+        rayon::join(
+            || self.0.anchors.each_block(isa, x.0, second.0, terms.map(|of| of.0)),
+            || self.0.anchors.each_block(isa, x.1, second.1, terms.map(|of| of.1)),
+        );
+    }
+
+    fn looks_twice_block(&self) -> bool {
+        self.0.anchors.looks_twice_block()
+    }
+
+    fn shift_invariant_block(&self) -> bool {
+        self.0.anchors.shift_invariant_block()
+    }
+
+    fn scale_block(&self) -> Option<f32> {
+        self.0.anchors.scale_block()
+    }
+}
+
 #[test]
 fn a_loss_may_wait_for_the_pool_that_it_runs_on() {
     let plain = Plain::<f32>::new();
     let waiting = Waiting(plain.losses());
-    let losses = Losses { pairs: &waiting, ..plain.losses() };
+    let losses = Losses { pairs: &waiting, anchors: &waiting, ..plain.losses() };
     let isa = *tiers().last().unwrap();
     let few = ["rows", "indexed", "all_pairs by labels", "all_pairs by a graph", "cross by labels"];
-    for shape in [[2100, 33], [67, 19]] {
+    let of_anchors =
+        ["all_anchors by labels", "cross_anchors by labels", "cross_anchors by position"];
+    for (shape, few) in [
+        ([2100, 33], &few[..]),
+        ([67, 19], &few[..]),
+        ([300, 24], &of_anchors[..]),
+        ([67, 19], &of_anchors[..]),
+    ] {
         let batch = Batch::new(shape, Rows::Gapless);
         for call in calls::<f32>().into_iter().filter(|call| few.contains(&call.name)) {
             let run = |par, losses: Losses<'_, f32>, kept: &mut Kept<f32>| {

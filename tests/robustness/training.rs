@@ -5,11 +5,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use drlim::loss::{Contrastive, Objective};
+use drlim::batch::{Anchors, CrossSimilar};
+use drlim::loss::{AnchorObjective, Contrastive, Measure, Objective, Softmax};
 use drlim::nn::{Backward, Dense, Forward, Layer, Network, Relu, Shape, Workspace};
 use drlim::optim::{Optimizer, Resume, Sgd};
 use drlim::pairs::{BatchSampler, Sampler};
-use drlim::siamese::{Fit, Siamese};
+use drlim::siamese::{Fit, Siamese, Towers};
 use drlim::{Cx, Error, Mat, MatMut, Result, Similar, checkpoint, gradcheck};
 
 use crate::panics::{Patience, panics};
@@ -151,6 +152,18 @@ fn a_check_that_panics_gives_a_network_its_parameters_back() {
     }
 }
 
+/// A softmax of distances: the points are not of unit length.
+fn softmax() -> Softmax<f64> {
+    Softmax::scale(2.0).unwrap()
+}
+
+fn of_anchors(softmax: &Softmax<f64>) -> AnchorObjective<'_, f64> {
+    AnchorObjective::mean(softmax).measured(Measure::Distance)
+}
+
+/// Kinds of steps.
+const KINDS: usize = 4;
+
 /// A step of each kind, on other pairs each time.
 fn step<O: Optimizer<f64>>(siamese: &mut Siamese<f64, O>, kind: usize) -> Result<f64> {
     let (cx, loss) = (Cx::default(), Contrastive::new(1.0).unwrap());
@@ -164,6 +177,12 @@ fn step<O: Optimizer<f64>>(siamese: &mut Siamese<f64, O>, kind: usize) -> Result
             let pairs = [(0, 1), (2, 0), (5, 7)];
             siamese.step_pairs(&cx, &objective, rate, data, &pairs, &[false, true, true])
         }
+        2 => {
+            let (softmax, samples) = (softmax(), [0, 3, 5, 6]);
+            let objective = of_anchors(&softmax);
+            let outcome = siamese.step_batch(&cx, &objective, rate, data, &samples, LABELS);
+            return outcome.map(|outcome| outcome.value);
+        }
         _ => siamese.step_batch(&cx, &objective, rate, data, &[4, 1, 2, 7], LABELS),
     };
     outcome.map(|outcome| outcome.value)
@@ -171,7 +190,7 @@ fn step<O: Optimizer<f64>>(siamese: &mut Siamese<f64, O>, kind: usize) -> Result
 
 #[test]
 fn a_step_that_panics_changes_nothing_and_the_next_is_right() {
-    for kind in 0..3 {
+    for kind in 0..KINDS {
         for who in 0..3 {
             let ends_at = |this: usize| if who == this { 1 } else { NEVER };
             let identity = Identity::new(ends_at(0), ends_at(1));
@@ -181,14 +200,45 @@ fn a_step_that_panics_changes_nothing_and_the_next_is_right() {
             let right = Weary::new(NEVER, NEVER, NEVER);
             let mut right = Siamese::new(never, right, 3).unwrap();
             assert_eq!(step(&mut siamese, kind), step(&mut right, kind));
-            panics(|| step(&mut siamese, (kind + 1) % 3));
+            panics(|| step(&mut siamese, (kind + 1) % KINDS));
             assert_eq!(siamese.net().params(), right.net().params(), "step {kind}, {who}");
             assert_eq!(siamese.steps(), 1);
-            for kind in [kind, 0, 1, 2] {
+            for kind in [kind, 0, 1, 2, 3] {
                 assert_eq!(step(&mut siamese, kind), step(&mut right, kind), "{kind}, {who}");
                 assert_eq!(siamese.gradient(), right.gradient(), "step {kind}, {who}");
                 assert_eq!(siamese.net().params(), right.net().params(), "step {kind}, {who}");
             }
+        }
+    }
+}
+
+/// A step of two towers, on other rows each time.
+fn step_towers<O: Optimizer<f64>>(towers: &mut Towers<f64, O>, at: usize) -> Result<f64> {
+    let (softmax, x) = (softmax(), [points().rows_range(0, 3), points().rows_range(at, at + 4)]);
+    let (objective, similar) = (of_anchors(&softmax), CrossSimilar::Position { first_key: 1 });
+    let outcome = towers.step(&Cx::default(), &objective, 0.1, x, similar, Anchors::Both);
+    outcome.map(|outcome| outcome.value)
+}
+
+#[test]
+fn a_step_of_towers_that_panics_changes_nothing_and_the_next_is_right() {
+    // Layers of either tower, or the first tower's optimizer.
+    for who in 0..5 {
+        let ends_at = |this: usize| if who == this { 1 } else { NEVER };
+        let tired = [Identity::new(ends_at(0), ends_at(1)), Identity::new(ends_at(2), ends_at(3))];
+        let never = || Weary::new(NEVER, NEVER, NEVER);
+        let optimizers = [Weary::new(ends_at(4), NEVER, NEVER), never()];
+        let mut towers = Towers::new(tired.each_ref().map(network), optimizers, 4).unwrap();
+        let nets = [(); 2].map(|()| network(&Identity::new(NEVER, NEVER)));
+        let mut right = Towers::new(nets, [never(), never()], 4).unwrap();
+        let params =
+            |towers: &Towers<f64, Weary>| towers.nets().each_ref().map(|net| net.params().to_vec());
+        assert_eq!(step_towers(&mut towers, 0), step_towers(&mut right, 0));
+        panics(|| step_towers(&mut towers, 1));
+        assert_eq!(params(&towers), params(&right), "who {who}");
+        for at in [1, 2, 4] {
+            assert_eq!(step_towers(&mut towers, at), step_towers(&mut right, at), "who {who}");
+            assert_eq!(params(&towers), params(&right), "who {who}, from {at}");
         }
     }
 }
@@ -207,16 +257,26 @@ enum Who {
 /// Epochs of a fit of batches of four, some of them together.
 const EPOCHS: usize = 3;
 
+/// What batches are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Drawn {
+    Pairs,
+    /// Samples, for all their pairs.
+    Samples,
+    /// Samples as anchors.
+    Anchors,
+}
+
 /// A run of all epochs. Where somebody panics it goes on after the last step that was done, with the
 /// sampler where it stood then. Returns the parameters.
-fn fit(who: Who, batches: usize, listed: bool) -> Vec<f64> {
+fn fit(who: Who, batches: usize, drawn: Drawn) -> Vec<f64> {
     let ends_at = |this| if who == this { 2 * batches } else { NEVER };
     let identity = Identity::new(ends_at(Who::LayerForward), ends_at(Who::LayerBackward));
     let steps = if who == Who::Optimizer { 2 } else { NEVER };
     let weary = Weary::new(steps, NEVER, NEVER);
     let mut siamese = Siamese::new(network(&identity), weary, 4).unwrap();
     let (cx, loss) = (Cx::default(), Contrastive::new(1.0).unwrap());
-    let objective = Objective::mean(&loss);
+    let (objective, softmax) = (Objective::mean(&loss), softmax());
     let once = |this| Patience::until(if who == this { 2 } else { NEVER });
     let (observer, schedule) = (once(Who::Observer), once(Who::Schedule));
     let rate = |step: u64| {
@@ -232,20 +292,26 @@ fn fit(who: Who, batches: usize, listed: bool) -> Vec<f64> {
             observer.ask();
             ControlFlow::Continue(())
         };
-        if listed {
+        if drawn == Drawn::Pairs {
             let mut sampler = Sampler::new(LABELS, 4, 1).unwrap();
             (0..done).for_each(|_| sampler.next_batch(&mut Vec::new(), &mut Vec::new()));
             siamese.fit(&cx, &objective, points(), &mut sampler, fit, observe)
         } else {
             let mut sampler = BatchSampler::new(LABELS, 4, 1).unwrap();
             (0..done).for_each(|_| sampler.next_batch(&mut Vec::new()));
-            siamese.fit_batches(&cx, &objective, points(), &mut sampler, fit, observe)
+            match drawn {
+                Drawn::Anchors => {
+                    let objective = of_anchors(&softmax);
+                    siamese.fit_batches(&cx, &objective, points(), &mut sampler, fit, observe)
+                }
+                _ => siamese.fit_batches(&cx, &objective, points(), &mut sampler, fit, observe),
+            }
         }
     };
     if who != Who::Nobody {
         panics(|| run(&mut siamese));
         // The observer is told of an epoch's end too.
-        let done = if who == Who::Observer && listed { 3 } else { 2 };
+        let done = if who == Who::Observer && drawn == Drawn::Pairs { 3 } else { 2 };
         assert_eq!(siamese.steps(), done, "{who:?}: steps done");
     }
     run(&mut siamese).unwrap();
@@ -256,11 +322,12 @@ fn fit(who: Who, batches: usize, listed: bool) -> Vec<f64> {
 fn a_fit_in_which_somebody_panics_goes_on_to_the_same_bits() {
     use Who::{LayerBackward, LayerForward, Nobody, Observer, Optimizer, Schedule};
     // An epoch of the one sampler is a multiple of two batches, of the other one step of two.
-    for (batches, listed) in [(1, true), (2, true), (1, false), (2, false)] {
-        let right = fit(Nobody, batches, listed);
+    let all = [Drawn::Pairs, Drawn::Samples, Drawn::Anchors];
+    for (batches, drawn) in all.into_iter().flat_map(|drawn| [(1, drawn), (2, drawn)]) {
+        let right = fit(Nobody, batches, drawn);
         for who in [LayerForward, LayerBackward, Optimizer, Observer, Schedule] {
-            let case = format!("{who:?}, steps of {batches} batches, listed {listed}");
-            assert_eq!(fit(who, batches, listed), right, "{case}");
+            let case = format!("{who:?}, steps of {batches} batches of {drawn:?}");
+            assert_eq!(fit(who, batches, drawn), right, "{case}");
         }
     }
 }
@@ -302,7 +369,7 @@ fn a_panic_while_saving_or_loading_leaves_the_old_file_and_the_old_run() {
     // It has more patience from here on.
     checkpoint::load_training(&mut run, &path).unwrap();
     assert_eq!(run.net().params(), old.net().params());
-    for kind in 0..3 {
+    for kind in 0..KINDS {
         assert_eq!(step(&mut run, kind), step(&mut old, kind));
     }
     assert_eq!(run.net().params(), old.net().params());

@@ -5,10 +5,13 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use drlim::batch::{AllPairsScratch, all_pairs};
-use drlim::loss::{Contrastive, Objective, Outcome};
+use drlim::batch::{
+    AllPairsScratch, AnchorScratch, Anchors, AnchorsOut, CrossAnchorsOut, CrossSimilar,
+    all_anchors, all_pairs, cross_anchors,
+};
+use drlim::loss::{AnchorObjective, Contrastive, Objective, Outcome, Softmax};
 use drlim::threads::Threads;
-use drlim::{Cx, Isa, Mat, Result, Similar};
+use drlim::{Cx, Isa, Mat, MatMut, Result, Similar};
 
 thread_local! {
     /// How many questions are answered with no.
@@ -20,32 +23,68 @@ fn after_some() -> bool {
     LEFT.get() == 0
 }
 
+/// So many rows of 32 elements, and their labels.
+fn batch(rows: usize) -> (Vec<f32>, Vec<i64>) {
+    let z = (0..rows * 32).map(|k| (k * 7919 % 1000) as f32 / 100.0).collect();
+    (z, (0..rows as i64).map(|row| row % 5).collect())
+}
+
 fn call(cx: &Cx, rows: usize) -> Result<Outcome> {
-    let z: Vec<f32> = (0..rows * 32).map(|k| (k * 7919 % 1000) as f32 / 100.0).collect();
-    let labels: Vec<i64> = (0..rows as i64).map(|row| row % 5).collect();
+    let (z, labels) = batch(rows);
     let loss = Contrastive::new(100.0)?;
     let (z, similar) = (Mat::new(&z, rows, 32)?, Similar::Labels(&labels));
     all_pairs(cx, &Objective::mean(&loss), z, similar, None, &mut AllPairsScratch::new())
 }
+
+fn of_anchors(cx: &Cx, rows: usize) -> Result<f64> {
+    let (z, labels) = batch(rows);
+    let loss = Softmax::scale(0.1)?;
+    let (z, similar) = (Mat::new(&z, rows, 32)?, Similar::Labels(&labels));
+    let (objective, out) = (AnchorObjective::mean(&loss), AnchorsOut::none());
+    Ok(all_anchors(cx, &objective, z, similar, out, &mut AnchorScratch::new())?.value)
+}
+
+/// The first rows are keys as well, few enough that distances of several strips are kept.
+fn of_strips(cx: &Cx, rows: usize) -> Result<f64> {
+    let ((z, labels), few) = (batch(rows), rows.min(1 << 14));
+    let loss = Softmax::scale(0.1)?;
+    let (queries, mut grad) = (Mat::new(&z, rows, 32)?, vec![0.0; rows * 32]);
+    let (keys, of_keys) = (queries.rows_range(1, few), &labels[1..few]);
+    let similar = CrossSimilar::Labels { queries: &labels, keys: of_keys, ignored: None };
+    let out = CrossAnchorsOut::grad_queries(MatMut::new(&mut grad, rows, 32)?);
+    let (objective, scratch) = (AnchorObjective::mean(&loss), &mut AnchorScratch::new());
+    let anchors = Anchors::Queries;
+    let outcome =
+        cross_anchors(cx, &objective, queries, keys, similar, None, anchors, out, scratch)?;
+    Ok(outcome.value + f64::from(grad[rows * 32 - 1]))
+}
+
+type Value = fn(&Cx, usize) -> Result<f64>;
+
+const CALLS: [(&str, Value); 3] = [
+    ("all_pairs", |cx, rows| Ok(call(cx, rows)?.value)),
+    ("all_anchors", of_anchors),
+    ("cross_anchors", of_strips),
+];
 
 /// Rows of which all pairs take minutes.
 const MANY: usize = 1 << 18;
 
 #[test]
 fn a_call_ends_where_the_answer_says_so() {
-    for threads in [1, 2, 0] {
+    for (threads, (name, call)) in [1, 2, 0].into_iter().flat_map(|n| CALLS.map(|call| (n, call))) {
         let threads = Threads::new(threads).unwrap();
         let expected = threads.run(Isa::default(), |cx| call(cx, 300)).unwrap();
         for questions in [1, 3] {
             LEFT.set(questions);
             let ended = threads.run_watched(Isa::default(), after_some, |cx| call(cx, MANY));
-            assert!(ended.is_none());
+            assert!(ended.is_none(), "{name}");
         }
         LEFT.set(u32::MAX);
         let found = threads.run_watched(Isa::default(), after_some, |cx| call(cx, 300));
-        assert_eq!(found.unwrap().unwrap().value, expected.value);
+        assert_eq!(found.unwrap().unwrap(), expected, "{name}");
         // What has been ended is forgotten.
-        assert_eq!(threads.run(Isa::default(), |cx| call(cx, 300)).unwrap().value, expected.value);
+        assert_eq!(threads.run(Isa::default(), |cx| call(cx, 300)).unwrap(), expected, "{name}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::number::Number;
 use drlim::Real;
 use drlim::loss::{
     BlockLoss, BlockTripletLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential,
-    LinearHinge, SquaredHinge, SquaredTriplet, TripletMargin,
+    LinearHinge, Sigmoid, SquaredHinge, SquaredTriplet, TripletMargin,
 };
 
 /// What a pair costs, and how far from it a kernel may be.
@@ -17,7 +17,7 @@ pub struct Cost {
     pub slope_error: f64,
 }
 
-/// A loss of pairs with its margins: m; p and m; or the bound Q.
+/// A loss of pairs with its margins: m; p and m; or the bound Q; or scale and bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PairFormula {
     Contrastive { m: f64 },
@@ -26,6 +26,7 @@ pub enum PairFormula {
     DoubleMargin { p: f64, m: f64 },
     Exponential { q: f64 },
     CosineContrastive { m: f64 },
+    Sigmoid { a: f64, b: f64 },
 }
 
 use PairFormula as P;
@@ -35,8 +36,23 @@ pub fn over_distance<N: Number>(x: N, d2: N, least: f64) -> N {
     if d2 < N::of(least) { N::default() } else { x / d2.sqrt() }
 }
 
+/// ln(1 + x) for x from 0 to 1: 2 artanh(z) = 2 (z + z³/3 + z⁵/5 + ...) with z = x / (2 + x).
+fn ln_1p_of_unit<N: Number>(x: N) -> N {
+    let z = x / (N::of(2.0) + x);
+    let add = |series: N, k: u8| series * z * z + N::of(1.0) / N::of((2 * k + 1).into());
+    N::of(2.0) * z * (0..36).rev().fold(N::default(), add)
+}
+
+/// ln(1 + e^x) and 1 / (1 + e^-x).
+fn softplus_and_logistic<N: Number>(x: N) -> [N; 2] {
+    let (one, size) = (N::of(1.0), x.hinge() + (-x).hinge());
+    let power = (-size).exp();
+    let share = if x < N::default() { power } else { one };
+    [x.hinge() + ln_1p_of_unit(power), share / (one + power)]
+}
+
 impl PairFormula {
-    /// One of each kind, from two margins.
+    /// One of each kind that has margins, from two of them.
     pub fn all(p: f64, m: f64) -> [Self; 6] {
         [
             P::Contrastive { m },
@@ -50,12 +66,23 @@ impl PairFormula {
 
     /// With its margins rounded to another precision.
     pub fn rounded<T: Real>(self) -> Self {
-        self.map(|x| T::from_f64(x).to_f64(), |x| T::from_f64(x).to_f64())
+        let round = |x: f64| T::from_f64(x).to_f64();
+        match self {
+            P::Sigmoid { a, b } => P::Sigmoid { a: round(a), b: round(b) },
+            other => other.map(round, round),
+        }
     }
 
     /// For embeddings that are `factor` times as large.
     pub fn scaled(self, factor: f64) -> Self {
-        self.map(|length| length * factor, |square| square * factor * factor)
+        match self {
+            // What rows at distance 0 cost stays as it is.
+            P::Sigmoid { a, b } => {
+                let scale = a / (factor * factor);
+                P::Sigmoid { a: scale, b: (a + b) - scale }
+            }
+            other => other.map(|length| length * factor, |square| square * factor * factor),
+        }
     }
 
     fn map(self, length: impl Fn(f64) -> f64, square: impl Fn(f64) -> f64) -> Self {
@@ -66,6 +93,7 @@ impl PairFormula {
             P::DoubleMargin { p, m } => P::DoubleMargin { p: length(p), m: length(m) },
             P::Exponential { q } => P::Exponential { q: length(q) },
             P::CosineContrastive { m } => P::CosineContrastive { m: square(m) },
+            P::Sigmoid { .. } => self,
         }
     }
 
@@ -75,6 +103,7 @@ impl PairFormula {
             P::LinearHinge { .. } | P::Exponential { .. } => 1,
             P::Contrastive { .. } | P::SquaredHinge { .. } | P::DoubleMargin { .. } => 2,
             P::CosineContrastive { .. } => 4,
+            P::Sigmoid { .. } => 0,
         }
     }
 
@@ -87,6 +116,7 @@ impl PairFormula {
             P::LinearHinge { p, m } | P::DoubleMargin { p, m } => vec![p, m],
             P::Exponential { q } => vec![q],
             P::CosineContrastive { m } => vec![(2.0 * m).sqrt()],
+            P::Sigmoid { .. } => Vec::new(),
         }
     }
 
@@ -118,6 +148,11 @@ impl PairFormula {
             (P::CosineContrastive { m }, false) => {
                 let gap = (of(m) - of(0.5) * d2).hinge();
                 [half_square(gap), -gap]
+            }
+            (P::Sigmoid { a, b }, similar) => {
+                let logit = of(a) + of(b) - of(0.5 * a) * d2;
+                let [value, share] = softplus_and_logistic(if similar { -logit } else { logit });
+                [value, of(a) * if similar { share } else { -share }]
             }
         }
     }
@@ -160,6 +195,7 @@ impl PairFormula {
             P::DoubleMargin { p, m } => Box::new(DoubleMargin::new(t(p), t(m)).unwrap()),
             P::Exponential { q } => Box::new(Exponential::new(t(q)).unwrap()),
             P::CosineContrastive { m } => Box::new(CosineContrastive::new(t(m)).unwrap()),
+            P::Sigmoid { a, b } => Box::new(Sigmoid::new(t(a), t(b)).unwrap()),
         }
     }
 }

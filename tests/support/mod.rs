@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part")]
 
+pub mod anchors;
 pub mod cases;
 pub mod double_double;
 pub mod element;

@@ -145,9 +145,32 @@ impl Reference {
     /// As [`compare`](Reference::compare), for sums that may cancel: relative to the largest entry
     /// or the largest term of a sum, whichever is larger.
     pub fn compare_sums<T: Element>(&self, case: &str, name: &str, got: &[T], term: f64, by: &str) {
+        self.check(case, name, got, [tolerance::<T>(), term], by);
+    }
+
+    /// As [`compare`](Reference::compare), with a tolerance of its own.
+    pub fn compare_within<T: Element>(
+        &self,
+        case: &str,
+        name: &str,
+        got: &[T],
+        tolerance: f64,
+        by: &str,
+    ) {
+        self.check(case, name, got, [tolerance, 0.0], by);
+    }
+
+    fn check<T: Element>(
+        &self,
+        case: &str,
+        name: &str,
+        got: &[T],
+        [tolerance, term]: [f64; 2],
+        by: &str,
+    ) {
         let expected: Vec<f64> = self.reals(case, name);
         let largest = expected.iter().fold(term, |largest: f64, x| largest.max(x.abs()));
-        let allowed = tolerance::<T>() * largest;
+        let allowed = tolerance * largest;
         assert_eq!(got.len(), expected.len(), "length of {case}/{name} by {by}");
         for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
             let error = (got.to_f64() - expected).abs();

@@ -4,7 +4,9 @@
 
 use super::{Side, check_curvature};
 use crate::batch::blocking::serial_if_small;
-use crate::batch::pairwise::cross::{CrossOut, CrossScratch, CrossSimilar, check, cross};
+use crate::batch::pairwise::cross::{
+    CrossOut, CrossRule, CrossScratch, CrossSimilar, check, cross,
+};
 use crate::error::{Result, check_shape};
 use crate::kernel::hvp::{Likeness, Rays};
 use crate::loss::{Objective, Reduction, Sums};
@@ -73,13 +75,14 @@ pub fn cross_hvp<T: Real>(
     };
     let factors = objective.factors(&sums);
     let sides = [Rays { z: queries, v: of_queries }, Rays { z: keys, v: of_keys }];
-    let (likeness, same) = match similar {
-        CrossSimilar::Labels { queries, keys, ignored } => {
+    let labels = similar.position_labels(n, m);
+    let (likeness, same) = match similar.rule(&labels) {
+        CrossRule::Labels { queries, keys, ignored } => {
             let likeness = [[queries, keys], [keys, queries]]
                 .map(|[own, others]| Likeness::Labels { own, others, ignored });
             (likeness, own.map(|own| own as isize))
         }
-        CrossSimilar::Graph { graph, first_query, first_key } => {
+        CrossRule::Graph { graph, first: [first_query, first_key] } => {
             let likeness = [[first_query, first_key], [first_key, first_query]]
                 .map(|first| Likeness::Graph { graph, first });
             (likeness, Some(first_query as isize - first_key as isize))

@@ -228,10 +228,11 @@ impl<T: Real> Call<'_, '_, T> {
             kinks: &kinks(self.objective.loss),
             factors: pass.factors,
             similar_only: pass.similar_only,
+            totals: false,
             offsets: &offsets::<T>(self.cx, d),
         };
         let out = if pass.gradient { gradient.out() } else { None };
-        self.pulled + run_blocks(self.cx, &batch, true, [out, None], slopes)
+        self.pulled + run_blocks(self.cx, &batch, true, [out, None], slopes).0
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, check_len, check_shape};
 use crate::kernel::pairwise::block::Batch;
 use crate::kernel::pairwise::pack::NO_CLASS;
 use crate::kernel::pairwise::similarity::{Classes, SelfPairs, Similarity};
-use crate::loss::{KindSums, Objective, Outcome, Reduction, Sums};
+use crate::loss::{KindSums, Objective, Outcome, Reduction, SlopeTotals, Sums};
 use crate::memory::aligned::Aligned;
 use crate::memory::mat::{Mat, MatMut};
 use crate::parallel::cx::Cx;
@@ -31,6 +31,11 @@ pub enum CrossSimilar<'a> {
         /// A label that stands for no class, if there is one: a row that has it is in no pair.
         ignored: Option<i64>,
     },
+    /// Key `first_key + i` alone is similar to query i.
+    Position {
+        /// The key of the first query.
+        first_key: usize,
+    },
     /// A query and a key are similar if they are neighbours in a graph that holds both. A sample that is
     /// among both makes no pair with itself.
     Graph {
@@ -44,6 +49,41 @@ pub enum CrossSimilar<'a> {
     },
 }
 
+impl<'a> CrossSimilar<'a> {
+    /// Labels of N queries and M keys that say the same as a position does.
+    pub(crate) fn position_labels(&self, n: usize, m: usize) -> Option<[Vec<i64>; 2]> {
+        let CrossSimilar::Position { first_key } = *self else { return None };
+        let first = first_key as i64;
+        Some([(0..n as i64).collect(), (-first..m as i64 - first).collect()])
+    }
+
+    /// The rule as kernels know it. `labels` are those of a position, if it is one.
+    pub(crate) fn rule<'b>(self, labels: &'b Option<[Vec<i64>; 2]>) -> CrossRule<'b>
+    where
+        'a: 'b,
+    {
+        match (self, labels) {
+            (_, Some([queries, keys])) => CrossRule::Labels { queries, keys, ignored: None },
+            (CrossSimilar::Labels { queries, keys, ignored }, _) => {
+                CrossRule::Labels { queries, keys, ignored }
+            }
+            (CrossSimilar::Graph { graph, first_query, first_key }, _) => {
+                CrossRule::Graph { graph, first: [first_query, first_key] }
+            }
+            (CrossSimilar::Position { .. }, None) => {
+                CrossRule::Labels { queries: &[], keys: &[], ignored: None }
+            }
+        }
+    }
+}
+
+/// A [`CrossSimilar`] whose position, if it was one, has become labels.
+#[derive(Clone, Copy)]
+pub(crate) enum CrossRule<'a> {
+    Labels { queries: &'a [i64], keys: &'a [i64], ignored: Option<i64> },
+    Graph { graph: &'a Graph, first: [usize; 2] },
+}
+
 /// The gradients that [`cross`] writes, each if it is given.
 #[derive(Debug, Default)]
 pub struct CrossOut<'a, T> {
@@ -51,23 +91,25 @@ pub struct CrossOut<'a, T> {
     pub grad_queries: Option<MatMut<'a, T>>,
     /// M x D, overwritten.
     pub grad_keys: Option<MatMut<'a, T>>,
+    /// Sums of the slopes of all pairs, overwritten by `cross`: for derivatives by parameters of the loss.
+    pub slope_totals: Option<&'a mut SlopeTotals>,
 }
 
 impl<'a, T: Real> CrossOut<'a, T> {
     /// No gradient: `cross` returns the outcome alone.
     pub fn none() -> Self {
-        CrossOut { grad_queries: None, grad_keys: None }
+        CrossOut { grad_queries: None, grad_keys: None, slope_totals: None }
     }
 
     /// The gradient of the queries alone, where the keys are a memory bank, or held by another process that
     /// computes theirs.
     pub fn grad_queries(grad: MatMut<'a, T>) -> Self {
-        CrossOut { grad_queries: Some(grad), grad_keys: None }
+        CrossOut { grad_queries: Some(grad), ..CrossOut::none() }
     }
 
     /// Both gradients.
     pub fn grads(queries: MatMut<'a, T>, keys: MatMut<'a, T>) -> Self {
-        CrossOut { grad_queries: Some(queries), grad_keys: Some(keys) }
+        CrossOut { grad_queries: Some(queries), grad_keys: Some(keys), slope_totals: None }
     }
 }
 
@@ -154,15 +196,25 @@ pub fn cross<T: Real>(
 ) -> Result<Outcome> {
     check("cross", queries, keys, similar, own, &out)?;
     let (n, m, d) = (queries.rows(), keys.rows(), queries.cols());
+    let labels = similar.position_labels(n, m);
+    let similar = similar.rule(&labels);
     if n == 0 && m == 0 {
+        if let Some(totals) = out.slope_totals {
+            *totals = SlopeTotals::default();
+        }
         return Ok(Outcome::new(objective.reduction, Sums::default())); // of any number of columns
     }
     let cx = &serial_if_small(cx, n.saturating_mul(m), d);
     // Rows without elements have no gradient.
     let grads = [out.grad_queries, out.grad_keys].map(|grad| grad.filter(|_| d > 0));
     let wanted = grads.each_ref().map(Option::is_some);
-    let call = Call { cx, objective, z: [queries, keys], similar, own, wanted };
-    Ok(run(call, grads, scratch))
+    let totals = out.slope_totals.is_some();
+    let call = Call { cx, objective, z: [queries, keys], similar, own, wanted, totals };
+    let (outcome, totals) = run(call, grads, scratch);
+    if let Some(to) = out.slope_totals {
+        *to = totals;
+    }
+    Ok(outcome)
 }
 compiled!(cross::<T>);
 
@@ -170,24 +222,28 @@ fn run<T: Real>(
     call: Call<T>,
     grads: [Option<MatMut<T>>; 2],
     scratch: &mut CrossScratch<T>,
-) -> Outcome {
+) -> (Outcome, SlopeTotals) {
     call.prepare(scratch);
     let reduction = call.objective.reduction;
-    if call.wanted == [false; 2] {
-        return Outcome::new(reduction, call.run(Pass::values(), scratch));
+    if call.wanted == [false; 2] && !call.totals {
+        let (sums, totals) = call.run(Pass::values(), scratch);
+        return (Outcome::new(reduction, sums), totals);
     }
     let counted = match reduction {
         Reduction::Sum | Reduction::Factors { .. } => Sums::default(),
         _ => call.count(scratch),
     };
-    let (sums, scale) = passes::run(call.objective, counted, true, &mut (&call, &mut *scratch));
+    let mut walk =
+        CrossWalk { call: &call, scratch: &mut *scratch, totals: SlopeTotals::default() };
+    let (sums, scale) = passes::run(call.objective, counted, true, &mut walk);
+    let totals = walk.totals.scaled(scale.to_f64());
     let CrossScratch { sets, gradients, .. } = scratch;
     for ((set, gradient), grad) in sets.iter_mut().zip(gradients).zip(grads) {
         if let Some(grad) = grad {
             gradient.finish(call.cx, set, block_rows(grad.rows()), scale, grad);
         }
     }
-    Outcome::new(reduction, sums)
+    (Outcome::new(reduction, sums), totals)
 }
 
 /// Refuses arguments that do not fit together.
@@ -221,6 +277,13 @@ pub(crate) fn check<T: Real>(
             check_len(call, "queries' labels", of_queries.len(), n, "the rows of queries")?;
             check_len(call, "keys' labels", of_keys.len(), m, "the rows of keys")
         }
+        CrossSimilar::Position { first_key } => match last(first_key, n) {
+            Some(end) if end <= m => Ok(()),
+            _ => {
+                let len = (m + 1).saturating_sub(n);
+                Err(Error::Index { arg: "first_key", at: 0, index: first_key, len })
+            }
+        },
         CrossSimilar::Graph { graph, first_query, first_key } => {
             for (arg, first, rows) in [("first_query", first_query, n), ("first_key", first_key, m)]
             {
@@ -243,9 +306,10 @@ struct Call<'c, 'o, T> {
     cx: &'c Cx,
     objective: &'c Objective<'o, T>,
     z: [Mat<'c, T>; 2],
-    similar: CrossSimilar<'c>,
+    similar: CrossRule<'c>,
     own: Option<usize>,
     wanted: [bool; 2],
+    totals: bool,
 }
 
 impl<T: Real> Call<'_, '_, T> {
@@ -256,7 +320,7 @@ impl<T: Real> Call<'_, '_, T> {
         classes.iter_mut().for_each(ClassMeans::clear);
         own.clear();
         match self.similar {
-            CrossSimilar::Labels { queries: of_i, keys: of_j, ignored } => {
+            CrossRule::Labels { queries: of_i, keys: of_j, ignored } => {
                 i.order_by_label(of_i, ignored);
                 j.order_by_label(of_j, ignored);
                 let count = number_classes([&mut *i, &mut *j], [of_i, of_j], ignored);
@@ -271,7 +335,7 @@ impl<T: Real> Call<'_, '_, T> {
                     own.extend(i.order.iter().map(|&row| j.places[first + row as usize]));
                 }
             }
-            CrossSimilar::Graph { .. } => {
+            CrossRule::Graph { .. } => {
                 i.keep_order(queries.rows());
                 j.keep_order(keys.rows());
             }
@@ -288,7 +352,7 @@ impl<T: Real> Call<'_, '_, T> {
     fn count(&self, scratch: &CrossScratch<T>) -> Sums {
         let [i, j] = &scratch.sets;
         let (all, alike) = match self.similar {
-            CrossSimilar::Labels { .. } => {
+            CrossRule::Labels { .. } => {
                 let known =
                     |set: &PackedRows<T>| set.classes.partition_point(|&class| class != NO_CLASS);
                 let (of_i, of_j) = (&i.classes[..known(i)], &j.classes[..known(j)]);
@@ -307,7 +371,7 @@ impl<T: Real> Call<'_, '_, T> {
                 });
                 (of_i.len() as u64 * of_j.len() as u64 - own_all, alike - own_alike)
             }
-            CrossSimilar::Graph { graph, first_query, first_key } => {
+            CrossRule::Graph { graph, first: [first_query, first_key] } => {
                 let (n, m) = (i.order.len(), j.order.len());
                 let keys = first_key..first_key + m;
                 let samples = first_query..first_query + n;
@@ -326,14 +390,12 @@ impl<T: Real> Call<'_, '_, T> {
 
     /// Walks over all pairs. In a pass for gradients, adds to the sums in the scratch, from which
     /// [`Gradient::finish`] makes the gradients that are wanted.
-    fn run(&self, pass: Pass<T>, scratch: &mut CrossScratch<T>) -> Sums {
+    fn run(&self, pass: Pass<T>, scratch: &mut CrossScratch<T>) -> (Sums, SlopeTotals) {
         let CrossScratch { sets: [i, j], classes, gradients, own, slopes } = scratch;
         let d = self.z[0].cols();
         let kinds = match self.similar {
-            CrossSimilar::Graph { graph, first_query, first_key } => {
-                Similarity::Graph { graph, first: [first_query, first_key] }
-            }
-            CrossSimilar::Labels { .. } => {
+            CrossRule::Graph { graph, first } => Similarity::Graph { graph, first },
+            CrossRule::Labels { .. } => {
                 let spheres = classes[0].spheres(d).zip(classes[1].spheres(d));
                 let reach = self.objective.loss.reach_block();
                 Similarity::Classes(Classes {
@@ -352,6 +414,7 @@ impl<T: Real> Call<'_, '_, T> {
             kinks: &kinks(self.objective.loss),
             factors: pass.factors,
             similar_only: pass.similar_only,
+            totals: self.totals && pass.gradient,
             offsets: &offsets::<T>(self.cx, d),
         };
         let [of_i, of_j] = gradients;
@@ -362,16 +425,25 @@ impl<T: Real> Call<'_, '_, T> {
     }
 }
 
-impl<T: Real> Walk<T> for (&Call<'_, '_, T>, &mut CrossScratch<T>) {
+/// The walks of a call, and the totals of slopes of those for gradients.
+struct CrossWalk<'w, 'c, 'o, T> {
+    call: &'w Call<'c, 'o, T>,
+    scratch: &'w mut CrossScratch<T>,
+    totals: SlopeTotals,
+}
+
+impl<T: Real> Walk<T> for CrossWalk<'_, '_, '_, T> {
     fn start(&mut self, _: [T; 2]) {
-        let (call, scratch) = self;
-        let wanted = scratch.gradients.iter_mut().zip(call.z).zip(call.wanted);
+        self.totals = SlopeTotals::default();
+        let wanted = self.scratch.gradients.iter_mut().zip(self.call.z).zip(self.call.wanted);
         for ((gradient, z), _) in wanted.filter(|(_, wanted)| *wanted) {
             gradient.clear(z.shape());
         }
     }
 
     fn run(&mut self, pass: Pass<T>) -> Sums {
-        self.0.run(pass, self.1)
+        let (sums, totals) = self.call.run(pass, self.scratch);
+        self.totals = self.totals + totals;
+        sums
     }
 }

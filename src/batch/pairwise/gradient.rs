@@ -41,6 +41,30 @@ impl<T: Real> Gradient<T> {
         scale: T,
         grad: MatMut<T>,
     ) {
+        self.write(cx, set, block, (scale, true), grad);
+    }
+
+    /// grad_i = scale sum_i, in the caller's order of rows. Sums are in blocks of as many rows as those of the
+    /// set.
+    pub(crate) fn finish_products(
+        &self,
+        cx: &Cx,
+        set: &mut PackedRows<T>,
+        scale: T,
+        grad: MatMut<T>,
+    ) {
+        let block = set.block;
+        self.write(cx, set, block, (scale, false), grad);
+    }
+
+    fn write(
+        &self,
+        cx: &Cx,
+        set: &mut PackedRows<T>,
+        block: usize,
+        (scale, own): (T, bool),
+        grad: MatMut<T>,
+    ) {
         set.find_places();
         let PackedRows { places, centered, block: set_block, .. } = set;
         let [n, d] = grad.shape();
@@ -57,7 +81,7 @@ impl<T: Real> Gradient<T> {
                     count: n,
                     slope_sums: &self.slopes,
                     sums: &self.sums,
-                    centered,
+                    centered: if own { centered } else { &[] },
                     grad,
                 },
             );

@@ -5,7 +5,7 @@
 
 use crate::batch::blocking::{block_rows, task_rows};
 use crate::kernel::blocking::tile_cols;
-use crate::kernel::pairwise::center::{NearestToMean, SumRows};
+use crate::kernel::pairwise::center::{LargestNorm, NearestToMean, SumRows};
 use crate::kernel::pairwise::gradient::Operand;
 use crate::kernel::pairwise::pack::{AT_ONCE, CenterRows, NO_CLASS, Rows};
 use crate::kernel::pairwise::tile::TileOperand;
@@ -29,7 +29,7 @@ pub(crate) struct PackedRows<T> {
     pub(super) centered: Aligned<T>,
     norms: Aligned<T>,
     /// Rows of a block of `centered`.
-    pub(super) block: usize,
+    pub(crate) block: usize,
 }
 
 /// Lets [`center`] look at every row. Its coordinates are then at most twice as far from a row's as those of
@@ -170,9 +170,28 @@ impl<T: Real> PackedRows<T> {
     /// without the mean. Rows of few elements, which need no products, are taken as they are. (Any point near
     /// the rows would do as a mean.)
     pub(crate) fn prepare_pairs(&mut self, cx: &Cx, z: Mat<T>, mean: &[T], gradient: bool) {
+        self.prepare_pairs_in(cx, z, mean, gradient, block_rows(z.rows()));
+    }
+
+    /// [`prepare_pairs`](PackedRows::prepare_pairs), with rows without the mean in blocks of so many.
+    pub(crate) fn prepare_pairs_in(
+        &mut self,
+        cx: &Cx,
+        z: Mat<T>,
+        mean: &[T],
+        gradient: bool,
+        block: usize,
+    ) {
         let few = z.cols() <= WIDEST;
-        self.block = block_rows(z.rows());
+        self.block = block;
         self.prepare(cx, z, (!few).then_some(mean), gradient && !few);
+    }
+
+    /// Packs for dot products and their gradients, in blocks of so many rows: rows are taken as they are, and
+    /// norms are 0, so that tiles give -2 q·k.
+    pub(crate) fn prepare_products(&mut self, cx: &Cx, z: Mat<T>, gradient: bool, block: usize) {
+        self.block = block;
+        self.prepare(cx, z, None, gradient);
     }
 
     /// Packs for distances by products: fills panels and norms.
@@ -231,6 +250,26 @@ impl<T: Real> PackedRows<T> {
                 },
             );
         });
+    }
+
+    /// The largest squared length of a row, less the mean if there is one; NaN where one is not finite, or is not
+    /// known because distances are taken by differences.
+    pub(crate) fn largest_norm(&self, cx: &Cx, z: Mat<T>, products: bool) -> T {
+        let n = z.rows();
+        let height = task_rows(n, z.cols().saturating_mul(size_of::<T>()));
+        let larger = |a: T, b: T| if a >= b || a.is_nan() { a } else { b };
+        if !products {
+            let nan = T::from_f64(f64::NAN);
+            let known = z.cols() > WIDEST;
+            return if known { self.norms.iter().copied().fold(T::ZERO, larger) } else { nan };
+        }
+        sum_blocks(cx.par, n.div_ceil(height), (), larger, |block, ()| {
+            let rows = rows_of_block(block, height, n);
+            T::dispatch(
+                cx.isa,
+                LargestNorm { rows: self.rows(z), classes: &self.classes, places: rows },
+            )
+        })
     }
 
     pub(crate) fn side<'a>(&'a self, z: Mat<'a, T>) -> Operand<'a, T> {

@@ -4,7 +4,7 @@
 //! values, and that a batch under it behaves as batches do. Here are strategies of
 //! [proptest](https://docs.rs/proptest) for batches that keep off the kinks of a loss, and
 //! [`Properties`] of any loss on such a batch. A loss of pairs is checked by a [`PairCheck`], one of
-//! triplets by a [`TripletCheck`]:
+//! triplets by a [`TripletCheck`], one of anchors by an [`AnchorCheck`]:
 //!
 //! ```
 //! use drlim::loss::PairLoss;
@@ -47,6 +47,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchor_check;
 mod batch;
 mod draws;
 mod evaluate;
@@ -54,6 +55,7 @@ mod pair_check;
 mod property;
 mod triplet_check;
 
+pub use anchor_check::{AnchorCheck, Candidates, candidates};
 pub use batch::{Batch, Embeddings, PairBatch, TripletBatch};
 pub use draws::{embeddings, labels, margins, pair_batches, triplet_batches};
 pub use pair_check::PairCheck;

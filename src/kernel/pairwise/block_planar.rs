@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::block::{BlockPair, GroupPairs};
 use super::similarity::BlockSimilarity;
+use super::tile::TileOperand;
 use crate::kernel::blocking::{BLOCK_ROWS, GROUP_PAIRS};
 use crate::loss::Sums;
 use crate::simd::real::Real;
@@ -23,7 +24,7 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
     #[inline(always)]
     fn run<S: Simd<T>>(mut self, s: S) -> Sums {
         if let BlockSimilarity::Known(sums) =
-            self.0.batch.block_similarity(s, &self.0.i, &self.0.j, 8, None)
+            self.0.batch.block_similarity(s, &self.0.to.i, &self.0.to.j, 8, None)
         {
             return sums;
         }
@@ -40,7 +41,7 @@ impl<T: Real, const D: usize> Kernel<T> for PlanarBlockPair<'_, T, D> {
 impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
     #[inline(always)]
     fn block<S: Simd<T>, const ROWS: usize>(&mut self, s: S) -> Sums {
-        let (i, j, cols) = (self.0.i.clone(), self.0.j.clone(), 2 * S::LANES);
+        let (i, j, cols) = (self.0.to.i.clone(), self.0.to.j.clone(), 2 * S::LANES);
         let mut pairs = GroupPairs::new();
         let mut slopes = [T::ZERO; GROUP_PAIRS];
         // Element k of column c at [k][c].
@@ -51,7 +52,7 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
             let mut by_row = [[s.splat(T::ZERO); D]; ROWS];
             for col in j.clone().step_by(cols) {
                 // Among the same rows, groups below the diagonal hold the same pairs again.
-                if self.0.among && col + cols <= row + 1 {
+                if self.0.is_upper() && col + cols <= row + 1 {
                     continue;
                 }
                 let block = &self.0;
@@ -61,14 +62,15 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                     continue;
                 }
                 let slopes = &mut slopes[..rows.len() * cols];
-                squared_distances::<T, S, D>(s, block, rows.clone(), col, slopes);
+                let sides = block.batch.sides.each_ref().map(|side| &side.points);
+                planar_distances::<T, S, D>(s, sides, rows.clone(), col, slopes);
                 sums = sums + block.evaluate(s, rows.clone(), col, content, slopes, &mut pairs);
-                if block.wants_gradient() {
-                    let columns = &mut by_column;
-                    add_group(s, block, rows.clone(), col, slopes, &mut by_row, columns);
+                if block.to.are_wanted() {
+                    let (at, columns) = (col - j.start, &mut by_column);
+                    add_group(s, sides, rows.clone(), [col, at], slopes, &mut by_row, columns);
                 }
             }
-            let Some(out) = &mut self.0.out[0] else { continue };
+            let Some(out) = &mut self.0.to.out[0] else { continue };
             let grads = out.grad[(row - i.start) * D..].chunks_exact_mut(D);
             for (grad, sums) in grads.zip(&by_row[..rows.len()]) {
                 for (grad, &sum) in grad.iter_mut().zip(sums) {
@@ -76,8 +78,8 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                 }
             }
         }
-        let among = self.0.among;
-        let [of_i, of_j] = &mut self.0.out;
+        let among = self.0.is_upper();
+        let [of_i, of_j] = &mut self.0.to.out;
         if let Some(out) = if among { of_i } else { of_j } {
             for (c, grad) in out.grad.chunks_exact_mut(D).enumerate() {
                 for (grad, column) in grad.iter_mut().zip(&by_column) {
@@ -85,22 +87,22 @@ impl<T: Real, const D: usize> PlanarBlockPair<'_, T, D> {
                 }
             }
         }
+        *self.0.totals = *self.0.totals + pairs.totals;
         sums
     }
 }
 
-/// |z_i - z_j|² of a few rows with a panel of columns.
+/// |z_i - z_j|² of a few rows with a panel of columns, for rows of `D` elements.
 #[inline(always)]
-fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
+pub(crate) fn planar_distances<T: Real, S: Simd<T>, const D: usize>(
     s: S,
-    block: &BlockPair<T>,
+    [x, y]: [&TileOperand<T>; 2],
     rows: Range<usize>,
     col: usize,
     out: &mut [T],
 ) {
     let cols = 2 * S::LANES;
-    let [x, y] = &block.batch.sides;
-    let panel = &y.points.panels[col / cols * D * cols..][..D * cols];
+    let panel = &y.panels[col / cols * D * cols..][..D * cols];
     let mut columns = [[s.splat(T::ZERO); 2]; D];
     for k in 0..D {
         for v in 0..2 {
@@ -108,7 +110,7 @@ fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
         }
     }
     for (out, row) in out.chunks_exact_mut(cols).zip(rows) {
-        let row = x.points.rows.row(row);
+        let row = x.rows.row(row);
         for v in 0..2 {
             let mut sum = s.splat(T::ZERO);
             for k in 0..D {
@@ -121,21 +123,19 @@ fn squared_distances<T: Real, S: Simd<T>, const D: usize>(
 }
 
 /// Adds the gradients of a group's pairs: slope (z_i - z_j) to row i, its negative to column j. A slope
-/// of 0 contributes nothing, whatever the difference is.
+/// of 0 contributes nothing, whatever the difference is. Column `col` is at `at` of `by_column`.
 #[inline(always)]
-fn add_group<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
+pub(crate) fn add_group<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
     s: S,
-    block: &BlockPair<T>,
+    [x, y]: [&TileOperand<T>; 2],
     rows: Range<usize>,
-    col: usize,
+    [col, at]: [usize; 2],
     slopes: &[T],
     by_row: &mut [[S::F; D]; ROWS],
     by_column: &mut [[T; BLOCK_ROWS]; D],
 ) {
     let (zero, cols) = (s.splat(T::ZERO), 2 * S::LANES);
-    let [x, y] = &block.batch.sides;
-    let panel = &y.points.panels[col / cols * D * cols..][..D * cols];
-    let at = col - block.j.start;
+    let panel = &y.panels[col / cols * D * cols..][..D * cols];
     for v in 0..2 {
         let lanes = at + v * S::LANES..(at + (v + 1) * S::LANES).min(BLOCK_ROWS);
         let mut other = [zero; D];
@@ -147,7 +147,7 @@ fn add_group<T: Real, S: Simd<T>, const ROWS: usize, const D: usize>(
         for (r, row) in rows.clone().enumerate() {
             let slope = s.load(&slopes[r * cols + v * S::LANES..][..S::LANES]);
             let some = s.nonzero(slope);
-            let own = x.points.rows.row(row);
+            let own = x.rows.row(row);
             for k in 0..D {
                 let g = s.select(some, slope * (s.splat(own[k]) - other[k]), zero);
                 by_row[r][k] = by_row[r][k] + g;

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::pack::Rows;
+use super::pack::{NO_CLASS, Rows};
+use crate::kernel::vector::dot;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
 
@@ -81,5 +82,33 @@ impl<T: Real> Kernel<T> for NearestToMean<'_, T> {
                 s.store(s.select(nearer, x, before), nearest);
             }
         }
+    }
+}
+
+/// The largest squared length of the rows at `places` that are in some pair; NaN where one is.
+pub(crate) struct LargestNorm<'a, T> {
+    pub rows: Rows<'a, T>,
+    /// The class of each place, or empty.
+    pub classes: &'a [u32],
+    pub places: Range<usize>,
+}
+
+impl<T: Real> Kernel<T> for LargestNorm<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<S: Simd<T>>(self, s: S) -> T {
+        let mut largest = T::ZERO;
+        for place in self.places {
+            if self.classes.get(place) == Some(&NO_CLASS) {
+                continue;
+            }
+            let row = self.rows.row(place);
+            let norm = dot(s, row, row);
+            if !(largest >= norm || largest.is_nan()) {
+                largest = norm;
+            }
+        }
+        largest
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod center;
 pub(crate) mod classes;
 pub(crate) mod distance_matrix;
 pub(crate) mod gradient;
+pub(crate) mod gradients;
 pub(crate) mod pack;
 pub(crate) mod similarity;
 pub(crate) mod tile;

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::center::is_finite_row;
 use crate::memory::mat::Mat;
 use crate::simd::real::Real;
 use crate::simd::{Kernel, Simd};
@@ -110,7 +111,12 @@ impl<T: Real> Kernel<T> for CenterRows<'_, T> {
                 fill_panel(rows);
             }
             if !self.centered.is_empty() {
-                for (r, row) in rows.chunks_exact(depth).take(count).enumerate() {
+                for (r, row) in rows.chunks_exact_mut(depth).take(count).enumerate() {
+                    // Of products with such a row, NaN reaches what depends on it through its factor; a factor of
+                    // 0 contributes nothing.
+                    if self.mean.is_none() && !is_finite_row(s, row) {
+                        row.fill(T::ZERO);
+                    }
                     for columns in panels(depth, width) {
                         let to = place(height, depth, width, first + r, columns.start);
                         self.centered[to..to + columns.len()].copy_from_slice(&row[columns]);

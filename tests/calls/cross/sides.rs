@@ -49,6 +49,7 @@ impl<T: Element> Sides<T> {
             let out = CrossOut {
                 grad_queries: wanted[0].then(|| queries.mat_mut()),
                 grad_keys: wanted[1].then(|| keys.mat_mut()),
+                slope_totals: None,
             };
             let [queries, keys] = [self.mat(0), self.mat(1)];
             let (similar, own) = of;

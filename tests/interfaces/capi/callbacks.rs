@@ -423,6 +423,7 @@ macro_rules! shown {
                         first_query: 0,
                         first_key: 0,
                         own: &own,
+                        first_key_of_queries: null(),
                     };
                     let to = rows_mut(&mut grad[..queries * d], d);
                     done($cross(

@@ -110,6 +110,8 @@ macro_rules! named {
     };
 }
 
+mod anchors;
+
 fn misaligned<P>(pointer: *const P) -> *const P {
     pointer.wrapping_byte_add(1)
 }
@@ -252,7 +254,7 @@ macro_rules! of_type {
                 Out { data: matrix.data.cast_mut(), rows: matrix.rows, cols: matrix.cols, stride: matrix.stride }
             }
 
-            fn bad_objectives() -> [drlim_objective; 7] {
+            fn bad_objectives() -> [drlim_objective; 9] {
                 let sum = drlim_objective_new(drlim_loss::CONTRASTIVE, 1.0, drlim_reduction::SUM);
                 [
                     drlim_objective { size: 0, ..sum },
@@ -262,6 +264,8 @@ macro_rules! of_type {
                     drlim_objective { margin: -1.0, ..sum },
                     drlim_objective { loss: drlim_loss::LINEAR_HINGE, positive_margin: -1.0, ..sum },
                     drlim_objective { loss: drlim_loss::EXPONENTIAL, margin: f64::INFINITY, ..sum },
+                    drlim_objective { loss: drlim_loss::SIGMOID, sigmoid_scale: 0.0, ..sum },
+                    drlim_objective { loss: drlim_loss::SIGMOID, sigmoid_bias: f64::INFINITY, ..sum },
                 ]
             }
 
@@ -492,6 +496,9 @@ macro_rules! of_type {
                     keys: [k0 => NULL_POINTER, k1 => MISALIGNED, k2 => SHAPE, k3 => MEMORY, narrower(keys) => SHAPE],
                     similar: [null() => VALUE, odd.cast() => MISALIGNED, &none => VALUE,
                         &drlim_cross_similar { graph, ..similar } => VALUE,
+                        &drlim_cross_similar { first_key_of_queries: &past, ..similar } => VALUE,
+                        &drlim_cross_similar { first_key_of_queries: &past, ..by_graph } => VALUE,
+                        &drlim_cross_similar { first_key_of_queries: &past, ..none } => INDEX,
                         &drlim_cross_similar { key_labels: null(), ..similar } => NULL_POINTER,
                         &drlim_cross_similar { query_labels: null(), ..similar } => NULL_POINTER,
                         &drlim_cross_similar { query_labels: misaligned(labels), ..similar } => MISALIGNED,
@@ -838,6 +845,8 @@ fn every_argument_of_every_function_is_refused_by_name() {
     handles(&mut tried);
     f32::all(&mut tried);
     f64::all(&mut tried);
+    anchors::f32::all(&mut tried);
+    anchors::f64::all(&mut tried);
     let missing: Vec<String> = declared()
         .into_iter()
         .flat_map(|of| {

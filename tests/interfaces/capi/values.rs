@@ -11,18 +11,21 @@ use drlim::{Cx, Graph, Isa, Mat, MatMut, Par, Similar, Tier, pairs};
 use crate::capi::{done, nowhere};
 use crate::support::tiers;
 
+mod anchors;
+
 const ROWS: usize = 40;
 const COLS: usize = 7;
 /// Elements from row to row.
 const STRIDE: usize = 9;
 
-const PAIR_LOSSES: [drlim_loss; 6] = [
+const PAIR_LOSSES: [drlim_loss; 7] = [
     drlim_loss::CONTRASTIVE,
     drlim_loss::SQUARED_HINGE,
     drlim_loss::LINEAR_HINGE,
     drlim_loss::DOUBLE_MARGIN,
     drlim_loss::EXPONENTIAL,
     drlim_loss::COSINE_CONTRASTIVE,
+    drlim_loss::SIGMOID,
 ];
 
 const REDUCTIONS: [(drlim_reduction, Reduction); 6] = [
@@ -93,6 +96,8 @@ fn of_pairs(loss: drlim_loss, reduction: drlim_reduction) -> drlim_objective {
         scale: 2.0,
         similar_factor: 0.5,
         dissimilar_factor: 3.0,
+        sigmoid_scale: 6.0,
+        sigmoid_bias: -3.0,
         ..drlim_objective_new(loss, MARGIN, reduction)
     }
 }
@@ -155,6 +160,7 @@ macro_rules! of_type {
                     drlim_loss::DOUBLE_MARGIN => Box::new(DoubleMargin::new(p, m).unwrap()),
                     drlim_loss::EXPONENTIAL => Box::new(Exponential::new(m).unwrap()),
                     drlim_loss::COSINE_CONTRASTIVE => Box::new(CosineContrastive::new(m).unwrap()),
+                    drlim_loss::SIGMOID => Box::new(Sigmoid::new(6.0, -3.0).unwrap()),
                     other => panic!("{other:?}"),
                 }
             }

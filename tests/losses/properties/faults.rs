@@ -20,7 +20,7 @@ use super::{COLS, PAIRS, seeded};
 use crate::support::formulas::{PairFormula, TripletFormula};
 
 /// Whether some of 50 draws have the property broken, rather than none.
-fn is_caught<S: Strategy>(draws: S, property: impl Fn(&S::Value) -> TestCaseResult) -> bool {
+pub fn is_caught<S: Strategy>(draws: S, property: impl Fn(&S::Value) -> TestCaseResult) -> bool {
     match seeded(1).run(&draws, |batch| property(&batch)) {
         Ok(()) => false,
         Err(TestError::Fail(..)) => true,

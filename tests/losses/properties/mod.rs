@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod faults;
 
 use crate::support::formulas::{PairFormula, TripletFormula};
@@ -32,7 +33,10 @@ const COLS: std::ops::RangeInclusive<usize> = 1..=40;
 /// A loss, and pairs off its kinks.
 fn pairs() -> impl Strategy<Value = (PairFormula, PairBatch<f64>)> {
     (margins::<f64>(), margins::<f64>())
-        .prop_flat_map(|(p, m)| select(PairFormula::all(p, m).to_vec()))
+        .prop_flat_map(|(p, m)| {
+            let sigmoid = PairFormula::Sigmoid { a: p, b: -m };
+            select([&PairFormula::all(p, m)[..], &[sigmoid]].concat())
+        })
         .prop_flat_map(|formula| (Just(formula), pair_batches(&formula.kinks(), PAIRS, COLS)))
 }
 
@@ -75,6 +79,10 @@ macro_rules! check_in_both_precisions {
 }
 
 fn pairs_scale<T: Element>(draw: &(PairFormula, PairBatch<f64>), factor: f64) -> TestCaseResult {
+    if let PairFormula::Sigmoid { .. } = draw.0 {
+        // A scale and a bias that nearly cancel would be lost to rounding.
+        return Ok(());
+    }
     let scaled = draw.0.rounded::<T>().scaled(factor);
     let (loss, exact) = (scaled.loss::<T>(), scaled.loss::<f64>());
     of_pairs::<T>(draw, |check, batch| {

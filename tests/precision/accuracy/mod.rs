@@ -74,6 +74,8 @@ tests! {
     triplets_by_rows_keep_their_bounds: "triplet_rows";
     all_pairs_keep_their_bounds: "all_pairs";
     pairs_across_keep_their_bounds: "cross";
+    anchors_of_a_batch_keep_their_bounds: "all_anchors";
+    anchors_across_keep_their_bounds: "cross_anchors";
     mined_triplets_keep_their_bounds: "triplets";
     matrices_keep_their_bound: "distance_matrix";
     neighbours_keep_their_bound: "nearest";

@@ -64,6 +64,11 @@ fn batch(size: Sizes) -> f64 {
     size.n as f64 / 2.0 + 8.0
 }
 
+/// Products of two batches are added up one after another, in chunks of 128 elements.
+fn chunks(size: Sizes) -> f64 {
+    (size.d.min(128) + size.d.div_ceil(128)) as f64 / 2.0 + 2.0
+}
+
 bounds! {
     EXP_32: "exp", "y", Ulp, "2 ULP", |_| 2.0;
     EXP_64: "exp", "y", Terms, "4.5", |_| 4.5;
@@ -97,6 +102,8 @@ bounds! {
     EXPONENTIAL_GRADS: "rows", "exponential, gradients", Terms, "D/32 + 8", |s| row(s) + 4.0;
     COSINE_CONTRASTIVE: "rows", "cosine contrastive, values", Terms, "D/32 + 4", row;
     COSINE_CONTRASTIVE_GRADS: "rows", "cosine contrastive, gradients", Terms, "D/32 + 4", row;
+    SIGMOID_LOSS: "rows", "sigmoid, values", Terms, "D/32 + 8", |s| row(s) + 4.0;
+    SIGMOID_LOSS_GRADS: "rows", "sigmoid, gradients", Terms, "D/32 + 8", |s| row(s) + 4.0;
     SUMS: "rows", "sum of N values", Terms, "N/512 + 36", |s| s.n as f64 / 512.0 + 36.0;
 
     INDEXED_VALUES: "indexed", "values", Terms, "D/32 + 4", row;
@@ -108,6 +115,12 @@ bounds! {
     ALL_PAIRS_GRAD: "all_pairs", "gradient", Terms, "B/2 + 8", batch;
     CROSS: "cross", "value", Share(SQUARED_DISTANCE), "2e-4 | 4e-13", |_| 1.0;
     CROSS_GRADS: "cross", "gradients", Terms, "B/2 + 8", batch;
+    ANCHORS_BY_COSINES: "all_anchors", "cosines", Share(SQUARED_DISTANCE), "2e", |_| 1.0;
+    ANCHORS_BY_PRODUCTS: "all_anchors", "products", Terms, "2e", chunks;
+    ANCHORS_GRAD: "all_anchors", "gradient", Terms, "B/2 + 8", batch;
+    CROSS_ANCHORS_BY_COSINES: "cross_anchors", "cosines", Share(SQUARED_DISTANCE), "2e", |_| 1.0;
+    CROSS_ANCHORS_BY_PRODUCTS: "cross_anchors", "products", Terms, "2e", chunks;
+    CROSS_ANCHORS_GRADS: "cross_anchors", "gradients", Terms, "B/2 + 8", batch;
     MINED: "triplets", "value", Share(SQUARED_DISTANCE), "2e-4 | 4e-13", |_| 1.0;
     MINED_GRAD: "triplets", "gradient", Terms, "B + 8", |s| s.n as f64 + 8.0;
     MATRIX: "distance_matrix", "distances", DISTANCE, "1e-4 | 2e-13", |_| 1.0;

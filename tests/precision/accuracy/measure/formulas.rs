@@ -90,9 +90,14 @@ pub fn pair_cost<T: Element>(
         PairFormula::Exponential { q } if !similar => [2.0 * q, 5.54 / d2.high.max(least).sqrt()],
         _ => [1.0; 2],
     };
+    // A power that is no normal number is 0.
+    let flushed = match formula {
+        PairFormula::Sigmoid { a, .. } => [least, a * least],
+        _ => [0.0; 2],
+    };
     [0, 1].map(|k| {
         let exact = through(d2, off, |d2| formula.value_and_slope(d2, similar, least)[k]);
-        exact.losing(4.0 * tiny * (1.0 + factors[k]))
+        exact.losing(4.0 * tiny * (1.0 + factors[k]) + flushed[k])
     })
 }
 

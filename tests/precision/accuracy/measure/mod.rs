@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "tests and example each use a part")]
 
+pub mod anchors;
 pub mod batches;
 pub mod bounds;
 pub mod distances;
@@ -91,6 +92,8 @@ kernels! {
     "triplet_rows": pairs::triplets_by_rows;
     "all_pairs": batches::pairs_of_a_batch;
     "cross": batches::pairs_across;
+    "all_anchors": anchors::of_one_batch;
+    "cross_anchors": anchors::of_two_batches;
     "triplets": batches::mined;
     "distance_matrix": batches::matrix;
     "nearest": batches::neighbours;

@@ -28,6 +28,7 @@ fn bounds_of(formula: PairFormula) -> [&'static Bound; 2] {
         P::CosineContrastive { .. } => {
             [&bounds::COSINE_CONTRASTIVE, &bounds::COSINE_CONTRASTIVE_GRADS]
         }
+        P::Sigmoid { .. } => [&bounds::SIGMOID_LOSS, &bounds::SIGMOID_LOSS_GRADS],
     }
 }
 
@@ -56,7 +57,9 @@ pub fn rows_of_pairs<T: Element>(plan: &Plan, record: &mut Record) {
         let row = |z: &[T], i: usize| wide(&z[i * d..][..d]);
         let d2: Vec<Wide> = (0..n).map(|i| squared_distance(&row(&a, i), &row(&b, i))).collect();
         let margin = typical::<T>(d2.iter().map(|d2| d2.high).collect());
-        for formula in PairFormula::all(0.7, 1.05) {
+        // Without a margin: rows at distance 0 have the logit 0 at any scale.
+        let sigmoid = PairFormula::Sigmoid { a: 4.0, b: -4.0 };
+        for formula in PairFormula::all(0.7, 1.05).into_iter().chain([sigmoid]) {
             let formula = formula.scaled(margin).rounded::<T>();
             let [of_values, of_grads] = bounds_of(formula);
             let off = Off::new::<T>((of_values.allowed)(case.sizes) * T::EPSILON.to_f64(), d);

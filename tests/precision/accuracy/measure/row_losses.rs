@@ -69,7 +69,7 @@ fn exact<T: Element>(x: &[T], label: usize) -> (Exact, Vec<Exact>) {
 }
 
 /// ln(1 + x) for x of 0 and above.
-fn ln_1p(x: Wide) -> Wide {
+pub fn ln_1p(x: Wide) -> Wide {
     if x.high < 1e-8 {
         let (half, third) = (x / Wide::of(2.0), x / Wide::of(3.0));
         return x - x * (half - x * third);
