@@ -11,6 +11,7 @@
 //! ```
 
 mod all_pairs;
+mod anchors;
 #[path = "../common/chains.rs"]
 mod chains;
 mod indexed;
@@ -34,7 +35,7 @@ use drlim::{Cx, Isa, Par, Real};
 use report::Report;
 
 /// What `--only` can name.
-const KERNELS: [&str; 15] = [
+const KERNELS: [&str; 20] = [
     "fma_peak",
     "stream",
     "rows",
@@ -44,6 +45,11 @@ const KERNELS: [&str; 15] = [
     "all_pairs_clustered",
     "all_pairs_sparse",
     "all_pairs_graph",
+    "softmax_one_set",
+    "softmax_cross",
+    "softmax_queries",
+    "clip",
+    "siglip",
     "nearest",
     "train_step_drlim",
     "train_step_lenet",
@@ -196,6 +202,7 @@ fn main() {
     triplets::measure(&runner, &mut report);
     indexed::measure(&runner, &mut report);
     all_pairs::measure(&runner, &peaks, &mut report);
+    anchors::measure(&runner, &peaks, &mut report);
     nearest::measure(&runner, &peaks, &mut report);
     layers::measure(&runner, &peaks, &mut report);
     report.print();

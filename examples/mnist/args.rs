@@ -101,6 +101,10 @@ pub struct Args {
     /// batch and batch-labels a step is on all pairs of a batch of images, and training takes less time
     #[arg(long, value_name = "KIND", default_value = "neighbors")]
     pairs: Pairs,
+    /// What training makes small: the paper's contrastive loss, or by batch and batch-labels SupCon, a softmax at
+    /// temperature 0.1 over all other images of a batch. It compares directions, so the net ends on a circle
+    #[arg(long, value_name = "LOSS", default_value = "contrastive")]
+    loss: Loss,
     /// Adam's learning rate at the first step
     #[arg(long, hide = true, default_value_t = 0.004)]
     rate: f64,
@@ -112,6 +116,15 @@ enum Pairs {
     Batch,
     Labels,
     BatchLabels,
+}
+
+/// What training makes small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Loss {
+    /// The paper's, with a margin.
+    Contrastive,
+    /// A softmax of each image over all others of its batch (Khosla et al. 2020).
+    Supcon,
 }
 
 /// What makes two images similar.
@@ -147,6 +160,8 @@ pub struct Settings {
     pub seed: u64,
     /// None for one a core.
     pub threads: Option<usize>,
+    /// What training makes small.
+    pub loss: Loss,
     /// Checked by the loss.
     pub margin: f32,
     /// The similar set.
@@ -172,6 +187,9 @@ pub fn settings(args: Args) -> Result<Settings, Failure> {
             return Err("--neighbors belongs to --pairs neighbors or batch, not to labels".into());
         }
     };
+    if args.loss == Loss::Supcon && step == Step::Listed {
+        return Err("--loss supcon belongs to --pairs batch or batch-labels".into());
+    }
     let classes = args.classes.map(|mut classes| {
         classes.sort_unstable();
         classes
@@ -187,6 +205,7 @@ pub fn settings(args: Args) -> Result<Settings, Failure> {
         epochs: args.epochs.unwrap_or(default_epochs),
         seed: args.seed,
         threads: args.threads,
+        loss: args.loss,
         margin: args.margin,
         similarity,
         step,

@@ -4,7 +4,7 @@ use drlim::Rng;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::args::{Settings, Similarity, Step};
+use crate::args::{Loss, Settings, Similarity, Step};
 use crate::report::Report;
 use crate::shared::Failure;
 use crate::shared::digits::{Digits, FRAME, Split};
@@ -35,16 +35,20 @@ impl Title {
             }
             Similarity::Labels => "Similar: of the same class".to_owned(),
         };
-        let loss = match settings.step {
-            Step::Listed => "Contrastive loss",
-            Step::Batch(_) => "Contrastive loss of all pairs of a batch",
+        let margin = settings.margin;
+        let loss = match (settings.loss, settings.step) {
+            (Loss::Supcon, _) => "SupCon of the images of a batch, on the circle".to_owned(),
+            (_, Step::Listed) => format!("Contrastive loss, margin {margin}"),
+            (_, Step::Batch(_)) => {
+                format!("Contrastive loss of all pairs of a batch, margin {margin}")
+            }
         };
-        let (count, margin) = (digits.test.len(), settings.margin);
+        let count = digits.test.len();
         let epochs = crate::report::epochs(settings.epochs);
         Title {
             heading: format!("{count} test digits, mapped to the plane by a net"),
             lines: [
-                format!("{similar}. {loss}, margin {margin}, {epochs}."),
+                format!("{similar}. {loss}, {epochs}."),
                 format!(
                     "5-NN error {:.1} % in this plane, {:.1} % after PCA, {:.1} % on raw pixels.",
                     100.0 * report.knn_error,

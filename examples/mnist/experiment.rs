@@ -3,27 +3,32 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use drlim::loss::{Contrastive, Objective, Reduction};
+use drlim::loss::{
+    AnchorObjective, AnchorReduction, Contrastive, Objective, Reduction, Softmax, Sums,
+};
 use drlim::nn::Network;
 use drlim::optim::{Adam, schedule};
 use drlim::pairs::{BatchSampler, Sampler, nearest_others};
 use drlim::siamese::{Fit, Progress, Siamese};
 use drlim::{Cx, Error, Graph, MatMut, Similar};
 
-use crate::args::{Settings, Similarity, Step};
+use crate::args::{Loss, Settings, Similarity, Step};
 use crate::shared::Failure;
 use crate::shared::digits::{Digits, Split};
-use crate::shared::net::network;
+use crate::shared::net::{network, network_to_circle};
 use crate::shared::progress::Bar;
 
 /// Listed pairs in a step.
 const PAIRS: usize = 128;
 
+/// SupCon's, as in its authors' code for small images.
+const TEMPERATURE: f32 = 0.1;
+
 /// What training gave.
 pub struct Trained {
     /// The net.
     pub net: Network<f32>,
-    /// Mean value of a pair in each epoch, with half of the weight on the similar ones.
+    /// Mean value of a pair in each epoch, with half of the weight on the similar ones; by SupCon that of an image.
     pub losses: Vec<f64>,
     /// The same in each step.
     pub step_losses: Vec<f64>,
@@ -84,21 +89,37 @@ fn train_on(
     digits: &Digits,
     mut source: Source,
 ) -> Result<Trained, Failure> {
+    // Pairs of each anchor of a batch, each of them counted from both ends.
+    let candidates = match &source {
+        Source::Listed(_) => 0,
+        Source::Batches(sampler) => sampler.batch() as u64 - 1,
+    };
     let (steps, max_pairs) = match &source {
         Source::Listed(sampler) => (sampler.steps_per_epoch(), sampler.batch()),
         Source::Batches(sampler) => (sampler.steps_per_epoch(), sampler.batch().div_ceil(2)),
     };
-    let mut siamese = Siamese::new(network(settings.seed)?, Adam::new(), max_pairs)?;
-    let loss = Contrastive::new(settings.margin)?;
+    let net = match settings.loss {
+        Loss::Contrastive => network(settings.seed)?,
+        Loss::Supcon => network_to_circle(settings.seed)?,
+    };
+    let mut siamese = Siamese::new(net, Adam::new(), max_pairs)?;
+    let (loss, softmax) = (Contrastive::new(settings.margin)?, Softmax::temperature(TEMPERATURE)?);
     let rate = schedule::cosine(settings.rate, (settings.epochs * steps) as u64);
     let fit = Fit::new(settings.epochs, &rate);
     let mut bar = Bar::new(settings.epochs, steps);
     let (mut losses, mut step_losses, mut pairs) = (Vec::new(), Vec::new(), 0);
+    let value = |sums: &Sums| match settings.loss {
+        Loss::Contrastive => 0.5 * Reduction::Balanced.value(sums),
+        Loss::Supcon => Reduction::Mean.value(sums),
+    };
     let observe = |progress: &Progress| {
-        let loss = 0.5 * Reduction::Balanced.value(&progress.sums);
+        let loss = value(&progress.sums);
         if progress.epoch_ended {
             losses.push(loss);
-            pairs += progress.sums.similar.pairs + progress.sums.dissimilar.pairs;
+            pairs += match settings.loss {
+                Loss::Contrastive => progress.sums.similar.pairs + progress.sums.dissimilar.pairs,
+                Loss::Supcon => progress.sums.similar.pairs * candidates / 2,
+            };
             bar.epoch(loss);
         } else {
             step_losses.push(loss);
@@ -111,6 +132,11 @@ fn train_on(
     match &mut source {
         Source::Listed(sampler) => {
             siamese.fit(cx, &Objective::mean(&loss), frames, sampler, fit, observe)?
+        }
+        Source::Batches(sampler) if settings.loss == Loss::Supcon => {
+            let reduction = AnchorReduction::MeanWithSimilar;
+            let objective = AnchorObjective::mean(&softmax).reduced(reduction);
+            siamese.fit_batches(cx, &objective, frames, sampler, fit, observe)?
         }
         Source::Batches(sampler) => {
             // Of 88 pairs of a batch around neighbours one is similar.

@@ -4,6 +4,7 @@
 //! cargo run --release --example mnist
 //! cargo run --release --example mnist -- --pairs batch --out out/batch
 //! cargo run --release --example mnist -- --pairs labels --out out/labels
+//! cargo run --release --example mnist -- --pairs batch-labels --loss supcon --out out/supcon
 //! cargo run --release --example mnist -- --data ~/mnist --classes 3,5,8
 //! ```
 //!

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use drlim::{Cx, metrics};
 use serde_json::json;
 
-use crate::args::{Settings, Similarity, Step};
+use crate::args::{Loss, Settings, Similarity, Step};
 use crate::baselines::Baselines;
 use crate::experiment::Trained;
 use crate::shared::Failure;
@@ -35,6 +35,7 @@ pub struct Report {
     /// Of weights and pairs.
     pub seed: u64,
     /// Of the loss.
+    pub loss_function: Loss,
     pub margin: f32,
     /// Rounds of training.
     pub epochs: usize,
@@ -70,6 +71,7 @@ impl Report {
             threads: cx.par.threads(),
             isa: cx.isa.to_string(),
             seed: settings.seed,
+            loss_function: settings.loss,
             margin: settings.margin,
             epochs: settings.epochs,
             similarity: settings.similarity,
@@ -99,6 +101,10 @@ impl Report {
             "threads": self.threads,
             "isa": self.isa,
             "seed": self.seed,
+            "loss_function": match self.loss_function {
+                Loss::Contrastive => "contrastive",
+                Loss::Supcon => "supcon",
+            },
             "margin": self.margin,
             "epochs": self.epochs,
             "pairs": pairs,
