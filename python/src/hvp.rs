@@ -134,31 +134,31 @@ pub fn cross_hvp(
     keys: Rays,
     labels: Option<LabelsAcross>,
     graph: Option<GraphAcross>,
+    position: Option<usize>,
     own: Option<usize>,
     products: (Option<Any>, Option<Any>),
 ) -> PyResult<()> {
-    let sides = [&queries, &keys];
-    by_element!(&queries.0, cross_of(py, task, sides, labels, graph, own, products))
+    let (sides, similar) = ([&queries, &keys], SimilarAcross::new(labels, graph, position)?);
+    by_element!(&queries.0, cross_of(py, task, sides, similar, own, products))
 }
 
 fn cross_of<T: Element>(
     py: Python<'_>,
     (loss, reduction, scale): Task,
     [(queries, of_queries), (keys, of_keys)]: [&Rays; 2],
-    labels: Option<LabelsAcross>,
-    graph: Option<GraphAcross>,
+    similar: SimilarAcross,
     own: Option<usize>,
     products: (Option<Any>, Option<Any>),
 ) -> PyResult<()> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let inputs = [read::<T>(queries)?, read::<T>(keys)?];
     let along = [read::<T>(of_queries)?, read::<T>(of_keys)?];
-    let similar = SimilarAcross::new(labels, graph)?;
     let mut h_queries = optional(&products.0, write::<T>)?;
     let mut h_keys = optional(&products.1, write::<T>)?;
     let out = CrossOut {
         grad_queries: h_queries.as_mut().map(mat_mut).transpose()?,
         grad_keys: h_keys.as_mut().map(mat_mut).transpose()?,
+        slope_totals: None,
     };
     let inputs = [mat(&inputs[0])?, mat(&inputs[1])?];
     let (along, similar) = ([mat(&along[0])?, mat(&along[1])?], similar.lend()?);

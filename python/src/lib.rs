@@ -4,6 +4,8 @@
 //! whose rows are contiguous, lists that are, and room for every result. They make views, let go of the
 //! interpreter and call the crate. What would still be wrong is refused here as well.
 
+mod anchor_objective;
+mod anchors;
 mod arrays;
 mod distances;
 mod errors;
@@ -21,6 +23,10 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _drlim {
+    #[pymodule_export]
+    use crate::anchor_objective::check_anchor_loss;
+    #[pymodule_export]
+    use crate::anchors::{all_anchors, cross_anchors};
     #[pymodule_export]
     use crate::distances::{
         distance_matrix, hard_pairs, hardest, nearest, nearest_others, row_distances,

@@ -2,8 +2,8 @@
 
 use drlim::loss::{
     BlockLoss, BlockTripletLoss, Contrastive, CosineContrastive, DoubleMargin, Exponential,
-    LinearHinge, Objective, Outcome, Reduction, SquaredHinge, SquaredTriplet, TripletMargin,
-    TripletObjective,
+    LinearHinge, Objective, Outcome, Reduction, Sigmoid, SlopeTotals, SquaredHinge, SquaredTriplet,
+    TripletMargin, TripletObjective,
 };
 use drlim::{Error, Real};
 use pyo3::exceptions::PyValueError;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::errors::raised;
 
-/// A loss: its name, its margin, and the other number of losses that have two.
+/// A loss: its name, its margin, and the other number of losses that have two; of the sigmoid loss, scale and bias.
 #[derive(FromPyObject)]
 pub struct LossParts(String, f64, f64);
 
@@ -43,8 +43,20 @@ impl ReductionParts {
     }
 }
 
-fn unknown(what: &str, name: &str) -> PyErr {
+pub fn unknown(what: &str, name: &str) -> PyErr {
     PyValueError::new_err(format!("{what}: {name:?} is unknown"))
+}
+
+impl LossParts {
+    /// The derivatives by the scale and the bias of the sigmoid loss, from the totals of its slopes.
+    pub fn by_parameters<T: Real>(&self, totals: &SlopeTotals) -> PyResult<[f64; 2]> {
+        let LossParts(name, scale, bias) = self;
+        if name != "sigmoid" {
+            return Err(unknown("loss with parameters", name));
+        }
+        let loss = Sigmoid::new(T::from_f64(*scale), T::from_f64(*bias)).map_err(raised)?;
+        Ok(loss.scale_and_bias(totals))
+    }
 }
 
 type Made<L> = Result<Box<L>, Error>;
@@ -61,6 +73,7 @@ fn pair_loss<T: Real>(LossParts(name, m, p): &LossParts) -> PyResult<Box<dyn Blo
         "double-margin" => boxed(DoubleMargin::new(p, m)),
         "exponential" => boxed(Exponential::new(m)),
         "cosine-contrastive" => boxed(CosineContrastive::new(m)),
+        "sigmoid" => boxed(Sigmoid::new(m, p)),
         other => return Err(unknown("loss", other)),
     };
     loss.map_err(raised)

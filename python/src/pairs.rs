@@ -1,7 +1,7 @@
 //! Losses of pairs: by rows, of a list, of a batch, of two batches.
 
 use drlim::batch::{self, CrossOut, CrossSimilar, IndexedOut, RowsOut};
-use drlim::loss::Pairing;
+use drlim::loss::{Pairing, SlopeTotals};
 use drlim::{Mat, MatMut};
 use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -219,24 +219,27 @@ pub type LabelsAcross<'py> = (Any<'py>, Any<'py>, Option<i64>);
 /// A graph, and which samples the first query and the first key are.
 pub type GraphAcross<'py> = (Bound<'py, Graph>, usize, usize);
 
-/// Labels or a graph, which say whether a query and a key are similar, borrowed.
+/// Labels, a graph or a position, which say whether a query and a key are similar, borrowed.
 pub enum SimilarAcross<'py> {
     Labels(PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i64>, Option<i64>),
     Graph(GraphAcross<'py>),
+    Position(usize),
 }
 
 impl<'py> SimilarAcross<'py> {
     pub fn new(
         labels: Option<LabelsAcross<'py>>,
         graph: Option<GraphAcross<'py>>,
+        position: Option<usize>,
     ) -> PyResult<Self> {
-        match (labels, graph) {
-            (Some((of_queries, of_keys, ignored)), None) => {
+        match (labels, graph, position) {
+            (Some((of_queries, of_keys, ignored)), None, None) => {
                 let (of_queries, of_keys) = (read_list(&of_queries)?, read_list(&of_keys)?);
                 Ok(SimilarAcross::Labels(of_queries, of_keys, ignored))
             }
-            (None, Some(graph)) => Ok(SimilarAcross::Graph(graph)),
-            _ => Err(PyValueError::new_err("expected either labels or a graph")),
+            (None, Some(graph), None) => Ok(SimilarAcross::Graph(graph)),
+            (None, None, Some(first_key)) => Ok(SimilarAcross::Position(first_key)),
+            _ => Err(PyValueError::new_err("expected one of labels, a graph and a position")),
         }
     }
 
@@ -250,6 +253,7 @@ impl<'py> SimilarAcross<'py> {
             &SimilarAcross::Graph((ref graph, first_query, first_key)) => {
                 CrossSimilar::Graph { graph: &graph.get().0, first_query, first_key }
             }
+            &SimilarAcross::Position(first_key) => CrossSimilar::Position { first_key },
         })
     }
 }
@@ -263,38 +267,41 @@ pub fn cross(
     keys: &Any,
     labels: Option<LabelsAcross>,
     graph: Option<GraphAcross>,
+    position: Option<usize>,
     own: Option<usize>,
-    grad_queries: Option<Any>,
-    grad_keys: Option<Any>,
-) -> PyResult<Parts> {
-    let grads = [grad_queries, grad_keys];
-    by_element!(queries, cross_of(py, task, [queries, keys], labels, graph, own, grads))
+    grads: (Option<Any>, Option<Any>),
+    by_parameters: bool,
+) -> PyResult<(Parts, Option<[f64; 2]>)> {
+    let similar = SimilarAcross::new(labels, graph, position)?;
+    by_element!(queries, cross_of(py, task, [queries, keys], similar, own, grads, by_parameters))
 }
 
 fn cross_of<T: Element>(
     py: Python<'_>,
     (loss, reduction, scale): Task,
     [queries, keys]: [&Any; 2],
-    labels: Option<LabelsAcross>,
-    graph: Option<GraphAcross>,
+    similar: SimilarAcross,
     own: Option<usize>,
-    [grad_queries, grad_keys]: [Option<Any>; 2],
-) -> PyResult<Parts> {
+    (grad_queries, grad_keys): (Option<Any>, Option<Any>),
+    by_parameters: bool,
+) -> PyResult<(Parts, Option<[f64; 2]>)> {
     let wanted = Wanted::pairs(&loss, &reduction, scale)?;
     let (queries, keys) = (read::<T>(queries)?, read::<T>(keys)?);
-    let similar = SimilarAcross::new(labels, graph)?;
+    let mut totals = by_parameters.then(SlopeTotals::default);
     let mut grad_queries = optional(&grad_queries, write::<T>)?;
     let mut grad_keys = optional(&grad_keys, write::<T>)?;
     let out = CrossOut {
         grad_queries: grad_queries.as_mut().map(mat_mut).transpose()?,
         grad_keys: grad_keys.as_mut().map(mat_mut).transpose()?,
+        slope_totals: totals.as_mut(),
     };
     let elements = queries.len() + keys.len();
     let (queries, keys, similar) = (mat(&queries)?, mat(&keys)?, similar.lend()?);
     let work = times([queries.rows(), keys.rows(), keys.cols()]).max(elements);
-    with_scratch(T::SCRATCH, elements, |scratch| {
+    let outcome = with_scratch(T::SCRATCH, elements, |scratch| {
         let (scratch, objective) = (&mut scratch.cross, wanted.of_pairs());
         run(py, work, |cx| batch::cross(cx, &objective, queries, keys, similar, own, out, scratch))
-    })
-    .map(parts)
+    })?;
+    let by = totals.map(|totals| loss.by_parameters::<T>(&totals)).transpose()?;
+    Ok((parts(outcome), by))
 }

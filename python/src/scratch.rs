@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use drlim::batch::{AllPairsScratch, CrossScratch, IndexedScratch, MiningScratch};
+use drlim::batch::{AllPairsScratch, AnchorScratch, CrossScratch, IndexedScratch, MiningScratch};
 use pyo3::PyResult;
 
 /// The working memory of each kind of call.
@@ -12,6 +12,7 @@ pub struct Scratches<T> {
     pub all_pairs: AllPairsScratch<T>,
     pub cross: CrossScratch<T>,
     pub mined: MiningScratch<T>,
+    pub anchors: AnchorScratch<T>,
 }
 
 /// The most elements of a batch whose memory is kept: so that training steps use it again, but one huge batch

@@ -1,6 +1,5 @@
 //! Rows scaled to unit length on the way into a call, and its gradient on the way back.
 
-use drlim::loss::Outcome;
 use drlim::nn::{L2Normalize, Network, Shape, Workspace};
 use drlim::{Cx, Mat, MatMut, Real, Result};
 
@@ -10,13 +9,13 @@ const AT_ONCE: usize = 1 << 18;
 
 /// With `unit`, calls with the rows of `z` divided by their lengths, and leaves in `grad` the gradient by the
 /// rows as they are. A row of length 0 has no direction: its gradient is 0.
-pub fn with_unit_rows<T: Real>(
+pub fn with_unit_rows<T: Real, R>(
     unit: bool,
     cx: &Cx,
     z: Mat<T>,
     mut grad: Option<MatMut<T>>,
-    call: impl FnOnce(Mat<T>, Option<MatMut<T>>) -> Result<Outcome>,
-) -> Result<Outcome> {
+    call: impl FnOnce(Mat<T>, Option<MatMut<T>>) -> Result<R>,
+) -> Result<R> {
     let [rows, cols] = z.shape();
     if !unit || rows == 0 || cols == 0 {
         return call(z, grad);

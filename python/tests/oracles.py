@@ -13,6 +13,7 @@ PAIR_LOSSES = [
     drlim.DoubleMargin(0.4, 1.5),
     drlim.Exponential(2.0),
     drlim.CosineContrastive(1.2),
+    drlim.Sigmoid(2.0, -1.0),
 ]
 TRIPLET_LOSSES = [drlim.TripletMargin(0.7), drlim.TripletMargin(0.7, swap=True), drlim.SquaredTriplet(0.7)]
 REDUCTIONS = ["sum", "mean", "mean-nonzero", "balanced", "balanced_nonzero", (0.5, 3.0)]
@@ -39,6 +40,9 @@ def pair_values(loss, d, similar):
         case drlim.CosineContrastive(m):
             c = d**2 / 2
             return np.where(similar, c**2 / 2, hinge(m - c) ** 2 / 2)
+        case drlim.Sigmoid(a, b):
+            s = a * (1 - d**2 / 2) + b
+            return np.logaddexp(0, np.where(similar, -s, s))
 
 
 def derivative(values, d):

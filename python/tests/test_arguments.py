@@ -11,7 +11,7 @@ F32 = np.float32
 A = np.ones((4, 3), F32)
 SIMILAR = [True, False, True, False]
 LABELS = [1, 1, 2, 2]
-PAIR, TRIPLET = drlim.Contrastive(1.0), drlim.TripletMargin(1.0)
+PAIR, TRIPLET, ANCHOR = drlim.Contrastive(1.0), drlim.TripletMargin(1.0), drlim.Softmax(4.0)
 PAIRS = [(0, 1), (2, 3)]
 
 CALLS = {
@@ -21,6 +21,8 @@ CALLS = {
     "cross": (drlim.cross, dict(loss=PAIR, queries=A, keys=A, query_labels=LABELS, key_labels=LABELS)),
     "triplet_rows": (drlim.triplet_rows, dict(loss=TRIPLET, anchor=A, positive=A, negative=A)),
     "triplets": (drlim.triplets, dict(loss=TRIPLET, z=A, labels=LABELS)),
+    "all_anchors": (drlim.all_anchors, dict(loss=ANCHOR, z=A, labels=LABELS)),
+    "cross_anchors": (drlim.cross_anchors, dict(loss=ANCHOR, queries=A, keys=A, query_labels=LABELS, key_labels=LABELS)),
     "row_distances": (drlim.row_distances, dict(a=A, b=A)),
     "row_distances_backward": (drlim.row_distances_backward, dict(a=A, b=A, upstream=np.ones(4, F32))),
     "distance_matrix": (drlim.distance_matrix, dict(a=A, b=A)),
@@ -154,7 +156,7 @@ def test_wrong_outputs():
 
 def test_labels_and_a_graph_are_one_too_many():
     graph = drlim.Graph(4, PAIRS)
-    for call in ("all_pairs", "triplets", "hardest", "cross"):
+    for call in ("all_pairs", "triplets", "hardest", "cross", "all_anchors", "cross_anchors"):
         function, arguments = CALLS[call]
         with pytest.raises(TypeError, match="graph"):
             function(**arguments, graph=graph)

@@ -77,6 +77,10 @@ CALLS = {
     "call = lambda: drlim.all_pairs(PAIR, z, labels, normalize=True)",
     "cross": "z, labels = random(MANY, 64), np.arange(MANY) % 7\n"
     "call = lambda: drlim.cross(PAIR, z, z, labels, labels, own=0)",
+    "all_anchors": "z, labels = random(MANY, 64), np.arange(MANY) % 7\n"
+    "call = lambda: drlim.all_anchors(drlim.Softmax(), z, labels)",
+    "cross_anchors": "z = random(MANY, 64)\n"
+    "call = lambda: drlim.cross_anchors(drlim.Softmax(), z, z, position=0, anchors='both', normalize=True)",
     "triplets": "z, labels = random(MANY, 64), np.arange(MANY) % 7\n"
     "call = lambda: drlim.triplets(TRIPLET, z, labels)",
     "semi-hard": "z, labels = random(MANY, 64), np.arange(MANY) // 50\n"

@@ -56,6 +56,8 @@ def test_sizes_past_the_end():
     refused(ValueError, "^first_query is 1", drlim.cross, PAIR, A, A, graph=GRAPH, first_query=1)
     refused(ValueError, "^first_key is 3", drlim.cross, PAIR, A, A[:2], graph=GRAPH, first_key=3)
     refused(IndexError, "^own is 1", drlim.cross, PAIR, A, A, LABELS, LABELS, own=1)
+    refused(IndexError, "^position is 1", drlim.cross, PAIR, A, A, position=1)
+    refused(IndexError, "^position is 1", drlim.cross_anchors, drlim.Softmax(), A, A, position=1)
     for call in (drlim.all_pairs, drlim.triplets):
         loss = PAIR if call is drlim.all_pairs else TRIPLET
         refused(ValueError, "^graph is of 5 samples, expected 4", call, loss, A, graph=drlim.Graph(5, PAIRS))
@@ -190,6 +192,8 @@ def test_margins_that_are_to_be_learned():
         refused(TypeError, "^margin is to be learned", drlim.contrastive, A, A, SIMILAR, margin)
         refused(TypeError, "^margin is to be learned", drlim.triplet_margin, A, A, A, margin)
         refused(TypeError, "^scale is to be learned", drlim.rows, PAIR, A, A, SIMILAR, scale=margin)
+        refused(TypeError, "^scale is to be learned", drlim.Softmax, margin)
+        refused(TypeError, "^temperature is to be learned", drlim.Softmax, temperature=margin)
     assert drlim.Contrastive(torch.tensor(2.0)) == drlim.Contrastive(2.0)
 
 

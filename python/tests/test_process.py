@@ -38,6 +38,17 @@ def test_a_copy_would_be_seen(rng):
     assert peak > a.nbytes
 
 
+def test_anchors_are_not_copied(rng):
+    z = rng.normal(size=(3000, 512)).astype(np.float32)[:, 256:]  # 3 MB of a wider array
+    labels = rng.integers(0, 100, len(z))
+    drlim.all_anchors(drlim.Softmax(), z[:9], labels[:9])
+    tracemalloc.start()
+    drlim.all_anchors(drlim.Softmax(), z, labels, grad=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_others_run_during_a_call(rng):
     z = rng.normal(size=(8000, 64)).astype(np.float32)
     labels = rng.integers(0, 10, len(z))

@@ -1,4 +1,4 @@
-"""Contrastive learning by hand: losses of pairs and triplets of embeddings, with gradients, on NumPy arrays.
+"""Contrastive learning by hand: losses of pairs, triplets and anchors of embeddings, with gradients, on NumPy arrays.
 
     >>> import drlim, numpy as np
     >>> a, b = np.float32([[0, 0], [1, 0]]), np.float32([[0, 2], [0.5, 0]])
@@ -7,7 +7,8 @@
     (2.125, [[0.0, -2.0], [-0.5, 0.0]])
 
 Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`); the calls choose the pairs or triplets: `rows`,
-`indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. `drlim.torch` has the same for tensors of PyTorch, with
+`indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. Losses of anchors (`Softmax(temperature=0.1)`) look at all
+pairs of a row at once: `all_anchors`, `cross_anchors`. `drlim.torch` has the same for tensors of PyTorch, with
 gradients into the graph, and losses as modules.
 
 Arrays. Embeddings are of float32 or float64, all arrays of a call of one type, and are not copied where the elements
@@ -15,7 +16,7 @@ of a row are next to each other and rows follow one another with or without gaps
 Others are copied once. Results are new arrays, or those given as `out`.
 
 Reductions. "sum", "mean", "mean-nonzero", "balanced" (the mean over the similar plus that over the dissimilar pairs),
-"balanced-nonzero", or two factors of similar and of dissimilar sums.
+"balanced-nonzero", or two factors of similar and of dissimilar sums. Anchors have their own: see `all_anchors`.
 
 Numbers. Labels and flags may be floats that are whole numbers. Margins are numbers: a tensor that is to be learned is
 refused, as it would get no gradient.
@@ -33,6 +34,17 @@ for any number of them. In a forked child they run on the calling thread alone. 
 threads meanwhile.
 """
 
+from ._anchor_losses import (
+    AnchorLoss,
+    ArcFace,
+    Circle,
+    CosFace,
+    GeneralizedLifted,
+    Lifted,
+    MultiSimilarity,
+    Softmax,
+)
+from ._anchors import AnchorReduction, all_anchors, cross_anchors
 from ._arrays import Reduction
 from ._distances import (
     distance_matrix,
@@ -63,12 +75,24 @@ from ._losses import (
     Exponential,
     LinearHinge,
     PairLoss,
+    Sigmoid,
     SquaredHinge,
     SquaredTriplet,
     TripletLoss,
     TripletMargin,
 )
-from ._outcome import BatchOutcome, CrossOutcome, IndexedOutcome, Outcome, RowsOutcome, Sums, TripletRowsOutcome
+from ._outcome import (
+    AnchorsOutcome,
+    AnchorTotals,
+    BatchOutcome,
+    CrossAnchorsOutcome,
+    CrossOutcome,
+    IndexedOutcome,
+    Outcome,
+    RowsOutcome,
+    Sums,
+    TripletRowsOutcome,
+)
 from ._pairs import all_pairs, cross, indexed, rows
 from ._shortcuts import (
     contrastive,
@@ -83,22 +107,35 @@ from ._shortcuts import (
 from ._triplets import triplet_rows, triplets
 
 __all__ = [
+    "AnchorLoss",
+    "AnchorReduction",
+    "AnchorTotals",
+    "AnchorsOutcome",
+    "ArcFace",
     "BatchOutcome",
+    "Circle",
     "Contrastive",
+    "CosFace",
     "CosineContrastive",
+    "CrossAnchorsOutcome",
     "CrossOutcome",
     "DoubleMargin",
     "Exponential",
+    "GeneralizedLifted",
     "Graph",
     "IndexedHvp",
     "IndexedOutcome",
+    "Lifted",
     "LinearHinge",
+    "MultiSimilarity",
     "Outcome",
     "PairList",
     "PairLoss",
     "Reduction",
     "RowsHvp",
     "RowsOutcome",
+    "Sigmoid",
+    "Softmax",
     "SquaredHinge",
     "SquaredTriplet",
     "Sums",
@@ -107,11 +144,13 @@ __all__ = [
     "TripletRowsHvp",
     "TripletRowsOutcome",
     "__version__",
+    "all_anchors",
     "all_pairs",
     "all_pairs_hvp",
     "contrastive",
     "cosine_contrastive",
     "cross",
+    "cross_anchors",
     "cross_hvp",
     "distance_matrix",
     "double_margin",

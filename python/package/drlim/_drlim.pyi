@@ -16,6 +16,11 @@ _Pairing = tuple[_Array, _Array | None, _Array | None]
 _Lists = tuple[_Array | None, _Array | None, _Array | None]
 _Three = tuple[_Array, _Array, _Array]
 _Found = tuple[NDArray[np.int64], _Array]
+_AnchorLoss = tuple[str, float, float, float]
+_AnchorTask = tuple[_AnchorLoss, str, tuple[str, float], float]
+_Totals = tuple[int, int, int, int, int, int, float]
+_AnchorOutcome = tuple[float, _Totals, _Totals, float | None]
+_PerAnchor = tuple[_Array | None, _Array | None, _Array | None, bool]
 
 @final
 class Graph:
@@ -73,6 +78,7 @@ def set_threads(count: int) -> None:
 
 def check_loss(loss: _Loss) -> None: ...
 def check_triplet_loss(loss: _Loss) -> None: ...
+def check_anchor_loss(loss: _AnchorLoss) -> None: ...
 def rows(
     task: _Task,
     a: _Array,
@@ -107,10 +113,35 @@ def cross(
     keys: _Array,
     labels: tuple[_Array, _Array, int | None] | None,
     graph: tuple[Graph, int, int] | None,
+    position: int | None,
     own: int | None,
-    grad_queries: _Array | None,
-    grad_keys: _Array | None,
-) -> _Outcome: ...
+    grads: tuple[_Array | None, _Array | None],
+    by_parameters: bool,
+) -> tuple[_Outcome, list[float] | None]: ...
+def all_anchors(
+    task: _AnchorTask,
+    z: _Array,
+    labels: _Array | None,
+    ignored: int | None,
+    graph: Graph | None,
+    unit: bool,
+    per_anchor: _PerAnchor,
+    grad: _Array | None,
+    whole: bool,
+) -> _AnchorOutcome: ...
+def cross_anchors(
+    task: _AnchorTask,
+    queries: _Array,
+    keys: _Array,
+    labels: tuple[_Array, _Array, int | None] | None,
+    graph: tuple[Graph, int, int] | None,
+    position: int | None,
+    own: int | None,
+    anchors: str,
+    unit: bool,
+    per_anchor: _PerAnchor,
+    grads: tuple[_Array | None, _Array | None],
+) -> _AnchorOutcome: ...
 def triplet_rows(
     task: _Task,
     inputs: _Three,
@@ -154,6 +185,7 @@ def cross_hvp(
     keys: _Rays,
     labels: tuple[_Array, _Array, int | None] | None,
     graph: tuple[Graph, int, int] | None,
+    position: int | None,
     own: int | None,
     products: tuple[_Array | None, _Array | None],
 ) -> None: ...

@@ -189,18 +189,20 @@ def cross_hvp(
     first_key: int = 0,
     ignore_label: int | None = None,
     own: int | None = None,
+    position: int | None = None,
     reduction: Reduction = "mean",
     scale: float = 1.0,
     products: tuple[bool, bool] = (True, True),
 ) -> tuple[Array | None, Array | None]:
     """How the gradients of `cross` change: the products of queries and keys, as far as they are wanted."""
     wanted = task(loss, reduction, scale)
-    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own)
+    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
     of_queries = call.queries, direction("along_queries", along_queries, call.queries)
     of_keys = call.keys, direction("along_keys", along_keys, call.keys)
     to_queries = np.empty(call.queries.shape, call.queries.dtype) if products[0] else None
     to_keys = np.empty(call.keys.shape, call.keys.dtype) if products[1] else None
-    _drlim.cross_hvp(wanted, of_queries, of_keys, call.labels, call.graph, call.own, (to_queries, to_keys))
+    to = to_queries, to_keys
+    _drlim.cross_hvp(wanted, of_queries, of_keys, call.labels, call.graph, call.position, call.own, to)
     return to_queries, to_keys
 
 

@@ -19,7 +19,7 @@ class PairLoss:
         _drlim.check_loss(self._parts())
 
     def _parts(self) -> Parts:
-        """Name, margin, and the other margin of losses that have two."""
+        """Name, margin, and the other margin of losses that have two; of `Sigmoid`, scale and bias."""
         raise NotImplementedError
 
 
@@ -98,6 +98,17 @@ class CosineContrastive(PairLoss):
 
 
 @dataclass(frozen=True)
+class Sigmoid(PairLoss):
+    """similar ln(1 + e^-s), dissimilar ln(1 + e^s), with s = scale (1 - d²/2) + bias (SigLIP, 2023)."""
+
+    scale: float = 10.0
+    bias: float = -10.0
+
+    def _parts(self) -> Parts:
+        return "sigmoid", self.scale, self.bias
+
+
+@dataclass(frozen=True)
 class TripletMargin(TripletLoss):
     """max(0, d(a, p) - d(a, n) + margin); with `swap`, of the nearer of d(a, n) and d(p, n)."""
 
@@ -119,8 +130,10 @@ class SquaredTriplet(TripletLoss):
 
 
 def check_fields(loss: Any) -> None:
-    """Makes the fields of a loss numbers and booleans of Python."""
+    """Makes the fields of a loss numbers and booleans of Python. Names have been checked."""
     for field in fields(loss):
+        if isinstance(field.default, str):
+            continue
         check = truth if isinstance(field.default, bool) else number
         object.__setattr__(loss, field.name, check(field.name, getattr(loss, field.name)))
 

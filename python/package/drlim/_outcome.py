@@ -76,10 +76,14 @@ class BatchOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class CrossOutcome(Outcome):
-    """The result of `cross`: the gradients of both batches; None where not asked for."""
+    """The result of `cross`: the gradients of both batches, the derivatives by the scale and the bias of a `Sigmoid`;
+    None where not asked for.
+    """
 
     grad_queries: Array | None = None
     grad_keys: Array | None = None
+    grad_scale: float | None = None
+    grad_bias: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +98,49 @@ class TripletRowsOutcome(Outcome):
     distances: tuple[Array, Array, Array] | None = None
     values: Array | None = None
     slopes: tuple[Array, Array, Array] | None = None
+
+
+@dataclass(frozen=True)
+class AnchorTotals:
+    """Sums over anchors: their number, without those left out; how many had a similar pair, a value other than 0 (a NaN
+    is not 0), and, of losses that are a softmax, a similar candidate before all dissimilar ones; the numbers of their
+    similar pairs and of all their pairs; the sum of their values.
+    """
+
+    anchors: int
+    with_similar: int
+    active: int
+    correct: int
+    similar: int
+    pairs: int
+    sum: float
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorsOutcome:
+    """The result of `all_anchors`: its value, not multiplied by its scale, the totals, a B x D gradient, B values and
+    log-sums, the derivative by the loss's scale; None where not asked for.
+    """
+
+    value: float
+    totals: AnchorTotals
+    grad: Array | None = None
+    values: Array | None = None
+    log_sums: Array | None = None
+    grad_scale: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CrossAnchorsOutcome:
+    """The result of `cross_anchors`: its value, the totals of queries and of keys as anchors, both gradients, values
+    and log-sums of the anchors, the derivative by the loss's scale; None where not asked for.
+    """
+
+    value: float
+    queries: AnchorTotals
+    keys: AnchorTotals
+    grad_queries: Array | None = None
+    grad_keys: Array | None = None
+    values: Array | None = None
+    log_sums: Array | None = None
+    grad_scale: float | None = None

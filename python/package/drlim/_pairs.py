@@ -28,7 +28,7 @@ from ._arrays import (
     weights as weight_array,
 )
 from ._drlim import Graph, PairList
-from ._losses import PairLoss, pair_parts
+from ._losses import PairLoss, Sigmoid, pair_parts
 from ._outcome import BatchOutcome, CrossOutcome, IndexedOutcome, RowsOutcome, fields
 
 Task = tuple[tuple[str, float, float], tuple[str, float, float], float]
@@ -185,37 +185,56 @@ def cross(
     first_key: int = 0,
     ignore_label: int | None = None,
     own: int | None = None,
+    position: int | None = None,
     reduction: Reduction = "mean",
     scale: float = 1.0,
     grads: bool | tuple[bool, bool] = True,
+    grad_parameters: bool = False,
 ) -> CrossOutcome:
     """Loss and gradients of all N M pairs of a row of `queries`, N x D, with a row of `keys`, M x D.
 
     Rows are similar if they have the same label, or are neighbours in a `graph` in which query i is sample
-    `first_query` + i and key j sample `first_key` + j. With `own`, key `own` + i is query i itself, and the two make
-    no pair: say so where the queries are rows of the keys, otherwise each is paired with itself. `grads` says
-    whether the gradients of queries and of keys are wanted. The other arguments are those of `all_pairs`.
+    `first_query` + i and key j sample `first_key` + j; with `position`, key `position` + i alone is similar to query i.
+    With `own`, key `own` + i is query i itself, and the two make no pair: say so where the queries are rows of the
+    keys, otherwise each is paired with itself. `grads` says whether the gradients of queries and of keys are wanted,
+    `grad_parameters` whether the derivatives by the scale and the bias of a `Sigmoid` are. The other arguments are
+    those of `all_pairs`.
     """
     wanted = task(loss, reduction, scale)
-    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own)
+    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
+    by_parameters = truth("grad_parameters", grad_parameters)
+    if by_parameters and not isinstance(loss, Sigmoid):
+        raise TypeError(f"grad_parameters is given with {loss!r}, expected a Sigmoid")
+    to = gradients_across(call, grads)
+    raw, by = _drlim.cross(
+        wanted, call.queries, call.keys, call.labels, call.graph, call.position, call.own, to, by_parameters
+    )
+    by_scale, by_bias = by or (None, None)
+    return CrossOutcome(*fields(raw), *to, by_scale, by_bias)
+
+
+class Across(NamedTuple):
+    """The checked arguments of `cross`: two batches, labels, a graph or a position, and the place of the queries among
+    the keys.
+    """
+
+    queries: Array
+    keys: Array
+    labels: tuple[Array, Array, int | None] | None
+    graph: tuple[Graph, int, int] | None
+    position: int | None
+    own: int | None
+
+
+def gradients_across(call: Across, grads: bool | tuple[bool, bool]) -> tuple[Array | None, Array | None]:
+    """Room for the gradients of queries and of keys, as far as they are wanted."""
     if isinstance(grads, tuple) and len(grads) != 2:
         raise TypeError(f"grads is {grads!r}, expected one truth, or two")
     both = grads if isinstance(grads, tuple) else (grads, grads)
     of_queries, of_keys = (truth("grads", wanted) for wanted in both)
     to_queries = np.empty_like(call.queries, order="C", subok=False) if of_queries else None
     to_keys = np.empty_like(call.keys, order="C", subok=False) if of_keys else None
-    raw = _drlim.cross(wanted, call.queries, call.keys, call.labels, call.graph, call.own, to_queries, to_keys)
-    return CrossOutcome(*fields(raw), to_queries, to_keys)
-
-
-class Across(NamedTuple):
-    """The checked arguments of `cross`: two batches, labels or a graph, and the place of the queries among the keys."""
-
-    queries: Array
-    keys: Array
-    labels: tuple[Array, Array, int | None] | None
-    graph: tuple[Graph, int, int] | None
-    own: int | None
+    return to_queries, to_keys
 
 
 def across(
@@ -228,6 +247,7 @@ def across(
     first_key: int,
     ignore_label: int | None,
     own: int | None,
+    position: int | None,
 ) -> Across:
     """The arguments of `cross`, checked."""
     queries = matrix("queries", queries)
@@ -236,9 +256,12 @@ def across(
         raise ValueError(f"keys have {keys.shape[1]} columns, expected {queries.shape[1]} as queries")
     given = [name for name, value in (("query_labels", query_labels), ("key_labels", key_labels)) if value is None]
     of_labels = None
-    if graph is None:
+    if position is not None:
+        if graph is not None or len(given) < 2:
+            raise TypeError("position is given with labels or a graph, expected one of them")
+    elif graph is None:
         if query_labels is None or key_labels is None:
-            raise TypeError(f"{given[0]} is None, expected labels of both sides or a graph")
+            raise TypeError(f"{given[0]} is None, expected labels of both sides, a graph or a position")
         of_labels = (
             label_array("query_labels", query_labels, len(queries)),
             label_array("key_labels", key_labels, len(keys)),
@@ -259,7 +282,12 @@ def across(
                 )
     if own is not None and not size("own", own) <= len(keys) - len(queries):
         raise IndexError(f"own is {own}, expected that each of {len(queries)} queries is among {len(keys)} keys from there")
-    return Across(queries, keys, of_labels, of_graph, None if own is None else size("own", own))
+    if position is not None and not size("position", position) <= len(keys) - len(queries):
+        raise IndexError(
+            f"position is {position}, expected that each of {len(queries)} queries has one of {len(keys)} keys from there"
+        )
+    positions = (None if of is None else size(name, of) for name, of in (("position", position), ("own", own)))
+    return Across(queries, keys, of_labels, of_graph, *positions)
 
 
 def gradient(z: Array, wanted: bool, out: Array | None, pairs: int) -> Array | None:

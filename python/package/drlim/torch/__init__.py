@@ -5,10 +5,16 @@
     >>> embeddings = torch.randn(512, 128, requires_grad=True)
     >>> loss(embeddings, torch.randint(10, (512,))).backward()
 
+For losses of anchors the scale may be a tensor that is learned, as that of CLIP is:
+
+    >>> image, text = torch.randn(2, 64, 128, requires_grad=True)
+    >>> logit_scale = torch.tensor(2.66, requires_grad=True)
+    >>> drlim.torch.clip_loss(image, text, logit_scale.exp(), normalize=True).backward()
+
 Functions have the names and arguments of those for arrays, and return a scalar of the embeddings' type, or with
 `reduction="none"` one value a pair. Value and gradient come from one call in the forward pass, where a gradient is
 wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,
-Hessian-vector products and the like; not those of `triplets`, whose backward pass raises then.
+Hessian-vector products and the like; not those of `triplets` and of anchors, whose backward pass raises then.
 
 Tensors are of float32 or float64 and on the CPU; they are taken without copies where their rows are contiguous.
 Labels, flags and weights are constants, and may be tensors, arrays or lists; they are copied where a gradient is wanted,
@@ -21,6 +27,7 @@ try:
 except ImportError as error:
     raise ImportError("drlim.torch needs PyTorch: pip install 'drlim[torch]'") from error
 
+from ._anchors import all_anchors, clip_loss, cross_anchors, info_nce, siglip_loss, sup_con_loss
 from ._functions import all_pairs, cross, indexed, row_distances, rows, triplet_rows, triplets
 from ._modules import BatchLoss, BatchTripletLoss, ContrastiveLoss, RowsLoss, TripletMarginLoss, TripletRowsLoss
 
@@ -31,11 +38,17 @@ __all__ = [
     "RowsLoss",
     "TripletMarginLoss",
     "TripletRowsLoss",
+    "all_anchors",
     "all_pairs",
+    "clip_loss",
     "cross",
+    "cross_anchors",
     "indexed",
+    "info_nce",
     "row_distances",
     "rows",
+    "siglip_loss",
+    "sup_con_loss",
     "triplet_rows",
     "triplets",
 ]

@@ -69,7 +69,8 @@ def _arrays(tensors: Sequence[Tensor]) -> list[Array]:
 
 
 def _tensor(grad: Array | None) -> Tensor | None:
-    return None if grad is None else torch.from_numpy(grad)
+    # A product of an array without dimensions is none.
+    return None if grad is None else torch.from_numpy(np.asarray(grad))
 
 
 class _Value(torch.autograd.Function):

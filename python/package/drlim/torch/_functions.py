@@ -226,6 +226,7 @@ def cross(
     first_key: int = 0,
     ignore_label: int | None = None,
     own: int | None = None,
+    position: int | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """`drlim.cross` of tensors, N x D and M x D: a scalar. Only the gradients that are needed are computed."""
@@ -237,6 +238,7 @@ def cross(
         "first_key": first_key,
         "ignore_label": ignore_label,
         "own": own,
+        "position": position,
         "reduction": reduction,
     }
 

@@ -1,0 +1,159 @@
+"""Losses of rows as anchors, each against all its candidates at once: of a batch, of two batches."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _drlim
+from ._anchor_losses import AnchorLoss, anchor_parts
+from ._arrays import Array, choice, label, matrix, number, truth, weights as weight_array
+from ._drlim import Graph
+from ._outcome import AnchorsOutcome, AnchorTotals, CrossAnchorsOutcome
+from ._pairs import across, delivered, gradient, gradients_across, room, similar_rows
+
+Measure = Literal["cosine", "dot", "distance"]
+
+MEASURES = ("cosine", "dot", "distance")
+
+Anchors = Literal["queries", "keys", "both"]
+
+ANCHORS = ("queries", "keys", "both")
+
+AnchorReduction = str | float
+"""A name, or a factor of the sum."""
+
+ANCHOR_REDUCTIONS = ("sum", "mean", "mean-with-similar", "mean-nonzero", "mean-of-pairs")
+
+AnchorTask = tuple[tuple[str, float, float, float], str, tuple[str, float], float]
+
+PerAnchor = tuple["Array | None", "Array | None", "Array | None", bool]
+
+
+def anchor_reduction(value: AnchorReduction) -> tuple[str, float]:
+    """A reduction as the compiled part takes it."""
+    if not isinstance(value, str):
+        return "factor", number("reduction", value)
+    name = value.replace("_", "-")
+    if name not in ANCHOR_REDUCTIONS:
+        raise ValueError(f"reduction is {value!r}, expected one of {ANCHOR_REDUCTIONS} or a factor")
+    return name, 1.0
+
+
+def anchor_task(loss: AnchorLoss, measure: Measure | None, reduction: AnchorReduction, scale: float) -> AnchorTask:
+    parts = anchor_parts(loss)
+    how = loss._measure if measure is None else choice("measure", measure, MEASURES)
+    return parts, how, anchor_reduction(reduction), number("scale", scale)
+
+
+def per_anchor(
+    weights: ArrayLike | None, values: bool, log_sums: bool, grad_scale: bool, count: int, dtype: np.dtype[Any]
+) -> PerAnchor:
+    """Weights, and room for values and log-sums, of so many anchors; whether the derivative by the scale is wanted."""
+    return (
+        weight_array("weights", weights, count, dtype),
+        room("values", values, count, dtype),
+        room("log_sums", log_sums, count, np.dtype(np.float64)),
+        truth("grad_scale", grad_scale),
+    )
+
+
+def all_anchors(
+    loss: AnchorLoss,
+    z: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    graph: Graph | None = None,
+    ignore_label: int | None = None,
+    normalize: bool = False,
+    measure: Measure | None = None,
+    weights: ArrayLike | None = None,
+    reduction: AnchorReduction = "mean",
+    scale: float = 1.0,
+    grad: bool = True,
+    values: bool = False,
+    log_sums: bool = False,
+    grad_scale: bool = False,
+    out: Array | None = None,
+) -> AnchorsOutcome:
+    """Loss and gradient of the rows of `z`, B x D, as anchors, each against all others, in memory proportional to `z`.
+
+    Labels, graph, `normalize`, `out` and `scale`, the factor of gradients, are those of `all_pairs`; a row that is left
+    out is neither an anchor nor a candidate. `measure` is the similarity u of two rows: "cosine", which is 1 - d²/2,
+    the cosine of rows of length 1; "dot", their product; "distance", which is -d. Without it the two lifted losses take
+    distances, the others cosines. `weights` are factors of the B values.
+
+    Values are added up by `reduction`: "sum", "mean", "mean-with-similar" (over anchors that have a similar pair),
+    "mean-nonzero" (over those whose value is not 0), "mean-of-pairs" (the sum by the number of similar pairs), or a
+    factor of the sum.
+
+    With `values` (B, times their weights), `log_sums` (B, in float64: the logarithm of the sum of e^x over all
+    candidates, -inf for rows that are left out) or `grad_scale` (the derivative by the scale of the loss, which must
+    have one) these come back, too.
+    """
+    wanted = anchor_task(loss, measure, reduction, scale)
+    z = matrix("z", z)
+    of_rows = similar_rows(labels, graph, len(z))
+    lists = per_anchor(weights, values, log_sums, grad_scale, len(z), z.dtype)
+    to = gradient(z, grad, out, len(z) ** 2)
+    whole = out is not None and to is out
+    ignored, unit = label("ignore_label", ignore_label), truth("normalize", normalize)
+    value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, lists, to, whole)
+    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out), *lists[1:3], by_scale)
+
+
+def cross_anchors(
+    loss: AnchorLoss,
+    queries: ArrayLike,
+    keys: ArrayLike,
+    query_labels: ArrayLike | None = None,
+    key_labels: ArrayLike | None = None,
+    *,
+    graph: Graph | None = None,
+    first_query: int = 0,
+    first_key: int = 0,
+    position: int | None = None,
+    ignore_label: int | None = None,
+    own: int | None = None,
+    anchors: Anchors = "queries",
+    normalize: bool = False,
+    measure: Measure | None = None,
+    weights: ArrayLike | None = None,
+    reduction: AnchorReduction = "mean",
+    scale: float = 1.0,
+    grads: bool | tuple[bool, bool] = True,
+    values: bool = False,
+    log_sums: bool = False,
+    grad_scale: bool = False,
+) -> CrossAnchorsOutcome:
+    """Loss and gradients of the rows of `queries`, N x D, of `keys`, M x D, or of both, as anchors of each other.
+
+    `anchors` are "queries", each against all keys (InfoNCE, or rows against class vectors); "keys", each against all
+    queries; or "both", whose value is the mean of both directions, each reduced by itself (CLIP). Which pairs are
+    similar, and `grads`, is said as for `cross`: in InfoNCE and CLIP by `position` 0. Weights, values and log-sums have
+    an element for each anchor: N, M, or N and then M. The other arguments are those of `all_anchors`.
+    """
+    wanted = anchor_task(loss, measure, reduction, scale)
+    call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
+    sides = choice("anchors", anchors, ANCHORS)
+    n, m = len(call.queries), len(call.keys)
+    count = {"queries": n, "keys": m, "both": n + m}[sides]
+    lists = per_anchor(weights, values, log_sums, grad_scale, count, call.queries.dtype)
+    to = gradients_across(call, grads)
+    value, of_queries, of_keys, by_scale = _drlim.cross_anchors(
+        wanted,
+        call.queries,
+        call.keys,
+        call.labels,
+        call.graph,
+        call.position,
+        call.own,
+        sides,
+        truth("normalize", normalize),
+        lists,
+        to,
+    )
+    totals = AnchorTotals(*of_queries), AnchorTotals(*of_keys)
+    return CrossAnchorsOutcome(value, *totals, *to, *lists[1:3], by_scale)

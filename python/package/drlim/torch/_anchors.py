@@ -1,0 +1,271 @@
+"""Losses of anchors of tensors: their gradients reach the scale of the loss as well, if it is a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize as to_unit_length
+
+import drlim
+from drlim import AnchorLoss, AnchorReduction, Graph, Sigmoid, Softmax
+from drlim._anchor_losses import anchor_parts
+from drlim._anchors import Anchors, Measure
+from drlim._arrays import Array, number, truth
+
+from ._autograd import Call, Gradients, Needs, value_of
+from ._functions import Constant, _constant, _embeddings, _own, _weights
+
+Scalar = Tensor | float
+"""A number, or a tensor of one, which gets a gradient if it requires one."""
+
+
+def _scalar(name: str, value: Scalar) -> Tensor:
+    """A number as an input of a call."""
+    if not isinstance(value, Tensor):
+        return torch.tensor(number(name, value), dtype=torch.float64)
+    if value.device.type != "cpu":
+        raise ValueError(f"{name} is on {value.device}, expected the CPU: use {name}.cpu()")
+    if value.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} is of {value.dtype}, expected float32 or float64: use {name}.float()")
+    if value.numel() != 1:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected a single number")
+    return value
+
+
+def _by_number(array: Array, derivative: float | None) -> Array | None:
+    """The gradient by an input that is a number."""
+    return None if derivative is None else np.full(array.shape, derivative, array.dtype)
+
+
+def _with_scale(loss: Any, scale: float) -> AnchorLoss:
+    made: AnchorLoss = replace(loss, scale=scale)
+    return made
+
+
+def _inputs(loss: AnchorLoss, embeddings: list[Tensor], scale: Scalar | None) -> list[Tensor]:
+    """The embeddings, and the scale where one is given."""
+    anchor_parts(loss)
+    if scale is None:
+        return embeddings
+    if not hasattr(loss, "scale"):
+        raise TypeError(f"scale is given with {loss!r}, expected a loss that has one")
+    return [*embeddings, _scalar("scale", scale)]
+
+
+def _value(
+    name: str,
+    loss: AnchorLoss,
+    inputs: list[Tensor],
+    embeddings: int,
+    run: Callable[..., tuple[Any, Gradients]],
+    weights: Any,
+    reduction: AnchorReduction,
+    directions: int = 1,
+) -> Tensor:
+    """The value of anchors, or with "none" one for each. The inputs are so many matrices of embeddings, and then the
+    scale, if it is given.
+
+    `run(loss, arrays, needs, **how)` is the call on arrays: its outcome, and the gradients by the embeddings.
+    """
+
+    def call(arrays: list[Array], needs: Needs, **how: Any) -> tuple[Any, Gradients]:
+        rest = arrays[embeddings:]
+        if not rest:
+            return run(loss, arrays, needs, **how)
+        outcome, grads = run(_with_scale(loss, rest[0].item()), arrays, needs, grad_scale=needs[embeddings], **how)
+        return outcome, (*grads, _by_number(rest[0], outcome.grad_scale))
+
+    if reduction == "none":
+        # The upstream gradient of each value is a weight beside the given one. A mean of directions is none of sums.
+        def gradients_of_each(arrays: list[Array], upstream: Array, needs: Needs) -> Gradients:
+            times = upstream if weights is None else upstream * weights
+            return call(arrays, needs, weights=times, reduction="sum", scale=float(directions))[1]
+
+        def values(arrays: list[Array], needs: Needs) -> tuple[Array, None]:
+            none = [False] * len(arrays)
+            return call(arrays, none, weights=weights, reduction="sum", values=True)[0].values, None
+
+        return value_of(Call(name, values, gradients_of_each, None), *inputs)
+
+    def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
+        return call(arrays, needs, weights=weights, reduction=reduction, scale=float(upstream))[1]
+
+    def value(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
+        outcome, grads = call(arrays, needs, weights=weights, reduction=reduction)
+        return outcome.value, grads
+
+    return value_of(Call(name, value, gradients, None), *inputs)
+
+
+def all_anchors(
+    loss: AnchorLoss,
+    z: Tensor,
+    labels: Constant = None,
+    *,
+    scale: Scalar | None = None,
+    graph: Graph | None = None,
+    ignore_label: int | None = None,
+    normalize: bool = False,
+    measure: Measure | None = None,
+    weights: Constant = None,
+    reduction: AnchorReduction = "mean",
+) -> Tensor:
+    """`drlim.all_anchors` of a tensor, B x D: a scalar, or with `reduction="none"` B values.
+
+    `scale` takes the place of the scale of the loss; a tensor of one number gets a gradient. There are no second
+    derivatives.
+    """
+    inputs = _inputs(loss, _embeddings(z=z), scale)
+    labels, weights = _own(inputs, _constant(labels), _weights(weights))
+    how: dict[str, Any] = {
+        "graph": graph,
+        "ignore_label": ignore_label,
+        "normalize": normalize,
+        "measure": measure,
+    }
+
+    def run(loss: AnchorLoss, arrays: list[Array], needs: Needs, **more: Any) -> tuple[Any, Gradients]:
+        outcome = drlim.all_anchors(loss, arrays[0], labels, grad=needs[0], **how, **more)
+        return outcome, (outcome.grad,)
+
+    return _value("all_anchors", loss, inputs, 1, run, weights, reduction)
+
+
+def cross_anchors(
+    loss: AnchorLoss,
+    queries: Tensor,
+    keys: Tensor,
+    query_labels: Constant = None,
+    key_labels: Constant = None,
+    *,
+    scale: Scalar | None = None,
+    graph: Graph | None = None,
+    first_query: int = 0,
+    first_key: int = 0,
+    position: int | None = None,
+    ignore_label: int | None = None,
+    own: int | None = None,
+    anchors: Anchors = "queries",
+    normalize: bool = False,
+    measure: Measure | None = None,
+    weights: Constant = None,
+    reduction: AnchorReduction = "mean",
+) -> Tensor:
+    """`drlim.cross_anchors` of tensors, N x D and M x D: a scalar, or with `reduction="none"` a value for each anchor.
+
+    `scale` is that of `all_anchors`. Only the gradients that are needed are computed.
+    """
+    inputs = _inputs(loss, _embeddings(queries=queries, keys=keys), scale)
+    of_queries, of_keys, weights = _own(inputs, _constant(query_labels), _constant(key_labels), _weights(weights))
+    how: dict[str, Any] = {
+        "query_labels": of_queries,
+        "key_labels": of_keys,
+        "graph": graph,
+        "first_query": first_query,
+        "first_key": first_key,
+        "position": position,
+        "ignore_label": ignore_label,
+        "own": own,
+        "anchors": anchors,
+        "normalize": normalize,
+        "measure": measure,
+    }
+
+    def run(loss: AnchorLoss, arrays: list[Array], needs: Needs, **more: Any) -> tuple[Any, Gradients]:
+        grads = needs[0], needs[1]
+        outcome = drlim.cross_anchors(loss, arrays[0], arrays[1], grads=grads, **how, **more)
+        return outcome, (outcome.grad_queries, outcome.grad_keys)
+
+    directions = 2 if anchors == "both" else 1
+    return _value("cross_anchors", loss, inputs, 2, run, weights, reduction, directions)
+
+
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    scale: Scalar = 10.0,
+    normalize: bool = False,
+    measure: Measure = "cosine",
+    reduction: AnchorReduction = "mean",
+) -> Tensor:
+    """The mean over N queries of -ln softmax(scale u) at their keys, key i of M being that of query i; the others are
+    negatives of all queries (van den Oord et al. 2018). `scale` is 1 / temperature. Rows are of length 1, or scaled to
+    it with `normalize`; or give `measure="dot"`.
+    """
+    how: dict[str, Any] = {"normalize": normalize, "measure": measure, "reduction": reduction}
+    return cross_anchors(Softmax(), queries, keys, scale=scale, position=0, **how)
+
+
+def sup_con_loss(
+    z: Tensor,
+    labels: Constant,
+    *,
+    scale: Scalar = 10.0,
+    normalize: bool = False,
+    ignore_label: int | None = None,
+    reduction: AnchorReduction = "mean",
+) -> Tensor:
+    """SupCon (Khosla et al. 2020, L_out) by labels: the softmax of each of B rows over all others, the mean of its
+    similar pairs. NT-Xent of two views is this with a label for each image.
+
+    Anchors without a similar pair have the value 0: "mean-nonzero" leaves them out, as pytorch-metric-learning does.
+    """
+    how: dict[str, Any] = {"normalize": normalize, "ignore_label": ignore_label, "reduction": reduction}
+    return all_anchors(Softmax(), z, labels, scale=scale, **how)
+
+
+def clip_loss(image: Tensor, text: Tensor, logit_scale: Scalar, *, normalize: bool = False) -> Tensor:
+    """The loss of CLIP (Radford et al. 2021): the mean of both cross entropies of logit_scale u, of N images and their
+    N texts. `logit_scale` is the factor itself, not its logarithm. Rows are of length 1, or scaled to it with
+    `normalize`.
+    """
+    _check_pairs(image, text)
+    scale = _scalar("logit_scale", logit_scale)
+    return cross_anchors(Softmax(), image, text, scale=scale, position=0, anchors="both", normalize=normalize)
+
+
+def siglip_loss(
+    image: Tensor, text: Tensor, logit_scale: Scalar, logit_bias: Scalar, *, normalize: bool = False
+) -> Tensor:
+    """The loss of SigLIP (Zhai et al. 2023): the sum over all pairs of N images and texts of ln(1 + e^∓s), divided by
+    N, with s = logit_scale u + logit_bias. `logit_scale` is the factor itself, not its logarithm. Rows are of length 1,
+    or scaled to it with `normalize`.
+    """
+    _check_pairs(image, text)
+    inputs = [image, text, _scalar("logit_scale", logit_scale), _scalar("logit_bias", logit_bias)]
+    if truth("normalize", normalize):
+        inputs[:2] = to_unit_length(image), to_unit_length(text)
+    factor = 1 / max(len(image), 1)
+
+    def run(arrays: list[Array], needs: Needs, upstream: float) -> tuple[float, Gradients]:
+        image, text, scale, bias = arrays
+        outcome = drlim.cross(
+            Sigmoid(scale.item(), bias.item()),
+            image,
+            text,
+            position=0,
+            reduction=(factor, factor),
+            scale=upstream,
+            grads=(needs[0], needs[1]),
+            grad_parameters=needs[2] or needs[3],
+        )
+        by_scale, by_bias = _by_number(scale, outcome.grad_scale), _by_number(bias, outcome.grad_bias)
+        return outcome.value, (outcome.grad_queries, outcome.grad_keys, by_scale, by_bias)
+
+    def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
+        return run(arrays, needs, float(upstream))[1]
+
+    call = Call("siglip_loss", lambda arrays, needs: run(arrays, needs, 1.0), gradients, None)
+    return value_of(call, *inputs)
+
+
+def _check_pairs(image: Tensor, text: Tensor) -> None:
+    """Refuses images and texts that are not as many."""
+    _embeddings(image=image, text=text)
+    if text.shape != image.shape:
+        raise ValueError(f"text has shape {tuple(text.shape)}, expected {tuple(image.shape)} as image")
