@@ -117,7 +117,7 @@ impl<T> AnchorLists<T> {
     }
 
     /// # Safety
-    /// As for [`List::lend`] and [`ListMut::lend`].
+    /// The caller promises what [`List::lend`] and [`ListMut::lend`] ask for.
     unsafe fn lend<'a>(self) -> AnchorSlices<'a, T> {
         // SAFETY: as promised.
         unsafe {

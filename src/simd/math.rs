@@ -88,7 +88,7 @@ pub fn ln_1p<T: Real, S: Simd<T>>(s: S, x: S::F) -> S::F {
         factor = s.select(large, factor + factor, factor);
         large = s.lt(two, y) & !infinite;
     }
-    // What is left after a root is y - 1, exactly; without one x itself.
+    // After a root the series takes y - 1, which is exact; without one it takes x itself.
     let rest = s.select(s.lt(one, factor), y - one, x);
     s.select(infinite, inf, factor * ln_1p_of_unit(s, rest))
 }

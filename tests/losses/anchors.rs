@@ -41,7 +41,7 @@ enum Fault {
     Similar,
     /// The rate lacks its factor.
     Rate,
-    /// The same of a loss that says its rates are no derivatives.
+    /// The rate lacks its factor, and the loss says that it is no derivative.
     Frozen,
 }
 

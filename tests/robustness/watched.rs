@@ -23,7 +23,7 @@ fn after_some() -> bool {
     LEFT.get() == 0
 }
 
-/// So many rows of 32 elements, and their labels.
+/// Makes so many rows of 32 elements, and their labels.
 fn batch(rows: usize) -> (Vec<f32>, Vec<i64>) {
     let z = (0..rows * 32).map(|k| (k * 7919 % 1000) as f32 / 100.0).collect();
     (z, (0..rows as i64).map(|row| row % 5).collect())

@@ -11,6 +11,11 @@
 //!
 //! That is 6 N M D flops for both gradients and 4 N M D for the queries' alone, where two passes take 8 and 6.
 //! The order of additions does not depend on threads: no gradient is any thread's own.
+//!
+//! Measured on two Zen 3 cores (512 KiB of L2, 4096 x 4096 rows): at D = 128 two passes over tiles take as long, or
+//! up to a tenth less, since a strip is read back from L3; at 768 strips take a tenth less than both directions do by
+//! tiles, of which the flops are those of queries by tiles. How many strips are kept at a time, 2 to 12, made no
+//! difference above the noise.
 
 #![forbid(unsafe_code)]
 
@@ -49,7 +54,7 @@ impl Strips {
     /// strips, so that threads would wait for one another.
     pub(super) fn new<T>(n: usize, m: usize, d: usize) -> Option<Self> {
         const MOST_BYTES: usize = 30 << 20;
-        /// So many threads find work.
+        /// The least number of strips at a time: as many threads find work.
         const LEAST: usize = 8;
         // The gradient of the keys is read and written once a strip: long rows need high strips.
         let heights: &[usize] = if d <= 256 { &[BLOCK_ROWS, 64, 32] } else { &[BLOCK_ROWS, 64] };

@@ -42,7 +42,7 @@ impl Candidates {
     }
 }
 
-/// So many similar and dissimilar candidates, with similarities from -1 to 1.
+/// Draws so many similar and dissimilar candidates, with similarities from -1 to 1.
 pub fn candidates(
     similar: RangeInclusive<usize>,
     dissimilar: RangeInclusive<usize>,

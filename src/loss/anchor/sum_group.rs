@@ -86,7 +86,8 @@ fn sum_by_reference<T: Real, S: Simd<T>, L: AnchorLoss<T>, const COLS: bool>(
     }
 }
 
-/// The same where no reference will do for all exponents: each anchor's is the largest so far.
+/// Adds e^x to the sums of each pair's ends where no reference will do for all exponents: each anchor's is its
+/// largest exponent so far.
 ///
 /// ```text
 /// for each row

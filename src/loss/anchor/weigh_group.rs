@@ -64,7 +64,7 @@ fn weigh_by_reference<T: Real, S: Simd<T>, L: AnchorLoss<T>, const COLS: bool>(
     sum
 }
 
-/// The same for any loss: a weight for each end of each pair.
+/// The weights of any loss: one is computed for each end of each pair.
 #[inline(always)]
 fn weigh_each<T: Real, S: Simd<T>, L: AnchorLoss<T>, const COLS: bool>(
     s: S,

@@ -57,7 +57,7 @@ fn a_certain_anchor_has_the_value_of_its_closed_form<T: Element>() {
     }
 }
 
-/// The same from the oracle, which takes the same care, for gradients of every row.
+/// Gradients of every row agree with those of the oracle, which takes the same care.
 fn certain_anchors_keep_the_precision_of_their_gradients<T: Element>() {
     // A softmax that is less steep takes its powers in another way.
     let all = [100.0, 16.0].map(AnchorFormula::all);

@@ -68,7 +68,7 @@ impl<T: Real> AnchorLoss<T> for InLanes {
     }
 }
 
-/// The same of plain slices. It knows the similarities of all similar and of all dissimilar pairs, and counts
+/// The loss in plain slices. It knows the similarities of all similar and of all dissimilar pairs, and counts
 /// how often it is shown any.
 struct OfSlices {
     similarities: [Vec<f64>; 2],

@@ -1,4 +1,4 @@
-//! What is written: each output alone is what it is among all of them, into matrices of any stride, from rows of
+//! Each output alone is what it is among all of them; calls write into matrices of any stride, from rows of
 //! any stride.
 
 use drlim::Similar;

@@ -1,4 +1,5 @@
-//! The same bits for any number of threads, in anybody's pool, and with a scratch that another call has used.
+//! Results have the same bits for any number of threads, in anybody's pool, and with a scratch that another call
+//! has used.
 
 use drlim::batch::{AnchorScratch, Anchors};
 use drlim::loss::{AnchorReduction, Measure, Positives};

@@ -127,7 +127,7 @@ macro_rules! of_type {
                     bad_objectives().into_iter().map(|of| (of, drlim_status::VALUE)).collect();
                 let weights = drlim_anchor_objective { $weights: misaligned(values), ..softmax() };
                 wrong.push((weights, drlim_status::MISALIGNED));
-                // Of the other type alone.
+                // The caller gives weights of the other type alone.
                 let others = drlim_anchor_objective { $other_weights: values.cast(), ..softmax() };
                 wrong.push((others, drlim_status::NULL_POINTER));
                 wrong
