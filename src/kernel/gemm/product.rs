@@ -27,6 +27,7 @@ pub(crate) struct OffsetTable {
     table: Vec<usize>,
     largest: usize,
     ascending: bool,
+    step: Option<usize>,
 }
 
 /// A range of a table of offsets.
@@ -35,6 +36,8 @@ pub(crate) struct Offsets<'a> {
     table: &'a [usize],
     /// At least as large as every offset in the table.
     largest: usize,
+    /// The step from each offset to the next, where it is the same all along.
+    step: Option<usize>,
 }
 
 impl OffsetTable {
@@ -53,7 +56,7 @@ impl OffsetTable {
 
     /// All offsets.
     pub(crate) fn all(&self) -> Offsets<'_> {
-        Offsets { table: &self.table, largest: self.largest }
+        Offsets { table: &self.table, largest: self.largest, step: self.step }
     }
 
     /// The offsets at a range of places.
@@ -63,7 +66,7 @@ impl OffsetTable {
             true => table.last().copied(),
             false => table.iter().copied().max(),
         };
-        Offsets { table, largest: largest.unwrap_or(0) }
+        Offsets { table, largest: largest.unwrap_or(0), step: self.step }
     }
 }
 
@@ -71,7 +74,11 @@ impl From<Vec<usize>> for OffsetTable {
     fn from(table: Vec<usize>) -> Self {
         let largest = table.iter().copied().max().unwrap_or(0);
         let ascending = table.is_sorted();
-        OffsetTable { table, largest, ascending }
+        let first = table.get(1).map_or(Some(1), |second| second.checked_sub(table[0]));
+        let even =
+            |step: &usize| table.windows(2).all(|of| of[1].checked_sub(of[0]) == Some(*step));
+        let step = first.filter(even);
+        OffsetTable { table, largest, ascending, step }
     }
 }
 
@@ -326,14 +333,18 @@ impl<T: Real> Tile<'_, T> {
                     }
                     sums = [row; M];
                 }
+                // Added at the end: its lines have the whole depth to arrive in.
                 Initial::Output => {
                     for i in 0..M {
-                        for v in 0..V {
-                            let c = c.add(i * self.stride + v * S::LANES);
-                            sums[i][v] = s.load(std::slice::from_raw_parts(c, lanes[v]));
-                        }
+                        s.prefetch(c.add(i * self.stride).cast_const());
                     }
                 }
+            }
+            // Where both operands move by even steps, no offsets are read: on Zen 3, 3 to 10 % of a product.
+            // (The low tiles, which are few, have one loop.)
+            let mut even = None;
+            if const { FULL && M >= 5 } {
+                even = self.a.depth.step.zip(self.b.from.step).map(|(k, b)| [k, b * self.b.scale]);
             }
             for turn in 0..self.turns {
                 if turn > 0 {
@@ -342,26 +353,58 @@ impl<T: Real> Tile<'_, T> {
                     }
                     b = b.add(self.b.step);
                 }
+                if let Some([k_step, b_step]) = even {
+                    let mut b = b.add(self.b.from.table[0] * self.b.scale);
+                    let mut k = self.a.depth.table[0];
+                    for _ in 0..self.a.depth.table.len() {
+                        multiply_row(s, &rows, k, (b, lanes), &mut sums);
+                        k += k_step;
+                        b = b.wrapping_add(b_step);
+                    }
+                    continue;
+                }
                 for (&k, &from) in self.a.depth.table.iter().zip(self.b.from.table) {
                     let b = b.add(from * self.b.scale);
-                    let mut vectors = [s.splat(T::ZERO); V];
-                    for v in 0..V {
-                        let b = b.add(v * S::LANES);
-                        vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
-                    }
-                    for i in 0..M {
-                        let a = s.splat(*rows[i].add(k));
-                        for v in 0..V {
-                            sums[i][v] = s.fma(a, vectors[v], sums[i][v]);
-                        }
-                    }
+                    multiply_row(s, &rows, k, (b, lanes), &mut sums);
                 }
             }
             for i in 0..M {
                 for v in 0..V {
                     let c = c.add(i * self.stride + v * S::LANES);
-                    s.store(sums[i][v], std::slice::from_raw_parts_mut(c, lanes[v]));
+                    let c = std::slice::from_raw_parts_mut(c, lanes[v]);
+                    if let Initial::Output = self.initial {
+                        sums[i][v] = s.load(c) + sums[i][v];
+                    }
+                    s.store(sums[i][v], c);
                 }
+            }
+        }
+    }
+}
+
+/// Adds the products of one row of the contiguous operand, at `b`, with element `k` of some rows.
+///
+/// # Safety
+/// Each row holds element `k`, and `b` points to as many elements as there are `lanes`.
+#[inline(always)]
+unsafe fn multiply_row<T: Real, S: Simd<T>, const M: usize, const V: usize>(
+    s: S,
+    rows: &[*const T; M],
+    k: usize,
+    (b, lanes): (*const T, [usize; V]),
+    sums: &mut [[S::F; V]; M],
+) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let mut vectors = [s.splat(T::ZERO); V];
+        for v in 0..V {
+            let b = b.add(v * S::LANES);
+            vectors[v] = s.load(std::slice::from_raw_parts(b, lanes[v]));
+        }
+        for i in 0..M {
+            let a = s.splat(*rows[i].add(k));
+            for v in 0..V {
+                sums[i][v] = s.fma(a, vectors[v], sums[i][v]);
             }
         }
     }
