@@ -292,6 +292,40 @@ typedef struct drlim_triplet_objective {
     uint32_t callback_swaps;
 } drlim_triplet_objective;
 
+// ln of the sum of e^x over some exponents x: largest + ln(sum).
+typedef struct drlim_log_sum {
+    // How many exponents there are.
+    uint64_t count;
+    // The largest exponent; says nothing where the sum is 0.
+    double largest;
+    // The sum of e^(x - largest).
+    double sum;
+} drlim_log_sum;
+
+// Sums over the candidates of one anchor. Zeros are those of no candidate.
+//
+// Where keys are in parts, on several machines for instance, calls on the queries and each part of the keys
+// write these sums, without gradients. drlim_anchor_sums_add() merges those of all parts. With them as the
+// known field of the objective, the same calls give the value of the whole and the part's share of its
+// gradients: those of the queries are added up. Where queries are in parts, too, drlim_anchor_reduce() gives
+// the factor of all parts.
+//
+// DRLIM_POSITIVES_EACH looks at similar pairs again, with the log-sums of the whole, and takes a round in
+// between: the calls that know the merged sums write sums again, which drlim_anchor_sums_add_each() merges.
+// Values and gradients of that round are of no use.
+typedef struct drlim_anchor_sums {
+    // Over the similar pairs.
+    struct drlim_log_sum similar;
+    // Over the dissimilar pairs.
+    struct drlim_log_sum dissimilar;
+    // The sum of the exponents of the similar pairs.
+    double exponents;
+    // Other than 0 where similar pairs have been looked at again, and each says what was found.
+    uint64_t looked;
+    // Two sums over the similar pairs, made with the log-sums above.
+    double each[2];
+} drlim_anchor_sums;
+
 // A loss of anchors: what a row costs by all its similar and dissimilar pairs at once. With the similarity u
 // of a pair, the log-sums P and G, ln of the sum of e^x, over the similar and the dissimilar pairs of an
 // anchor, the softmax scale a, the margin m and the positive margin p:
@@ -331,6 +365,8 @@ typedef uint32_t drlim_measure;
 #define DRLIM_MEASURE_DOT 1
 // -d
 #define DRLIM_MEASURE_DISTANCE 2
+// -ln(1 + d^2), the logarithm of the Student kernel: a softmax of scale 1 is over 1/(1 + d^2)
+#define DRLIM_MEASURE_STUDENT 3
 
 // How the values of anchors become one number: their sum S by what follows. 0/0 is 0:
 typedef uint32_t drlim_anchor_reduction;
@@ -388,7 +424,30 @@ typedef struct drlim_anchor_objective {
     const float *weights_f32;
     // As weights_f32, of calls for double.
     const double *weights_f64;
+    // The sums of each anchor over all its candidates, where the call has a part of them; null, as at first,
+    // where they are added up. See drlim_anchor_sums. Refused: sums that are NaN or negative, or of more than
+    // 2^32 - 1 pairs.
+    const struct drlim_anchor_sums *known;
 } drlim_anchor_objective;
+
+// Sums over the anchors of one direction.
+typedef struct drlim_anchor_totals {
+    // How many anchors there were, without those left out.
+    uint64_t anchors;
+    // How many of them had a similar pair.
+    uint64_t with_similar;
+    // How many had a value other than zero. A NaN is not zero.
+    uint64_t active;
+    // How many had a similar candidate that is nearer, by exponents, than all dissimilar ones; with
+    // DRLIM_ANCHOR_LOSS_SOFTMAX, COS_FACE and ARC_FACE, else 0.
+    uint64_t correct;
+    // Their similar pairs together.
+    uint64_t similar;
+    // All their pairs.
+    uint64_t pairs;
+    // The sum of their values, weights included.
+    double sum;
+} drlim_anchor_totals;
 
 // A matrix that is read: rows of cols elements, the starts of two rows stride elements apart.
 //
@@ -609,25 +668,6 @@ typedef struct drlim_triplet_rows_out_f64 {
     double *slopes_pn;
 } drlim_triplet_rows_out_f64;
 
-// Sums over the anchors of one direction.
-typedef struct drlim_anchor_totals {
-    // How many anchors there were, without those left out.
-    uint64_t anchors;
-    // How many of them had a similar pair.
-    uint64_t with_similar;
-    // How many had a value other than zero. A NaN is not zero.
-    uint64_t active;
-    // How many had a similar candidate that is nearer, by exponents, than all dissimilar ones; with
-    // DRLIM_ANCHOR_LOSS_SOFTMAX, COS_FACE and ARC_FACE, else 0.
-    uint64_t correct;
-    // Their similar pairs together.
-    uint64_t similar;
-    // All their pairs.
-    uint64_t pairs;
-    // The sum of their values, weights included.
-    double sum;
-} drlim_anchor_totals;
-
 // The result of a call on anchors.
 typedef struct drlim_anchor_outcome {
     // The objective's value, not multiplied by its scale.
@@ -738,10 +778,40 @@ struct drlim_triplet_objective drlim_triplet_objective_new(drlim_triplet_loss lo
                                                            double margin,
                                                            drlim_reduction reduction);
 
-// An objective of anchors with scale 1, no weights, and the parameters that pytorch-metric-learning has at
-// first, or the paper where they are not said there. Never fails: calls refuse an objective that is wrong.
+// Merges the sums of two parts of the candidates, of as many anchors.
+//
+// sums: anchors elements, to which those of part are added; similar pairs count as not looked at again, since
+// what was found of a part was made with its own log-sums. part: anchors elements. In any order the result is
+// the same but for rounding, and nothing overflows; a NaN stays one. Refused: what every call refuses.
+drlim_status drlim_anchor_sums_add(struct drlim_anchor_sums *sums,
+                                   const struct drlim_anchor_sums *part,
+                                   size_t anchors);
+
+// Merges what two parts of the candidates found as they looked at similar pairs again, of as many anchors.
+//
+// sums: anchors elements, to whose each that of part is added; their log-sums stay. part: anchors elements.
+// Refused: an anchor whose similar pairs have not been looked at again in both, or whose log-sums differ, as
+// they do unless the calls of both parts know the same merged sums.
+drlim_status drlim_anchor_sums_add_each(struct drlim_anchor_sums *sums,
+                                        const struct drlim_anchor_sums *part,
+                                        size_t anchors);
+
+// An objective of anchors with scale 1, no weights, no sums that are known, and the parameters that
+// pytorch-metric-learning has at first, or the paper where they are not said there. Never fails: calls refuse an
+// objective that is wrong.
 struct drlim_anchor_objective drlim_anchor_objective_new(drlim_anchor_loss loss,
                                                          drlim_anchor_reduction reduction);
+
+// The value of anchors in parts, on several machines for instance, given their totals added up, and the factor
+// for DRLIM_ANCHOR_REDUCTION_FACTOR with which each part gets its gradients of the whole.
+//
+// reduction: any but DRLIM_ANCHOR_REDUCTION_FACTOR. totals: of one direction, each field the sum over parts of
+// the anchors; parts of the candidates have the same totals where sums are known, of which those of one count.
+// value, factor: written; each may be null. Refused: an unknown reduction.
+drlim_status drlim_anchor_reduce(drlim_anchor_reduction reduction,
+                                 struct drlim_anchor_totals totals,
+                                 double *value,
+                                 double *factor);
 
 // Makes an empty scratch.
 //
@@ -1066,12 +1136,13 @@ drlim_status drlim_triplets_f64(const struct drlim_context *context,
 // context: may be null. z: B x D. similar: as for drlim_all_pairs; a row that it leaves out is
 // neither an anchor nor a candidate. grad: B x D, overwritten; of null data where it is not wanted.
 // values: B, the value of each anchor times its weight; log_sums: B, ln of the sum of e^x over all
-// candidates of each; grad_scale: the derivative by the objective's softmax_scale; each
-// overwritten, and null where it is not wanted. scratch: may be null. outcome: written; may be null.
+// candidates of each; sums: B, what these are made of, see drlim_anchor_sums; grad_scale: the
+// derivative by the objective's softmax_scale; each overwritten, and null where it is not wanted.
+// scratch: may be null. outcome: written; may be null.
 //
 // Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
 // 2^32 - 1, parameters of the loss out of their domains, grad_scale with a loss that has no
-// softmax_scale, weights of the other type alone, and what every call refuses.
+// softmax_scale, weights of the other type alone, known sums that are none, and what every call refuses.
 drlim_status drlim_all_anchors_f32(const struct drlim_context *context,
                                    const struct drlim_anchor_objective *objective,
                                    struct drlim_matrix_f32 z,
@@ -1079,6 +1150,7 @@ drlim_status drlim_all_anchors_f32(const struct drlim_context *context,
                                    struct drlim_matrix_mut_f32 grad,
                                    float *values,
                                    double *log_sums,
+                                   struct drlim_anchor_sums *sums,
                                    double *grad_scale,
                                    const struct drlim_scratch *scratch,
                                    struct drlim_anchor_outcome *outcome);
@@ -1088,7 +1160,7 @@ drlim_status drlim_all_anchors_f32(const struct drlim_context *context,
 //
 // context: may be null. queries: N x D. keys: M x D. similar: as for drlim_cross: by position for
 // InfoNCE and CLIP, by labels for class vectors as keys. grad_queries: N x D, grad_keys: M x D;
-// overwritten, each of null data where it is not wanted. values, log_sums, grad_scale: as for
+// overwritten, each of null data where it is not wanted. values, log_sums, sums, grad_scale: as for
 // drlim_all_anchors, with an element for each anchor: N, M, or N and then M. scratch: may be null.
 // outcome: written; may be null.
 //
@@ -1104,6 +1176,7 @@ drlim_status drlim_cross_anchors_f32(const struct drlim_context *context,
                                      struct drlim_matrix_mut_f32 grad_keys,
                                      float *values,
                                      double *log_sums,
+                                     struct drlim_anchor_sums *sums,
                                      double *grad_scale,
                                      const struct drlim_scratch *scratch,
                                      struct drlim_anchor_outcome *outcome);
@@ -1115,12 +1188,13 @@ drlim_status drlim_cross_anchors_f32(const struct drlim_context *context,
 // context: may be null. z: B x D. similar: as for drlim_all_pairs; a row that it leaves out is
 // neither an anchor nor a candidate. grad: B x D, overwritten; of null data where it is not wanted.
 // values: B, the value of each anchor times its weight; log_sums: B, ln of the sum of e^x over all
-// candidates of each; grad_scale: the derivative by the objective's softmax_scale; each
-// overwritten, and null where it is not wanted. scratch: may be null. outcome: written; may be null.
+// candidates of each; sums: B, what these are made of, see drlim_anchor_sums; grad_scale: the
+// derivative by the objective's softmax_scale; each overwritten, and null where it is not wanted.
+// scratch: may be null. outcome: written; may be null.
 //
 // Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
 // 2^32 - 1, parameters of the loss out of their domains, grad_scale with a loss that has no
-// softmax_scale, weights of the other type alone, and what every call refuses.
+// softmax_scale, weights of the other type alone, known sums that are none, and what every call refuses.
 drlim_status drlim_all_anchors_f64(const struct drlim_context *context,
                                    const struct drlim_anchor_objective *objective,
                                    struct drlim_matrix_f64 z,
@@ -1128,6 +1202,7 @@ drlim_status drlim_all_anchors_f64(const struct drlim_context *context,
                                    struct drlim_matrix_mut_f64 grad,
                                    double *values,
                                    double *log_sums,
+                                   struct drlim_anchor_sums *sums,
                                    double *grad_scale,
                                    const struct drlim_scratch *scratch,
                                    struct drlim_anchor_outcome *outcome);
@@ -1137,7 +1212,7 @@ drlim_status drlim_all_anchors_f64(const struct drlim_context *context,
 //
 // context: may be null. queries: N x D. keys: M x D. similar: as for drlim_cross: by position for
 // InfoNCE and CLIP, by labels for class vectors as keys. grad_queries: N x D, grad_keys: M x D;
-// overwritten, each of null data where it is not wanted. values, log_sums, grad_scale: as for
+// overwritten, each of null data where it is not wanted. values, log_sums, sums, grad_scale: as for
 // drlim_all_anchors, with an element for each anchor: N, M, or N and then M. scratch: may be null.
 // outcome: written; may be null.
 //
@@ -1153,6 +1228,7 @@ drlim_status drlim_cross_anchors_f64(const struct drlim_context *context,
                                      struct drlim_matrix_mut_f64 grad_keys,
                                      double *values,
                                      double *log_sums,
+                                     struct drlim_anchor_sums *sums,
                                      double *grad_scale,
                                      const struct drlim_scratch *scratch,
                                      struct drlim_anchor_outcome *outcome);

@@ -2,8 +2,9 @@
 
 use drlim::Real;
 use drlim::loss::{
-    AnchorObjective, AnchorOutcome, AnchorReduction, AnchorTotals, ArcFace, BlockAnchorLoss,
-    Circle, CosFace, GeneralizedLifted, Lifted, Measure, MultiSimilarity, Positives, Softmax,
+    AnchorObjective, AnchorOutcome, AnchorReduction, AnchorSums, AnchorTotals, ArcFace,
+    BlockAnchorLoss, Circle, CosFace, GeneralizedLifted, Lifted, Measure, MultiSimilarity,
+    Positives, Softmax,
 };
 use pyo3::prelude::*;
 
@@ -19,6 +20,26 @@ pub type AnchorTask = (AnchorLossParts, String, (String, f64), f64);
 
 /// Anchors, those with similar pairs, active and correct ones; similar pairs, pairs, and the sum of values.
 type Totals = (u64, u64, u64, u64, u64, u64, f64);
+
+fn reduction((name, factor): (String, f64)) -> PyResult<AnchorReduction> {
+    Ok(match name.as_str() {
+        "sum" => AnchorReduction::Sum,
+        "mean" => AnchorReduction::Mean,
+        "mean-with-similar" => AnchorReduction::MeanWithSimilar,
+        "mean-nonzero" => AnchorReduction::MeanNonZero,
+        "mean-of-pairs" => AnchorReduction::MeanOfPairs,
+        "factor" => AnchorReduction::Factor(factor),
+        other => return Err(unknown("reduction", other)),
+    })
+}
+
+/// What the values of anchors with these totals are multiplied by.
+#[pyfunction]
+pub fn anchor_factor(name: String, factor: f64, totals: Totals) -> PyResult<f64> {
+    let (anchors, with_similar, active, correct, similar, pairs, sum) = totals;
+    let totals = AnchorTotals { anchors, with_similar, active, correct, similar, pairs, sum };
+    Ok(reduction((name, factor))?.factor(&totals))
+}
 
 /// The result of a call: its value, the totals of both directions, and the derivative by the loss's scale.
 pub type AnchorParts = (f64, Totals, Totals, Option<f64>);
@@ -75,30 +96,27 @@ pub struct WantedAnchors<T> {
 }
 
 impl<T: Real> WantedAnchors<T> {
-    pub fn new((loss, measure, (reduction, factor), scale): AnchorTask) -> PyResult<Self> {
+    pub fn new((loss, measure, reduced, scale): AnchorTask) -> PyResult<Self> {
         let measure = match measure.as_str() {
             "cosine" => Measure::Cosine,
             "dot" => Measure::Dot,
             "distance" => Measure::Distance,
+            "student" => Measure::Student,
             other => return Err(unknown("measure", other)),
         };
-        let reduction = match reduction.as_str() {
-            "sum" => AnchorReduction::Sum,
-            "mean" => AnchorReduction::Mean,
-            "mean-with-similar" => AnchorReduction::MeanWithSimilar,
-            "mean-nonzero" => AnchorReduction::MeanNonZero,
-            "mean-of-pairs" => AnchorReduction::MeanOfPairs,
-            "factor" => AnchorReduction::Factor(factor),
-            other => return Err(unknown("reduction", other)),
-        };
+        let reduction = reduction(reduced)?;
         let (loss, scale) = (anchor_loss(&loss)?, T::from_f64(scale));
         Ok(WantedAnchors { loss, measure, reduction, scale })
     }
 
-    pub fn objective<'a>(&'a self, weights: Option<&'a [T]>) -> AnchorObjective<'a, T> {
+    pub fn objective<'a>(
+        &'a self,
+        weights: Option<&'a [T]>,
+        known: Option<&'a [AnchorSums]>,
+    ) -> AnchorObjective<'a, T> {
         let objective = AnchorObjective::sum(&*self.loss).measured(self.measure);
         let objective = objective.reduced(self.reduction).scaled(self.scale);
-        AnchorObjective { weights, ..objective }
+        AnchorObjective { weights, known, ..objective }
     }
 }
 

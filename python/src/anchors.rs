@@ -6,6 +6,7 @@ use numpy::{PyReadonlyArray1, PyReadwriteArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::anchor_objective::{AnchorParts, AnchorTask, WantedAnchors, anchor_parts};
+use crate::anchor_sums::{read_sums, write_sums};
 use crate::arrays::{
     Any, Element, by_element, list, list_mut, mat, mat_mut, optional, read, read_list, write,
     write_list,
@@ -17,38 +18,57 @@ use crate::similar::{Given, Graph};
 use crate::state::{run, times};
 use crate::unit::with_unit_rows;
 
-/// With an element for each anchor, weights, and room for values and for log-sums; whether the derivative by the
-/// loss's scale is wanted.
-type PerAnchor<'py> = (Option<Any<'py>>, Option<Any<'py>>, Option<Any<'py>>, bool);
+/// With an element for each anchor, weights and known sums, and room for values, for log-sums and for sums; whether
+/// the derivative by the loss's scale is wanted.
+type PerAnchor<'py> = (
+    Option<Any<'py>>,
+    Option<Any<'py>>,
+    Option<Any<'py>>,
+    Option<Any<'py>>,
+    Option<Any<'py>>,
+    bool,
+);
 
 /// [`PerAnchor`], borrowed.
 struct PerAnchorArrays<'py, T: Element> {
     weights: Option<PyReadonlyArray1<'py, T>>,
+    known: Option<Vec<AnchorSums>>,
     values: Option<PyReadwriteArray1<'py, T>>,
     log_sums: Option<PyReadwriteArray1<'py, f64>>,
-    sums: Option<Vec<AnchorSums>>,
+    sums: Option<PyReadwriteArray1<'py, u64>>,
+    /// What both are made of.
+    found: Option<Vec<AnchorSums>>,
     grad_scale: Option<f64>,
 }
 
 impl<'py, T: Element> PerAnchorArrays<'py, T> {
-    fn new((weights, values, log_sums, by_scale): PerAnchor<'py>) -> PyResult<Self> {
-        let log_sums = optional(&log_sums, write_list::<f64>)?;
-        let sums = log_sums.as_ref().map(|log_sums| vec![AnchorSums::default(); log_sums.len()]);
+    /// Of calls with so many anchors.
+    fn new(
+        (weights, known, values, log_sums, sums, by_scale): PerAnchor<'py>,
+        anchors: usize,
+    ) -> PyResult<Self> {
+        let wanted = log_sums.is_some() || sums.is_some();
         Ok(PerAnchorArrays {
             weights: optional(&weights, read_list)?,
+            known: optional(&known, read_sums)?,
             values: optional(&values, write_list)?,
-            log_sums,
-            sums,
+            log_sums: optional(&log_sums, write_list)?,
+            sums: optional(&sums, write_list)?,
+            found: wanted.then(|| vec![AnchorSums::default(); anchors]),
             grad_scale: by_scale.then_some(0.0),
         })
     }
 
-    /// Writes the log-sums where they are wanted. Returns the derivative by the scale.
+    /// Writes sums where they are wanted. Returns the derivative by the scale.
     fn finish(self) -> PyResult<Option<f64>> {
-        if let (Some(mut to), Some(sums)) = (self.log_sums, self.sums) {
-            for (to, sums) in list_mut(&mut to)?.iter_mut().zip(sums) {
+        let found = self.found.unwrap_or_default();
+        if let Some(mut to) = self.log_sums {
+            for (to, sums) in list_mut(&mut to)?.iter_mut().zip(&found) {
                 *to = (sums.similar + sums.dissimilar).log();
             }
+        }
+        if let Some(mut to) = self.sums {
+            write_sums(&mut to, &found)?;
         }
         Ok(self.grad_scale)
     }
@@ -85,10 +105,11 @@ fn all_anchors_of<T: Element>(
     let z = read::<T>(z)?;
     let mut grad = optional(&grad, write::<T>)?;
     let grad = grad.as_mut().map(mat_mut).transpose()?;
-    let mut arrays = PerAnchorArrays::<T>::new(per_anchor)?;
-    let objective = wanted.objective(arrays.weights.as_ref().map(list).transpose()?);
+    let mut arrays = PerAnchorArrays::<T>::new(per_anchor, z.shape()[0])?;
+    let weights = arrays.weights.as_ref().map(list).transpose()?;
+    let objective = wanted.objective(weights, arrays.known.as_deref());
     let values = arrays.values.as_mut().map(list_mut).transpose()?;
-    let (sums, grad_scale) = (arrays.sums.as_deref_mut(), arrays.grad_scale.as_mut());
+    let (sums, grad_scale) = (arrays.found.as_deref_mut(), arrays.grad_scale.as_mut());
     let (elements, z, similar) = (z.len(), mat(&z)?, given.similar()?);
     let work = if whole { 0 } else { times([z.rows(), z.rows(), z.cols()]) };
     let outcome = with_scratch(T::SCRATCH, elements, |scratch| {
@@ -151,10 +172,16 @@ fn cross_anchors_of<T: Element>(
     let mut grad_keys = optional(&grad_keys, write::<T>)?;
     let grad_queries = grad_queries.as_mut().map(mat_mut).transpose()?;
     let grad_keys = grad_keys.as_mut().map(mat_mut).transpose()?;
-    let mut arrays = PerAnchorArrays::<T>::new(per_anchor)?;
-    let objective = wanted.objective(arrays.weights.as_ref().map(list).transpose()?);
+    let count = match anchors {
+        Anchors::Queries => queries.shape()[0],
+        Anchors::Keys => keys.shape()[0],
+        Anchors::Both => queries.shape()[0] + keys.shape()[0],
+    };
+    let mut arrays = PerAnchorArrays::<T>::new(per_anchor, count)?;
+    let weights = arrays.weights.as_ref().map(list).transpose()?;
+    let objective = wanted.objective(weights, arrays.known.as_deref());
     let values = arrays.values.as_mut().map(list_mut).transpose()?;
-    let (sums, grad_scale) = (arrays.sums.as_deref_mut(), arrays.grad_scale.as_mut());
+    let (sums, grad_scale) = (arrays.found.as_deref_mut(), arrays.grad_scale.as_mut());
     let elements = queries.len() + keys.len();
     let (queries, keys, similar) = (mat(&queries)?, mat(&keys)?, similar.lend()?);
     let work = times([queries.rows(), keys.rows(), keys.cols()]).max(elements);

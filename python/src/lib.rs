@@ -5,6 +5,7 @@
 //! interpreter and call the crate. What would still be wrong is refused here as well.
 
 mod anchor_objective;
+mod anchor_sums;
 mod anchors;
 mod arrays;
 mod distances;
@@ -24,7 +25,9 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _drlim {
     #[pymodule_export]
-    use crate::anchor_objective::check_anchor_loss;
+    use crate::anchor_objective::{anchor_factor, check_anchor_loss};
+    #[pymodule_export]
+    use crate::anchor_sums::merge_sums;
     #[pymodule_export]
     use crate::anchors::{all_anchors, cross_anchors};
     #[pymodule_export]

@@ -24,6 +24,10 @@ def arrays(a: NDArray[np.float32], b: NDArray[np.float32], similar: list[bool], 
     assert_type(anchors.totals.correct, int)
     across = drlim.cross_anchors(drlim.Softmax(20.0), a, b, position=0, anchors="both", log_sums=True)
     assert_type(across.log_sums, NDArray[Any] | None)
+    if across.sums is not None:
+        known = drlim.merge_sums(across.sums, across.sums)
+        drlim.cross_anchors(drlim.Softmax(), a, b, position=0, anchors="both", known=known, measure="student")
+    assert_type((across.queries + across.keys).factor("mean"), float)
     return drlim.all_pairs(drlim.Contrastive(), a, labels, reduction=(1.0, 2.0)).value
 
 

@@ -1,6 +1,7 @@
 //! Losses of anchors, how their rows are compared, and how they are added up.
 
-use super::anchors::drlim_anchor_outcome;
+use super::anchor_outcome::drlim_anchor_outcome;
+use super::anchor_sums::drlim_anchor_sums;
 use super::context::{drlim_context, run};
 use super::element::Element;
 use super::objective::check_size;
@@ -8,8 +9,8 @@ use super::places::{List, PointerArgs};
 use super::status::Refusal;
 use crate::error;
 use crate::loss::{
-    AnchorObjective, AnchorOutcome, AnchorReduction, ArcFace, BlockAnchorLoss, Circle, CosFace,
-    GeneralizedLifted, Lifted, Measure, MultiSimilarity, Positives, Softmax,
+    AnchorObjective, AnchorOutcome, AnchorReduction, AnchorSums, ArcFace, BlockAnchorLoss, Circle,
+    CosFace, GeneralizedLifted, Lifted, Measure, MultiSimilarity, Positives, Softmax,
 };
 use crate::parallel::cx::Cx;
 
@@ -75,12 +76,15 @@ impl drlim_measure {
     pub const DOT: drlim_measure = drlim_measure(1);
     /// -d
     pub const DISTANCE: drlim_measure = drlim_measure(2);
+    /// -ln(1 + d^2), the logarithm of the Student kernel: a softmax of scale 1 is over 1/(1 + d^2)
+    pub const STUDENT: drlim_measure = drlim_measure(3);
 
     fn measure(self) -> Result<Measure, Refusal> {
         match self {
             drlim_measure::COSINE => Ok(Measure::Cosine),
             drlim_measure::DOT => Ok(Measure::Dot),
             drlim_measure::DISTANCE => Ok(Measure::Distance),
+            drlim_measure::STUDENT => Ok(Measure::Student),
             drlim_measure(got) => Err(Refusal::Code { arg: "objective.measure", got }),
         }
     }
@@ -105,7 +109,12 @@ impl drlim_anchor_reduction {
     /// factor S
     pub const FACTOR: drlim_anchor_reduction = drlim_anchor_reduction(5);
 
-    fn with_factor(self, factor: f64) -> Result<AnchorReduction, Refusal> {
+    /// The reduction as Rust has it; `factor` is that of `FACTOR`, and `arg` what it is called.
+    pub(super) fn with_factor(
+        self,
+        arg: &'static str,
+        factor: f64,
+    ) -> Result<AnchorReduction, Refusal> {
         match self {
             drlim_anchor_reduction::SUM => Ok(AnchorReduction::Sum),
             drlim_anchor_reduction::MEAN => Ok(AnchorReduction::Mean),
@@ -113,7 +122,7 @@ impl drlim_anchor_reduction {
             drlim_anchor_reduction::MEAN_NON_ZERO => Ok(AnchorReduction::MeanNonZero),
             drlim_anchor_reduction::MEAN_OF_PAIRS => Ok(AnchorReduction::MeanOfPairs),
             drlim_anchor_reduction::FACTOR => Ok(AnchorReduction::Factor(factor)),
-            drlim_anchor_reduction(got) => Err(Refusal::Code { arg: "objective.reduction", got }),
+            drlim_anchor_reduction(got) => Err(Refusal::Code { arg, got }),
         }
     }
 }
@@ -161,10 +170,15 @@ pub struct drlim_anchor_objective {
     pub weights_f32: *const f32,
     /// As weights_f32, of calls for double.
     pub weights_f64: *const f64,
+    /// The sums of each anchor over all its candidates, where the call has a part of them; null, as at first,
+    /// where they are added up. See drlim_anchor_sums. Refused: sums that are NaN or negative, or of more than
+    /// 2^32 - 1 pairs.
+    pub known: *const drlim_anchor_sums,
 }
 
-/// An objective of anchors with scale 1, no weights, and the parameters that pytorch-metric-learning has at
-/// first, or the paper where they are not said there. Never fails: calls refuse an objective that is wrong.
+/// An objective of anchors with scale 1, no weights, no sums that are known, and the parameters that
+/// pytorch-metric-learning has at first, or the paper where they are not said there. Never fails: calls refuse an
+/// objective that is wrong.
 #[unsafe(no_mangle)]
 pub extern "C" fn drlim_anchor_objective_new(
     loss: drlim_anchor_loss,
@@ -200,6 +214,7 @@ pub extern "C" fn drlim_anchor_objective_new(
         scale: 1.0,
         weights_f32: std::ptr::null(),
         weights_f64: std::ptr::null(),
+        known: std::ptr::null(),
     }
 }
 
@@ -214,6 +229,15 @@ impl drlim_anchor_objective {
         places.optional_input("objective.weights", T::anchor_weights(self)?, anchors)
     }
 
+    /// The sums that are known of so many anchors, if they are.
+    pub(super) fn known(
+        &self,
+        places: &mut PointerArgs,
+        anchors: usize,
+    ) -> Result<Option<List<drlim_anchor_sums>>, Refusal> {
+        places.optional_input("objective.known", self.known, anchors)
+    }
+
     /// Runs a call with the objective as Rust has it, on the tier and threads of a context.
     ///
     /// # Safety
@@ -222,16 +246,17 @@ impl drlim_anchor_objective {
         &self,
         context: *const drlim_context,
         weights: Option<&[T]>,
+        known: Option<&[AnchorSums]>,
         call: impl FnOnce(&Cx, &AnchorObjective<T>) -> error::Result<AnchorOutcome> + Send,
     ) -> Result<drlim_anchor_outcome, Refusal> {
         let (measure, positives) = (self.measure.measure()?, self.positives.positives()?);
-        let reduction = self.reduction.with_factor(self.factor)?;
+        let reduction = self.reduction.with_factor("objective.reduction", self.factor)?;
         let t = T::from_f64;
         let (margin, positive_margin) = (t(self.margin), t(self.positive_margin));
         let softmax_scale = t(self.softmax_scale);
         let call = |loss: &dyn BlockAnchorLoss<T>| {
             let objective = AnchorObjective::sum(loss).measured(measure).reduced(reduction);
-            let objective = AnchorObjective { weights, ..objective.scaled(t(self.scale)) };
+            let objective = AnchorObjective { weights, known, ..objective.scaled(t(self.scale)) };
             // SAFETY: as promised.
             let outcome = unsafe { run(context, |cx| call(cx, &objective)) }?;
             Ok(drlim_anchor_outcome::from(outcome?))

@@ -1,8 +1,11 @@
 //! Losses of rows as anchors, each against all its candidates at once.
 
 use super::anchor_objective::drlim_anchor_objective;
+use super::anchor_outcome::drlim_anchor_outcome;
+use super::anchor_sums::{drlim_anchor_sums, known, room};
 use super::context::drlim_context;
 use super::cross::drlim_cross_similar;
+use super::element::Element;
 use super::matrix::{drlim_matrix, drlim_matrix_mut};
 use super::places::{List, ListMut, PointerArgs};
 use super::run::with_scratch;
@@ -10,8 +13,7 @@ use super::scratch::{Scratches, drlim_scratch};
 use super::similar::drlim_similar;
 use super::status::{Refusal, drlim_status, guard};
 use crate::batch::{self, Anchors, AnchorsOut, CrossAnchorsOut};
-use crate::error::Error;
-use crate::loss::{AnchorOutcome, AnchorSums, AnchorTotals};
+use crate::loss::AnchorSums;
 
 /// The rows of a call on queries and keys that are anchors:
 #[repr(transparent)]
@@ -38,80 +40,40 @@ impl drlim_anchors {
     }
 }
 
-/// Sums over the anchors of one direction.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct drlim_anchor_totals {
-    /// How many anchors there were, without those left out.
-    pub anchors: u64,
-    /// How many of them had a similar pair.
-    pub with_similar: u64,
-    /// How many had a value other than zero. A NaN is not zero.
-    pub active: u64,
-    /// How many had a similar candidate that is nearer, by exponents, than all dissimilar ones; with
-    /// DRLIM_ANCHOR_LOSS_SOFTMAX, COS_FACE and ARC_FACE, else 0.
-    pub correct: u64,
-    /// Their similar pairs together.
-    pub similar: u64,
-    /// All their pairs.
-    pub pairs: u64,
-    /// The sum of their values, weights included.
-    pub sum: f64,
-}
-
-/// The result of a call on anchors.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct drlim_anchor_outcome {
-    /// The objective's value, not multiplied by its scale.
-    pub value: f64,
-    /// Sums over the rows of a batch, or over queries, as anchors.
-    pub queries: drlim_anchor_totals,
-    /// Sums over keys as anchors.
-    pub keys: drlim_anchor_totals,
-}
-
-impl From<AnchorTotals> for drlim_anchor_totals {
-    fn from(totals: AnchorTotals) -> Self {
-        let AnchorTotals { anchors, with_similar, active, correct, similar, pairs, sum } = totals;
-        drlim_anchor_totals { anchors, with_similar, active, correct, similar, pairs, sum }
-    }
-}
-
-impl From<AnchorOutcome> for drlim_anchor_outcome {
-    fn from(outcome: AnchorOutcome) -> Self {
-        let [queries, keys] = outcome.totals.map(drlim_anchor_totals::from);
-        drlim_anchor_outcome { value: outcome.value, queries, keys }
-    }
-}
-
 /// What a call reads and writes beside matrices, checked.
 struct AnchorLists<T> {
     weights: Option<List<T>>,
+    known: Option<List<drlim_anchor_sums>>,
     values: Option<ListMut<T>>,
     log_sums: Option<ListMut<f64>>,
+    sums: Option<ListMut<drlim_anchor_sums>>,
     grad_scale: Option<ListMut<f64>>,
 }
 
 /// The same, lent.
 struct AnchorSlices<'a, T> {
     weights: Option<&'a [T]>,
+    known: Option<&'a [drlim_anchor_sums]>,
     values: Option<&'a mut [T]>,
-    log_sums: Option<&'a mut [f64]>,
+    sums: SumsWanted<'a>,
     grad_scale: Option<&'a mut f64>,
 }
 
-impl<T> AnchorLists<T> {
+impl<T: Element> AnchorLists<T> {
     fn new(
         places: &mut PointerArgs,
-        weights: Option<List<T>>,
-        (values, log_sums, grad_scale): (*mut T, *mut f64, *mut f64),
+        objective: &drlim_anchor_objective,
+        values: *mut T,
+        (log_sums, sums): (*mut f64, *mut drlim_anchor_sums),
+        grad_scale: *mut f64,
         anchors: usize,
     ) -> Result<Self, Refusal> {
         Ok(AnchorLists {
-            weights,
+            weights: objective.weights(places, anchors)?,
+            known: objective.known(places, anchors)?,
             values: places.optional("values", values, anchors)?,
             log_sums: places.optional("log_sums", log_sums, anchors)?,
+            sums: places.optional("sums", sums, anchors)?,
             grad_scale: places.optional("grad_scale", grad_scale, 1)?,
         })
     }
@@ -123,26 +85,44 @@ impl<T> AnchorLists<T> {
         unsafe {
             AnchorSlices {
                 weights: self.weights.map(|weights| weights.lend()),
+                known: self.known.map(|known| known.lend()),
                 values: self.values.map(|values| values.lend()),
-                log_sums: self.log_sums.map(|sums| sums.lend()),
+                sums: SumsWanted {
+                    logs: self.log_sums.map(|logs| logs.lend()),
+                    whole: self.sums.map(|sums| sums.lend()),
+                },
                 grad_scale: self.grad_scale.map(|by_scale| &mut by_scale.lend()[0]),
             }
         }
     }
 }
 
-/// Room for the sums of so many anchors.
-fn room(sums: &mut Vec<AnchorSums>, anchors: usize) -> Result<&mut [AnchorSums], Refusal> {
-    sums.clear();
-    sums.try_reserve(anchors).map_err(|_| Error::Overflow { what: "the sums of anchors" })?;
-    sums.resize(anchors, AnchorSums::default());
-    Ok(sums)
+/// Where sums of anchors go: their logarithms, and all of them.
+struct SumsWanted<'a> {
+    logs: Option<&'a mut [f64]>,
+    whole: Option<&'a mut [drlim_anchor_sums]>,
 }
 
-/// Writes the log-sums, if they are wanted.
-fn put_log_sums(to: Option<&mut [f64]>, sums: Option<&mut [AnchorSums]>) {
-    for (to, sums) in to.into_iter().flatten().zip(sums.into_iter().flatten()) {
-        *to = (sums.similar + sums.dissimilar).log();
+impl SumsWanted<'_> {
+    /// Room for the sums of so many anchors, if they are wanted.
+    fn room<'k>(
+        &self,
+        kept: &'k mut Vec<AnchorSums>,
+        anchors: usize,
+    ) -> Result<Option<&'k mut [AnchorSums]>, Refusal> {
+        let wanted = self.logs.is_some() || self.whole.is_some();
+        wanted.then(|| room(kept, anchors)).transpose()
+    }
+
+    /// Writes what is wanted.
+    fn put(self, found: Option<&mut [AnchorSums]>) {
+        let found = found.unwrap_or_default();
+        for (to, sums) in self.logs.into_iter().flatten().zip(&*found) {
+            *to = (sums.similar + sums.dissimilar).log();
+        }
+        for (to, sums) in self.whole.into_iter().flatten().zip(found) {
+            *to = (*sums).into();
+        }
     }
 }
 
@@ -155,12 +135,13 @@ macro_rules! functions {
         /// context: may be null. z: B x D. similar: as for drlim_all_pairs; a row that it leaves out is
         /// neither an anchor nor a candidate. grad: B x D, overwritten; of null data where it is not wanted.
         /// values: B, the value of each anchor times its weight; log_sums: B, ln of the sum of e^x over all
-        /// candidates of each; grad_scale: the derivative by the objective's softmax_scale; each
-        /// overwritten, and null where it is not wanted. scratch: may be null. outcome: written; may be null.
+        /// candidates of each; sums: B, what these are made of, see drlim_anchor_sums; grad_scale: the
+        /// derivative by the objective's softmax_scale; each overwritten, and null where it is not wanted.
+        /// scratch: may be null. outcome: written; may be null.
         ///
         /// Refused: a gradient or a graph of another size, both or neither of labels and graph, B above
         /// 2^32 - 1, parameters of the loss out of their domains, grad_scale with a loss that has no
-        /// softmax_scale, weights of the other type alone, and what every call refuses.
+        /// softmax_scale, weights of the other type alone, known sums that are none, and what every call refuses.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $all_anchors(
             context: *const drlim_context,
@@ -170,6 +151,7 @@ macro_rules! functions {
             grad: drlim_matrix_mut<$T>,
             values: *mut $T,
             log_sums: *mut f64,
+            sums: *mut drlim_anchor_sums,
             grad_scale: *mut f64,
             scratch: *const drlim_scratch,
             outcome: *mut drlim_anchor_outcome,
@@ -182,24 +164,26 @@ macro_rules! functions {
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
                     let objective = places.read_needed("objective", objective)?;
-                    let weights = objective.weights(&mut places, rows)?;
-                    let lists = (values, log_sums, grad_scale);
-                    let lists = AnchorLists::new(&mut places, weights, lists, rows)?;
+                    let sums = (log_sums, sums);
+                    let lists =
+                        AnchorLists::new(&mut places, objective, values, sums, grad_scale, rows)?;
                     let similar = places.read_copied("similar", similar)?;
                     let similar = similar.lend(rows, &mut places)?;
                     places.check_apart()?;
                     let (z, grad) = (z.lend(), grad.map(|grad| grad.lend()));
-                    let AnchorSlices { weights, values, log_sums, grad_scale } = lists.lend();
+                    let AnchorSlices { weights, known: given, values, sums: wanted, grad_scale } =
+                        lists.lend();
                     outcome.put(with_scratch(scratch, |scratch| {
-                        let Scratches { anchors, sums, .. } = scratch;
-                        let mut sums = log_sums.is_some().then(|| room(sums, rows)).transpose()?;
-                        let to = sums.as_deref_mut();
+                        let Scratches { anchors, sums, known: kept, .. } = scratch;
+                        let known = given.map(|given| known(kept, given)).transpose()?;
+                        let mut found = wanted.room(sums, rows)?;
+                        let to = found.as_deref_mut();
                         let out = AnchorsOut { grad, values, sums: to, grad_scale };
-                        let found = objective.run(context, weights, |cx, objective| {
+                        let outcome = objective.run(context, weights, known, |cx, objective| {
                             batch::all_anchors(cx, objective, z, similar, out, anchors)
                         })?;
-                        put_log_sums(log_sums, sums);
-                        Ok(found)
+                        wanted.put(found);
+                        Ok(outcome)
                     })?);
                 }
                 Ok(())
@@ -211,7 +195,7 @@ macro_rules! functions {
         ///
         /// context: may be null. queries: N x D. keys: M x D. similar: as for drlim_cross: by position for
         /// InfoNCE and CLIP, by labels for class vectors as keys. grad_queries: N x D, grad_keys: M x D;
-        /// overwritten, each of null data where it is not wanted. values, log_sums, grad_scale: as for
+        /// overwritten, each of null data where it is not wanted. values, log_sums, sums, grad_scale: as for
         /// drlim_all_anchors, with an element for each anchor: N, M, or N and then M. scratch: may be null.
         /// outcome: written; may be null.
         ///
@@ -229,6 +213,7 @@ macro_rules! functions {
             grad_keys: drlim_matrix_mut<$T>,
             values: *mut $T,
             log_sums: *mut f64,
+            sums: *mut drlim_anchor_sums,
             grad_scale: *mut f64,
             scratch: *const drlim_scratch,
             outcome: *mut drlim_anchor_outcome,
@@ -244,20 +229,22 @@ macro_rules! functions {
                 // SAFETY: what can be known is checked; the rest is asked of the caller.
                 unsafe {
                     let objective = places.read_needed("objective", objective)?;
-                    let weights = objective.weights(&mut places, count)?;
-                    let lists = (values, log_sums, grad_scale);
-                    let lists = AnchorLists::new(&mut places, weights, lists, count)?;
+                    let sums = (log_sums, sums);
+                    let lists =
+                        AnchorLists::new(&mut places, objective, values, sums, grad_scale, count)?;
                     let similar = places.read_copied("similar", similar)?;
                     let (similar, own) = similar.lend(rows, &mut places)?;
                     places.check_apart()?;
                     let (q, k) = (queries.lend(), keys.lend());
                     let grad_queries = grad_queries.map(|grad| grad.lend());
                     let grad_keys = grad_keys.map(|grad| grad.lend());
-                    let AnchorSlices { weights, values, log_sums, grad_scale } = lists.lend();
+                    let AnchorSlices { weights, known: given, values, sums: wanted, grad_scale } =
+                        lists.lend();
                     outcome.put(with_scratch(scratch, |scratch| {
-                        let Scratches { anchors: scratch, sums, .. } = scratch;
-                        let mut sums = log_sums.is_some().then(|| room(sums, count)).transpose()?;
-                        let to = sums.as_deref_mut();
+                        let Scratches { anchors: scratch, sums, known: kept, .. } = scratch;
+                        let known = given.map(|given| known(kept, given)).transpose()?;
+                        let mut found = wanted.room(sums, count)?;
+                        let to = found.as_deref_mut();
                         let out = CrossAnchorsOut {
                             grad_queries,
                             grad_keys,
@@ -265,13 +252,13 @@ macro_rules! functions {
                             sums: to,
                             grad_scale,
                         };
-                        let found = objective.run(context, weights, |cx, objective| {
+                        let outcome = objective.run(context, weights, known, |cx, objective| {
                             batch::cross_anchors(
                                 cx, objective, q, k, similar, own, anchors, out, scratch,
                             )
                         })?;
-                        put_log_sums(log_sums, sums);
-                        Ok(found)
+                        wanted.put(found);
+                        Ok(outcome)
                     })?);
                 }
                 Ok(())

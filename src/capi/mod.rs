@@ -24,7 +24,11 @@ mod objective;
 
 mod triplet_objective;
 
+mod anchor_sums;
+
 mod anchor_objective;
+
+mod anchor_outcome;
 
 mod scratch;
 
@@ -58,6 +62,8 @@ mod run;
 
 pub use all_pairs::*;
 pub use anchor_objective::*;
+pub use anchor_outcome::*;
+pub use anchor_sums::*;
 pub use anchors::*;
 pub use context::*;
 pub use cross::*;

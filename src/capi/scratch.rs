@@ -25,6 +25,7 @@ pub(super) struct Scratches<T> {
     pub mined: MiningScratch<T>,
     pub anchors: AnchorScratch<T>,
     pub sums: Vec<AnchorSums>,
+    pub known: Vec<AnchorSums>,
 }
 
 /// Makes an empty scratch.

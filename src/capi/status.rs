@@ -53,6 +53,7 @@ pub enum Refusal {
     Flag { arg: &'static str, at: usize, got: u8 },
     Uninitialised { arg: &'static str, got: usize, expected: usize },
     Similar { expected: &'static str },
+    OtherSums { arg: &'static str, at: usize },
     Busy,
     Callback { code: i32 },
     Of(Error),
@@ -73,7 +74,7 @@ impl Refusal {
             Refusal::Code { .. } | Refusal::Flag { .. } | Refusal::Uninitialised { .. } => {
                 drlim_status::VALUE
             }
-            Refusal::Similar { .. } => drlim_status::VALUE,
+            Refusal::Similar { .. } | Refusal::OtherSums { .. } => drlim_status::VALUE,
             Refusal::Busy => drlim_status::BUSY,
             Refusal::Callback { .. } => drlim_status::CALLBACK,
             Refusal::Of(error) => match error {
@@ -107,6 +108,10 @@ impl Refusal {
                 format!("{arg} has size {got}, expected {expected}: {arg}_new sets it")
             }
             Refusal::Similar { expected } => format!("similar: expected {expected}"),
+            Refusal::OtherSums { arg, at } => format!(
+                "{arg}[{at}] has other log-sums than sums[{at}], or one of both has not looked at similar pairs: \
+                 expected sums of calls that know the same merged sums"
+            ),
             Refusal::Busy => "scratch is in use by another call".into(),
             Refusal::Callback { code } => format!("the loss returned {code}"),
             Refusal::Of(error) => error.to_string(),

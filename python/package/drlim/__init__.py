@@ -44,8 +44,9 @@ from ._anchor_losses import (
     MultiSimilarity,
     Softmax,
 )
-from ._anchors import AnchorReduction, all_anchors, cross_anchors
-from ._arrays import Reduction
+from ._anchor_sums import ANCHOR_SUMS, merge_each, merge_sums
+from ._anchors import all_anchors, cross_anchors
+from ._arrays import AnchorReduction, Reduction
 from ._distances import (
     distance_matrix,
     hard_pairs,
@@ -107,6 +108,7 @@ from ._shortcuts import (
 from ._triplets import triplet_rows, triplets
 
 __all__ = [
+    "ANCHOR_SUMS",
     "AnchorLoss",
     "AnchorReduction",
     "AnchorTotals",
@@ -160,6 +162,8 @@ __all__ = [
     "indexed",
     "indexed_hvp",
     "linear_hinge",
+    "merge_each",
+    "merge_sums",
     "nearest",
     "nearest_others",
     "row_distances",

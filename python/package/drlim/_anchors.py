@@ -9,37 +9,36 @@ from numpy.typing import ArrayLike
 
 from . import _drlim
 from ._anchor_losses import AnchorLoss, anchor_parts
-from ._arrays import Array, choice, label, matrix, number, truth, weights as weight_array
+from ._anchor_sums import ANCHOR_SUMS, bits
+from ._arrays import (
+    AnchorReduction,
+    Array,
+    anchor_reduction,
+    choice,
+    label,
+    matrix,
+    number,
+    truth,
+    weights as weight_array,
+)
 from ._drlim import Graph
 from ._outcome import AnchorsOutcome, AnchorTotals, CrossAnchorsOutcome
 from ._pairs import across, delivered, gradient, gradients_across, room, similar_rows
 
-Measure = Literal["cosine", "dot", "distance"]
+Measure = Literal["cosine", "dot", "distance", "student"]
 
-MEASURES = ("cosine", "dot", "distance")
+MEASURES = ("cosine", "dot", "distance", "student")
 
 Anchors = Literal["queries", "keys", "both"]
 
 ANCHORS = ("queries", "keys", "both")
 
-AnchorReduction = str | float
-"""A name, or a factor of the sum."""
-
-ANCHOR_REDUCTIONS = ("sum", "mean", "mean-with-similar", "mean-nonzero", "mean-of-pairs")
-
 AnchorTask = tuple[tuple[str, float, float, float], str, tuple[str, float], float]
 
-PerAnchor = tuple["Array | None", "Array | None", "Array | None", bool]
+PerAnchor = tuple["Array | None", "Array | None", "Array | None", "Array | None", "Array | None", bool]
 
-
-def anchor_reduction(value: AnchorReduction) -> tuple[str, float]:
-    """A reduction as the compiled part takes it."""
-    if not isinstance(value, str):
-        return "factor", number("reduction", value)
-    name = value.replace("_", "-")
-    if name not in ANCHOR_REDUCTIONS:
-        raise ValueError(f"reduction is {value!r}, expected one of {ANCHOR_REDUCTIONS} or a factor")
-    return name, 1.0
+Lists = tuple["Array | None", "Array | None", "Array | None"]
+"""Values, log-sums and sums of anchors."""
 
 
 def anchor_task(loss: AnchorLoss, measure: Measure | None, reduction: AnchorReduction, scale: float) -> AnchorTask:
@@ -49,15 +48,30 @@ def anchor_task(loss: AnchorLoss, measure: Measure | None, reduction: AnchorRedu
 
 
 def per_anchor(
-    weights: ArrayLike | None, values: bool, log_sums: bool, grad_scale: bool, count: int, dtype: np.dtype[Any]
-) -> PerAnchor:
-    """Weights, and room for values and log-sums, of so many anchors; whether the derivative by the scale is wanted."""
-    return (
-        weight_array("weights", weights, count, dtype),
+    weights: ArrayLike | None,
+    known: Array | None,
+    wanted: tuple[bool, bool, bool],
+    grad_scale: bool,
+    count: int,
+    dtype: np.dtype[Any],
+) -> tuple[PerAnchor, Lists]:
+    """Weights and known sums of so many anchors, room for those lists that are wanted, and whether the derivative by
+    the scale is; the lists.
+    """
+    values, log_sums, sums = wanted
+    lists = (
         room("values", values, count, dtype),
         room("log_sums", log_sums, count, np.dtype(np.float64)),
+        room("sums", sums, count, ANCHOR_SUMS),
+    )
+    given = (
+        weight_array("weights", weights, count, dtype),
+        None if known is None else bits("known", known, count),
+        *lists[:2],
+        None if lists[2] is None else lists[2].view(np.uint64),
         truth("grad_scale", grad_scale),
     )
+    return given, lists
 
 
 def all_anchors(
@@ -70,11 +84,13 @@ def all_anchors(
     normalize: bool = False,
     measure: Measure | None = None,
     weights: ArrayLike | None = None,
+    known: Array | None = None,
     reduction: AnchorReduction = "mean",
     scale: float = 1.0,
     grad: bool = True,
     values: bool = False,
     log_sums: bool = False,
+    sums: bool = False,
     grad_scale: bool = False,
     out: Array | None = None,
 ) -> AnchorsOutcome:
@@ -82,26 +98,28 @@ def all_anchors(
 
     Labels, graph, `normalize`, `out` and `scale`, the factor of gradients, are those of `all_pairs`; a row that is left
     out is neither an anchor nor a candidate. `measure` is the similarity u of two rows: "cosine", which is 1 - d²/2,
-    the cosine of rows of length 1; "dot", their product; "distance", which is -d. Without it the two lifted losses take
-    distances, the others cosines. `weights` are factors of the B values.
+    the cosine of rows of length 1; "dot", their product; "distance", which is -d; "student", which is -ln(1 + d²), so
+    that a softmax of scale 1 is over 1/(1 + d²). Without it the two lifted losses take distances, the others cosines.
+    `weights` are factors of the B values.
 
     Values are added up by `reduction`: "sum", "mean", "mean-with-similar" (over anchors that have a similar pair),
     "mean-nonzero" (over those whose value is not 0), "mean-of-pairs" (the sum by the number of similar pairs), or a
     factor of the sum.
 
     With `values` (B, times their weights), `log_sums` (B, in float64: the logarithm of the sum of e^x over all
-    candidates, -inf for rows that are left out) or `grad_scale` (the derivative by the scale of the loss, which must
-    have one) these come back, too.
+    candidates, -inf for rows that are left out), `sums` (B, of `drlim.ANCHOR_SUMS`: what log-sums are made of) or
+    `grad_scale` (the derivative by the scale of the loss, which must have one) these come back, too. `known` are the
+    sums of each anchor over more candidates than the call has: see `cross_anchors`.
     """
     wanted = anchor_task(loss, measure, reduction, scale)
     z = matrix("z", z)
     of_rows = similar_rows(labels, graph, len(z))
-    lists = per_anchor(weights, values, log_sums, grad_scale, len(z), z.dtype)
+    given, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, len(z), z.dtype)
     to = gradient(z, grad, out, len(z) ** 2)
     whole = out is not None and to is out
     ignored, unit = label("ignore_label", ignore_label), truth("normalize", normalize)
-    value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, lists, to, whole)
-    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out), *lists[1:3], by_scale)
+    value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, given, to, whole)
+    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out), *lists, by_scale)
 
 
 def cross_anchors(
@@ -121,26 +139,35 @@ def cross_anchors(
     normalize: bool = False,
     measure: Measure | None = None,
     weights: ArrayLike | None = None,
+    known: Array | None = None,
     reduction: AnchorReduction = "mean",
     scale: float = 1.0,
     grads: bool | tuple[bool, bool] = True,
     values: bool = False,
     log_sums: bool = False,
+    sums: bool = False,
     grad_scale: bool = False,
 ) -> CrossAnchorsOutcome:
     """Loss and gradients of the rows of `queries`, N x D, of `keys`, M x D, or of both, as anchors of each other.
 
     `anchors` are "queries", each against all keys (InfoNCE, or rows against class vectors); "keys", each against all
     queries; or "both", whose value is the mean of both directions, each reduced by itself (CLIP). Which pairs are
-    similar, and `grads`, is said as for `cross`: in InfoNCE and CLIP by `position` 0. Weights, values and log-sums have
-    an element for each anchor: N, M, or N and then M. The other arguments are those of `all_anchors`.
+    similar, and `grads`, is said as for `cross`: in InfoNCE and CLIP by `position` 0. Weights, values and sums have an
+    element for each anchor: N, M, or N and then M. The other arguments are those of `all_anchors`.
+
+    Parts. Where keys are in parts, on several machines, say, calls on the queries and each part with `sums`, and
+    without gradients, give sums that `merge_sums` makes those of the whole. The same calls with these `known` give the
+    value of the whole, and the part's share of its gradients: those of the queries are added up.
+    (`Softmax(positives="each")` takes a round in between: see `merge_each`.) Where queries are in parts, too, the
+    totals of all of them, added up, say by `factor` what `reduction` each takes. Refused as `known`: sums that are NaN
+    or negative, or of more than 2**32 - 1 pairs.
     """
     wanted = anchor_task(loss, measure, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
     sides = choice("anchors", anchors, ANCHORS)
     n, m = len(call.queries), len(call.keys)
     count = {"queries": n, "keys": m, "both": n + m}[sides]
-    lists = per_anchor(weights, values, log_sums, grad_scale, count, call.queries.dtype)
+    given, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, count, call.queries.dtype)
     to = gradients_across(call, grads)
     value, of_queries, of_keys, by_scale = _drlim.cross_anchors(
         wanted,
@@ -152,8 +179,8 @@ def cross_anchors(
         call.own,
         sides,
         truth("normalize", normalize),
-        lists,
+        given,
         to,
     )
     totals = AnchorTotals(*of_queries), AnchorTotals(*of_keys)
-    return CrossAnchorsOutcome(value, *totals, *to, *lists[1:3], by_scale)
+    return CrossAnchorsOutcome(value, *totals, *to, *lists, by_scale)

@@ -243,3 +243,19 @@ def reduction_parts(value: Reduction) -> tuple[str, float, float]:
     elif isinstance(value, (tuple, list)) and len(value) == 2:
         return "factors", number("reduction[0]", value[0]), number("reduction[1]", value[1])
     raise ValueError(f"reduction is {value!r}, expected one of {REDUCTIONS} or two factors")
+
+
+AnchorReduction = str | float
+"""A name, or a factor of the sum."""
+
+ANCHOR_REDUCTIONS = ("sum", "mean", "mean-with-similar", "mean-nonzero", "mean-of-pairs")
+
+
+def anchor_reduction(value: AnchorReduction) -> tuple[str, float]:
+    """A reduction of anchors as the compiled part takes it."""
+    if not isinstance(value, str):
+        return "factor", number("reduction", value)
+    name = value.replace("_", "-")
+    if name not in ANCHOR_REDUCTIONS:
+        raise ValueError(f"reduction is {value!r}, expected one of {ANCHOR_REDUCTIONS} or a factor")
+    return name, 1.0

@@ -20,7 +20,7 @@ _AnchorLoss = tuple[str, float, float, float]
 _AnchorTask = tuple[_AnchorLoss, str, tuple[str, float], float]
 _Totals = tuple[int, int, int, int, int, int, float]
 _AnchorOutcome = tuple[float, _Totals, _Totals, float | None]
-_PerAnchor = tuple[_Array | None, _Array | None, _Array | None, bool]
+_PerAnchor = tuple[_Array | None, _Array | None, _Array | None, _Array | None, _Array | None, bool]
 
 @final
 class Graph:
@@ -79,6 +79,8 @@ def set_threads(count: int) -> None:
 def check_loss(loss: _Loss) -> None: ...
 def check_triplet_loss(loss: _Loss) -> None: ...
 def check_anchor_loss(loss: _AnchorLoss) -> None: ...
+def anchor_factor(name: str, factor: float, totals: _Totals) -> float: ...
+def merge_sums(to: _Array, part: _Array, each: bool) -> int | None: ...
 def rows(
     task: _Task,
     a: _Array,

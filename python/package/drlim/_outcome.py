@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from ._arrays import Array
+from . import _drlim
+from ._arrays import AnchorReduction, Array, anchor_reduction
 
 RawSums = tuple[int, int, float]
 Raw = tuple[float, int, int, RawSums, RawSums]
@@ -104,22 +105,33 @@ class TripletRowsOutcome(Outcome):
 class AnchorTotals:
     """Sums over anchors: their number, without those left out; how many had a similar pair, a value other than 0 (a NaN
     is not 0), and, of losses that are a softmax, a similar candidate before all dissimilar ones; the numbers of their
-    similar pairs and of all their pairs; the sum of their values.
+    similar pairs and of all their pairs; the sum of their values. Those of parts of the anchors can be added.
     """
 
-    anchors: int
-    with_similar: int
-    active: int
-    correct: int
-    similar: int
-    pairs: int
-    sum: float
+    anchors: int = 0
+    with_similar: int = 0
+    active: int = 0
+    correct: int = 0
+    similar: int = 0
+    pairs: int = 0
+    sum: float = 0.0
+
+    def __add__(self, other: AnchorTotals) -> AnchorTotals:
+        if not isinstance(other, AnchorTotals):
+            return NotImplemented
+        return AnchorTotals(*(one + more for one, more in zip(astuple(self), astuple(other))))
+
+    def factor(self, reduction: AnchorReduction) -> float:
+        """What a reduction multiplies the value of each anchor by in a batch with these totals. As the `reduction` of
+        calls on parts of the batch it gives their shares of its value and gradients.
+        """
+        return _drlim.anchor_factor(*anchor_reduction(reduction), astuple(self))
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorsOutcome:
     """The result of `all_anchors`: its value, not multiplied by its scale, the totals, a B x D gradient, B values and
-    log-sums, the derivative by the loss's scale; None where not asked for.
+    log-sums and sums, the derivative by the loss's scale; None where not asked for.
     """
 
     value: float
@@ -127,13 +139,14 @@ class AnchorsOutcome:
     grad: Array | None = None
     values: Array | None = None
     log_sums: Array | None = None
+    sums: Array | None = None
     grad_scale: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class CrossAnchorsOutcome:
-    """The result of `cross_anchors`: its value, the totals of queries and of keys as anchors, both gradients, values
-    and log-sums of the anchors, the derivative by the loss's scale; None where not asked for.
+    """The result of `cross_anchors`: its value, the totals of queries and of keys as anchors, both gradients,
+    values, log-sums and sums of the anchors, the derivative by the loss's scale; None where not asked for.
     """
 
     value: float
@@ -143,4 +156,5 @@ class CrossAnchorsOutcome:
     grad_keys: Array | None = None
     values: Array | None = None
     log_sums: Array | None = None
+    sums: Array | None = None
     grad_scale: float | None = None

@@ -69,8 +69,8 @@ impl<'a, T: Real> AnchorsOut<'a, T> {
 /// # Errors
 ///
 /// Refused where a shape does not match, B does not fit in a `u32`, `grad_scale` is asked of a loss without a
-/// scale, or weights are given to a loss that [looks at both ends](crate::loss::AnchorLoss::couples) of a pair;
-/// nothing has been written then.
+/// scale, sums that are known are NaN, negative or of more than 2^32 - 1 pairs, or weights are given to a loss that
+/// [looks at both ends](crate::loss::AnchorLoss::couples) of a pair; nothing has been written then.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {

@@ -88,13 +88,15 @@ impl<'a, T: Real> CrossAnchorsOut<'a, T> {
 /// [`known`](AnchorObjective::known), and the reduction as a
 /// [`Factor`](crate::loss::AnchorReduction::Factor), the same calls give each part's gradients. Losses that
 /// [look twice](crate::loss::AnchorLoss::looks_twice) take three rounds: the second one starts from the merged
-/// sums [`without_each`](AnchorSums::without_each), and its `each` are added up in turn.
+/// sums [`without_each`](AnchorSums::without_each), and its `each` are added up by
+/// [`add_each`](AnchorSums::add_each).
 ///
 /// # Errors
 ///
 /// Refused where a shape does not match, `own` or a first sample points past the end, rows of either side do not
-/// fit in a `u32`, `grad_scale` is asked of a loss without a scale, or the loss
-/// [looks at both ends](crate::loss::AnchorLoss::couples) of a pair; nothing has been written then.
+/// fit in a `u32`, `grad_scale` is asked of a loss without a scale, sums that are known are NaN, negative or of
+/// more than 2^32 - 1 pairs, or the loss [looks at both ends](crate::loss::AnchorLoss::couples) of a pair; nothing
+/// has been written then.
 ///
 /// ```
 /// # fn main() -> drlim::Result<()> {

@@ -65,7 +65,8 @@ pub(super) struct Outputs<'a, T> {
 }
 
 impl<T: Real> Outputs<'_, T> {
-    /// Refuses slices that have no element for each anchor, and a gradient by a scale that there is not.
+    /// Refuses slices that have no element for each anchor, known sums that are none, and a gradient by a scale that
+    /// there is not.
     pub(super) fn check(
         &self,
         call: &'static str,
@@ -84,6 +85,7 @@ impl<T: Real> Outputs<'_, T> {
                 check_len(call, arg, len, anchors, like)?;
             }
         }
+        objective.known.into_iter().flatten().try_for_each(AnchorSums::check_known)?;
         if self.grad_scale.is_some() && objective.loss.scale_block().is_none() {
             return Err(Error::NoScale { call });
         }

@@ -4,6 +4,8 @@
 
 use std::ops::Add;
 
+use crate::error::{Error, Result};
+
 /// ln of the sum of e^x over some exponents x, as the largest of them and the sum of e^(x - largest).
 ///
 /// Sums of parts are merged by `+`, in any grouping: nothing overflows, and nothing is lost but rounding.
@@ -44,7 +46,8 @@ impl Add for LogSum {
     type Output = LogSum;
 
     fn add(self, other: LogSum) -> LogSum {
-        let count = self.count + other.count;
+        // A count that does not fit is refused where sums are known.
+        let count = self.count.saturating_add(other.count);
         // A sum of 0 has no largest exponent, and infinity less infinity would be NaN.
         if self.sum == 0.0 || other.sum == 0.0 {
             let one = if self.sum == 0.0 { other } else { self };
@@ -78,6 +81,59 @@ impl AnchorSums {
     /// anchor starts from.
     pub fn without_each(self) -> Self {
         AnchorSums { each: None, ..self }
+    }
+
+    /// These sums with the [`each`](AnchorSums::each) of a part added: how second looks are merged, after which
+    /// all parts have the log-sums of the whole. `None` where the log-sums of the part are others, or where
+    /// either has not looked at its similar pairs.
+    ///
+    /// ```
+    /// use drlim::loss::{AnchorSums, LogSum};
+    /// let mut sums = AnchorSums::default();
+    /// sums.similar = LogSum { count: 2, largest: 3.0, sum: 1.5 };
+    /// assert_eq!(sums.add_each(sums), None);
+    /// sums.each = Some([1.0, 2.0]);
+    /// let both = sums.add_each(sums).unwrap();
+    /// assert_eq!((both.similar, both.each), (sums.similar, Some([2.0, 4.0])));
+    /// ```
+    #[must_use]
+    pub fn add_each(self, part: AnchorSums) -> Option<Self> {
+        let log_sums = |of: &AnchorSums| [of.similar, of.dissimilar];
+        let (one, other) = (self.each?, part.each?);
+        let each = Some([one[0] + other[0], one[1] + other[1]]);
+        (log_sums(&self) == log_sums(&part)).then_some(AnchorSums { each, ..self })
+    }
+
+    /// Refuses known sums that no call gives of numbers.
+    pub(crate) fn check_known(&self) -> Result<()> {
+        let refused = |arg, got, expected| Err(Error::Value { arg, got, expected });
+        let AnchorSums { similar, dissimilar, exponents, each } = self;
+        let [first, second] = each.unwrap_or_default();
+        for (arg, got) in [
+            ("known.similar.largest", similar.largest),
+            ("known.dissimilar.largest", dissimilar.largest),
+            ("known.exponents", *exponents),
+            ("known.each", first),
+            ("known.each", second),
+        ] {
+            if got.is_nan() {
+                return refused(arg, got, "a number");
+            }
+        }
+        for (arg, got) in
+            [("known.similar.sum", similar.sum), ("known.dissimilar.sum", dissimilar.sum)]
+        {
+            // A NaN is in no range.
+            if !(0.0..=f64::INFINITY).contains(&got) {
+                return refused(arg, got, "a number that is not negative");
+            }
+        }
+        let pairs = similar.count.saturating_add(dissimilar.count);
+        // Totals are sums over up to 2^32 anchors.
+        if pairs > u32::MAX.into() {
+            return refused("known.count", pairs as f64, "at most 2^32 - 1 pairs of an anchor");
+        }
+        Ok(())
     }
 
     /// The sums of exponents that are all larger by `by`.

@@ -59,7 +59,8 @@ impl<T: Element> Parts<'_, T> {
 
     /// The sums over the candidates of both parts, in as many rounds as the loss takes.
     fn merged(&self) -> Vec<AnchorSums> {
-        let add = |of: [Called<T>; 2], merge: fn(AnchorSums, AnchorSums) -> AnchorSums| {
+        type Merge = fn(AnchorSums, AnchorSums) -> AnchorSums;
+        let add = |of: [Called<T>; 2], merge: Merge| {
             let [one, other] = of.map(|called| called.sums);
             one.into_iter().zip(other).map(|(one, other)| merge(one, other)).collect::<Vec<_>>()
         };
@@ -69,7 +70,8 @@ impl<T: Element> Parts<'_, T> {
         }
         let merged: Vec<_> = merged.into_iter().map(AnchorSums::without_each).collect();
         // The log-sums are already those of the whole: only what is new is added up.
-        add(self.call(AnchorReduction::Sum, Some(&merged)), |one, other| one + of_each(other.each))
+        let add_each: Merge = |one, other| one.add_each(other).unwrap();
+        add(self.call(AnchorReduction::Sum, Some(&merged)), add_each)
     }
 
     fn check(&self) {
@@ -202,4 +204,9 @@ fn log_sums_merge_in_any_grouping_without_overflow() {
     assert_eq!((one + other).each, Some([1.5, 6.0]));
     assert_eq!((of_each(None) + other).each, other.each);
     assert_eq!(one.without_each().each, None);
+    assert_eq!(one.add_each(other).unwrap().each, Some([1.5, 6.0]));
+    let mut of_more = other;
+    of_more.dissimilar = log_sum(&[1.0]);
+    assert_eq!(one.add_each(of_more), None, "of another whole");
+    assert_eq!([one.add_each(of_each(None)), of_each(None).add_each(one)], [None; 2]);
 }

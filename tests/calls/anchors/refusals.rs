@@ -14,6 +14,8 @@ struct Arguments<'a> {
     loss: &'a dyn BlockAnchorLoss<f32>,
     weights: usize,
     known: usize,
+    /// What is known of the last anchor.
+    last: AnchorSums,
     values: usize,
     sums: usize,
     grads: [[usize; 2]; 2],
@@ -41,6 +43,7 @@ impl<'a> Arguments<'a> {
             loss,
             weights: 3,
             known: 3,
+            last: AnchorSums::default(),
             values: 3,
             sums: 3,
             grads: [ROWS, [5, 4]],
@@ -64,7 +67,11 @@ impl<'a> Arguments<'a> {
         let mat = |[n, d]: [usize; 2]| Mat::new(&z[..n * d], n, d).unwrap();
         let mut mark = AnchorSums::default();
         mark.exponents = UNWRITTEN.into();
-        let (weights, known) = (vec![1.0; self.weights], vec![AnchorSums::default(); self.known]);
+        let weights = vec![1.0; self.weights];
+        let mut known = vec![AnchorSums::default(); self.known];
+        if let Some(last) = known.last_mut() {
+            *last = self.last;
+        }
         let mut grads = self.grads.map(|[n, d]| vec![UNWRITTEN; n * d]);
         let (mut values, mut sums) = (vec![UNWRITTEN; self.values], vec![mark; self.sums]);
         let mut by_scale = f64::from(UNWRITTEN);
@@ -186,4 +193,41 @@ fn queries_and_keys_refuse_what_does_not_match_them() {
     for (arguments, with) in refused {
         arguments.is_refused(false, with);
     }
+}
+
+#[test]
+fn sums_that_no_call_gives_are_refused_as_known() {
+    let softmax = Softmax::scale(8.0).unwrap();
+    let fits = Arguments::fitting(&softmax);
+    let changed = |change: fn(&mut AnchorSums)| {
+        let mut last = AnchorSums::default();
+        change(&mut last);
+        Arguments { last, ..fits }
+    };
+    let refused: [Refused; 10] = [
+        (changed(|of| of.similar.largest = f64::NAN), "known.similar.largest is NaN"),
+        (changed(|of| of.dissimilar.largest = f64::NAN), "known.dissimilar.largest is NaN"),
+        (changed(|of| of.similar.sum = f64::NAN), "known.similar.sum is NaN"),
+        (changed(|of| of.dissimilar.sum = f64::NAN), "known.dissimilar.sum is NaN"),
+        (changed(|of| of.dissimilar.sum = -1.0), "known.dissimilar.sum is -1"),
+        (changed(|of| of.exponents = f64::NAN), "known.exponents is NaN"),
+        (changed(|of| of.each = Some([f64::NAN, 0.0])), "known.each is NaN"),
+        (changed(|of| of.each = Some([0.0, f64::NAN])), "known.each is NaN"),
+        (changed(|of| of.similar.count = 1 << 32), "known.count is 4294967296"),
+        (
+            changed(|of| (of.similar.count, of.dissimilar.count) = (u64::MAX, 1)),
+            "known.count is 18446744073709552000",
+        ),
+    ];
+    for (arguments, with) in refused {
+        arguments.is_refused(true, with);
+        arguments.is_refused(false, with);
+    }
+    let most = changed(|of| (of.similar.count, of.dissimilar.count) = ((1 << 32) - 2, 1));
+    most.call(true).unwrap();
+    most.call(false).unwrap();
+    // A count of merged sums stays one that is refused.
+    let mut many = AnchorSums::default();
+    many.similar.count = u64::MAX;
+    assert_eq!((many + many).similar.count, u64::MAX);
 }

@@ -19,7 +19,7 @@ pub fn declared() -> Vec<Declared> {
         let (name, parameters) = statement.strip_suffix(')')?.split_once('(')?;
         let parameters = parameters.split(',').filter(|parameter| {
             // Numbers that are right as they are: sums of another call.
-            !parameter.contains("drlim_sums")
+            !["drlim_sums", "drlim_anchor_totals"].iter().any(|of| parameter.contains(of))
         });
         let last = |words: &str| words.split([' ', '*']).next_back().unwrap().to_owned();
         let parameters = parameters.map(last).collect();

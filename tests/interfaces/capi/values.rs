@@ -11,6 +11,7 @@ use drlim::{Cx, Graph, Isa, Mat, MatMut, Par, Similar, Tier, pairs};
 use crate::capi::{done, nowhere};
 use crate::support::tiers;
 
+mod anchor_parts;
 mod anchors;
 
 const ROWS: usize = 40;

@@ -112,6 +112,7 @@ def all_anchors(
     normalize: bool = False,
     measure: Measure | None = None,
     weights: Constant = None,
+    known: Array | None = None,
     reduction: AnchorReduction = "mean",
 ) -> Tensor:
     """`drlim.all_anchors` of a tensor, B x D: a scalar, or with `reduction="none"` B values.
@@ -120,12 +121,13 @@ def all_anchors(
     derivatives.
     """
     inputs = _inputs(loss, _embeddings(z=z), scale)
-    labels, weights = _own(inputs, _constant(labels), _weights(weights))
+    labels, weights, known = _own(inputs, _constant(labels), _weights(weights), known)
     how: dict[str, Any] = {
         "graph": graph,
         "ignore_label": ignore_label,
         "normalize": normalize,
         "measure": measure,
+        "known": known,
     }
 
     def run(loss: AnchorLoss, arrays: list[Array], needs: Needs, **more: Any) -> tuple[Any, Gradients]:
@@ -153,14 +155,17 @@ def cross_anchors(
     normalize: bool = False,
     measure: Measure | None = None,
     weights: Constant = None,
+    known: Array | None = None,
     reduction: AnchorReduction = "mean",
 ) -> Tensor:
     """`drlim.cross_anchors` of tensors, N x D and M x D: a scalar, or with `reduction="none"` a value for each anchor.
 
-    `scale` is that of `all_anchors`. Only the gradients that are needed are computed.
+    `scale` is that of `all_anchors`. Only the gradients that are needed are computed. `known` sums are constants: calls
+    on arrays with `sums=True` give them, and gradients are the part's share of those of the whole all the same.
     """
     inputs = _inputs(loss, _embeddings(queries=queries, keys=keys), scale)
-    of_queries, of_keys, weights = _own(inputs, _constant(query_labels), _constant(key_labels), _weights(weights))
+    constants = _constant(query_labels), _constant(key_labels), _weights(weights), known
+    of_queries, of_keys, weights, known = _own(inputs, *constants)
     how: dict[str, Any] = {
         "query_labels": of_queries,
         "key_labels": of_keys,
@@ -173,6 +178,7 @@ def cross_anchors(
         "anchors": anchors,
         "normalize": normalize,
         "measure": measure,
+        "known": known,
     }
 
     def run(loss: AnchorLoss, arrays: list[Array], needs: Needs, **more: Any) -> tuple[Any, Gradients]:

@@ -39,6 +39,33 @@ fn bad_objectives() -> Vec<drlim_anchor_objective> {
     ]
 }
 
+/// Sums of anchors that no call has written.
+const MARK: drlim_anchor_sums = sums_of(2, 0.5, 77.0);
+
+/// Sums with so many similar pairs, whose powers and exponents come to this.
+const fn sums_of(count: u64, sum: f64, exponents: f64) -> drlim_anchor_sums {
+    let similar = drlim_log_sum { count, largest: 0.0, sum };
+    let dissimilar = drlim_log_sum { count: 0, largest: 0.0, sum: 0.0 };
+    drlim_anchor_sums { similar, dissimilar, exponents, looked: 0, each: [0.0; 2] }
+}
+
+/// Sums of as many anchors as there are, of which the last are wrong.
+static WRONG_SUMS: [[drlim_anchor_sums; 2 * ROWS]; 4] = {
+    let mut wrong = [[MARK; 2 * ROWS]; 4];
+    let at = [
+        sums_of(2, f64::NAN, 0.0),
+        sums_of(2, -1.0, 0.0),
+        sums_of(2, 1.0, f64::NAN),
+        sums_of(1 << 32, 1.0, 0.0),
+    ];
+    let mut i = 0;
+    while i < wrong.len() {
+        wrong[i][ROWS - 1] = at[i];
+        i += 1;
+    }
+    wrong
+};
+
 macro_rules! of_type {
     ($T:ident, $weights:ident, $other_weights:ident, $all_anchors:ident, $cross_anchors:ident,
         $cross_sigmoid:ident) => {
@@ -52,11 +79,12 @@ macro_rules! of_type {
 
             arguments!(AllAnchors = $all_anchors(context: Cx, objective: *const drlim_anchor_objective, z: In,
                 similar: *const drlim_similar, grad: Out, values: *mut $T, log_sums: *mut f64,
-                grad_scale: *mut f64, scratch: Scratch, outcome: *mut drlim_anchor_outcome));
+                sums: *mut drlim_anchor_sums, grad_scale: *mut f64, scratch: Scratch,
+                outcome: *mut drlim_anchor_outcome));
             arguments!(CrossAnchors = $cross_anchors(context: Cx, objective: *const drlim_anchor_objective,
                 queries: In, keys: In, similar: *const drlim_cross_similar, anchors: drlim_anchors,
-                grad_queries: Out, grad_keys: Out, values: *mut $T, log_sums: *mut f64, grad_scale: *mut f64,
-                scratch: Scratch, outcome: *mut drlim_anchor_outcome));
+                grad_queries: Out, grad_keys: Out, values: *mut $T, log_sums: *mut f64,
+                sums: *mut drlim_anchor_sums, grad_scale: *mut f64, scratch: Scratch, outcome: *mut drlim_anchor_outcome));
             arguments!(CrossSigmoid = $cross_sigmoid(context: Cx, objective: *const drlim_objective,
                 queries: In, keys: In, similar: *const drlim_cross_similar, grad_queries: Out, grad_keys: Out,
                 grad_scale: *mut f64, grad_bias: *mut f64, scratch: Scratch, outcome: *mut drlim_outcome));
@@ -67,6 +95,7 @@ macro_rules! of_type {
                 inputs: Vec<$T>,
                 outputs: Vec<$T>,
                 doubles: [f64; 2 * ROWS + 2],
+                sums: [drlim_anchor_sums; 2 * ROWS],
             }
 
             const OF_OUTPUTS: $T = -7.0;
@@ -75,7 +104,7 @@ macro_rules! of_type {
                 fn new() -> Self {
                     let inputs = (0..3 * ROWS * COLS).map(|i| (i * i % 23) as $T / 16.0).collect();
                     let outputs = vec![OF_OUTPUTS; 3 * ROWS * COLS];
-                    World { inputs, outputs, doubles: [-7.0; 2 * ROWS + 2] }
+                    World { inputs, outputs, doubles: [-7.0; 2 * ROWS + 2], sums: [MARK; 2 * ROWS] }
                 }
 
                 fn input(&self, at: usize) -> In {
@@ -91,6 +120,7 @@ macro_rules! of_type {
                 fn check_untouched(&self) {
                     assert!(self.outputs.iter().all(|&x| x == OF_OUTPUTS));
                     assert_eq!(self.doubles, [-7.0; 2 * ROWS + 2]);
+                    assert_eq!(self.sums, [MARK; 2 * ROWS]);
                 }
             }
 
@@ -130,6 +160,12 @@ macro_rules! of_type {
                 // The caller gives weights of the other type alone.
                 let others = drlim_anchor_objective { $other_weights: values.cast(), ..softmax() };
                 wrong.push((others, drlim_status::NULL_POINTER));
+                let known = drlim_anchor_objective { known: misaligned(&WRONG_SUMS[0][0]), ..softmax() };
+                wrong.push((known, drlim_status::MISALIGNED));
+                for sums in &WRONG_SUMS {
+                    let known = drlim_anchor_objective { known: sums.as_ptr(), ..softmax() };
+                    wrong.push((known, drlim_status::VALUE));
+                }
                 wrong
             }
 
@@ -138,27 +174,31 @@ macro_rules! of_type {
                 let (z, grad, values) = (world.input(0), world.output(0), world.output(1).data);
                 let log_sums = world.doubles.as_mut_ptr();
                 let grad_scale = log_sums.wrapping_add(2 * ROWS);
+                let sums = world.sums.as_mut_ptr();
                 let labels = LABELS.as_ptr();
                 let similar = drlim_similar { labels, ..Default::default() };
                 let mut reported = untouched();
                 let outcome = &raw mut reported;
                 let valid = AllAnchors {
-                    context: null(), objective: &objective, z, similar: &similar, grad, values, log_sums, grad_scale,
-                    scratch: null(), outcome,
+                    context: null(), objective: &objective, z, similar: &similar, grad, values, log_sums, sums,
+                    grad_scale, scratch: null(), outcome,
                 };
                 let [z0, z1, z2, z3] = wrong(z);
                 let off = misaligned(&raw const objective);
                 let circle = drlim_anchor_objective_new(drlim_anchor_loss::CIRCLE, drlim_anchor_reduction::SUM);
                 let weighted = drlim_anchor_objective { $weights: values, ..objective };
+                let known = drlim_anchor_objective { known: sums, ..objective };
                 refuse!(tried, valid,
                     context: [off.cast() => MISALIGNED],
-                    objective: [null() => NULL_POINTER, off => MISALIGNED, &weighted => OVERLAP],
+                    objective: [null() => NULL_POINTER, off => MISALIGNED, &weighted => OVERLAP,
+                        &known => OVERLAP],
                     z: [z0 => NULL_POINTER, z1 => MISALIGNED, z2 => SHAPE, z3 => MEMORY, narrower(z) => SHAPE],
                     similar: [null() => VALUE, off.cast() => MISALIGNED,
                         &drlim_similar { labels: misaligned(labels), ..similar } => MISALIGNED],
                     grad: [odd(grad) => MISALIGNED, shorter(grad) => SHAPE, over(z) => OVERLAP],
                     values: [misaligned_mut(values) => MISALIGNED, grad.data => OVERLAP],
                     log_sums: [misaligned_mut(log_sums) => MISALIGNED, outcome.cast() => OVERLAP],
+                    sums: [misaligned_mut(sums) => MISALIGNED, log_sums.cast() => OVERLAP],
                     grad_scale: [misaligned_mut(grad_scale) => MISALIGNED, log_sums => OVERLAP],
                     scratch: [off.cast() => MISALIGNED],
                     outcome: [misaligned_mut(outcome) => MISALIGNED, grad.data.cast() => OVERLAP],
@@ -172,7 +212,7 @@ macro_rules! of_type {
                 world.check_untouched();
                 assert_eq!(reported, untouched());
                 optional!(tried, valid, context: null(), grad: nowhere(), values: null_mut(), log_sums: null_mut(),
-                    grad_scale: null_mut(), scratch: null(), outcome: null_mut());
+                    sums: null_mut(), grad_scale: null_mut(), scratch: null(), outcome: null_mut());
             }
 
             fn cross(tried: &mut Tried) {
@@ -184,13 +224,14 @@ macro_rules! of_type {
                 let log_sums = world.doubles.as_mut_ptr();
                 let grad_scale = log_sums.wrapping_add(2 * ROWS);
                 let grad_bias = grad_scale.wrapping_add(1);
+                let sums = world.sums.as_mut_ptr();
                 let (labels, first, past) = (LABELS.as_ptr(), 0, 1);
                 let none = drlim_cross_similar::default();
                 let similar = drlim_cross_similar { first_key_of_queries: &first, ..none };
                 let (mut of_anchors, mut of_pairs) = (untouched(), outcome());
                 let valid = CrossAnchors {
                     context: null(), objective: &objective, queries, keys, similar: &similar,
-                    anchors: drlim_anchors::BOTH, grad_queries, grad_keys, values, log_sums, grad_scale,
+                    anchors: drlim_anchors::BOTH, grad_queries, grad_keys, values, log_sums, sums, grad_scale,
                     scratch: null(), outcome: &mut of_anchors,
                 };
                 let by_sigmoid = CrossSigmoid {
@@ -231,6 +272,7 @@ macro_rules! of_type {
                     anchors: [drlim_anchors(99) => VALUE],
                     values: [misaligned_mut(values) => MISALIGNED, grad_keys.data => OVERLAP],
                     log_sums: [misaligned_mut(log_sums) => MISALIGNED, valid.outcome.cast() => OVERLAP],
+                    sums: [misaligned_mut(sums) => MISALIGNED, values.cast() => OVERLAP],
                 );
                 refuse!(tried, by_sigmoid,
                     grad_bias: [misaligned_mut(grad_bias) => MISALIGNED, grad_scale => OVERLAP]);
@@ -255,8 +297,8 @@ macro_rules! of_type {
                 world.check_untouched();
                 assert_eq!((of_anchors, of_pairs), (untouched(), outcome()));
                 optional!(tried, valid, context: null(), grad_queries: nowhere(), grad_keys: nowhere(),
-                    values: null_mut(), log_sums: null_mut(), grad_scale: null_mut(), scratch: null(),
-                    outcome: null_mut());
+                    values: null_mut(), log_sums: null_mut(), sums: null_mut(), grad_scale: null_mut(),
+                    scratch: null(), outcome: null_mut());
                 optional!(tried, by_sigmoid, context: null(), grad_queries: nowhere(), grad_keys: nowhere(),
                     grad_scale: null_mut(), grad_bias: null_mut(), scratch: null(), outcome: null_mut());
             }

@@ -29,9 +29,14 @@ const FIRST: usize = 4;
 
 /// An objective of which no parameter is as it was at first.
 fn of_anchors(loss: drlim_anchor_loss, at: usize) -> drlim_anchor_objective {
-    let measures = [drlim_measure::COSINE, drlim_measure::DOT, drlim_measure::DISTANCE];
+    let measures = [
+        drlim_measure::COSINE,
+        drlim_measure::DOT,
+        drlim_measure::DISTANCE,
+        drlim_measure::STUDENT,
+    ];
     drlim_anchor_objective {
-        measure: measures[at % 3],
+        measure: measures[at % 4],
         factor: 0.5,
         softmax_scale: 6.0,
         margin: 0.25,
@@ -49,7 +54,19 @@ fn measure_of(code: drlim_measure) -> Measure {
     match code {
         drlim_measure::COSINE => Measure::Cosine,
         drlim_measure::DOT => Measure::Dot,
+        drlim_measure::STUDENT => Measure::Student,
         _ => Measure::Distance,
+    }
+}
+
+pub(super) fn sums_of(sums: AnchorSums) -> drlim_anchor_sums {
+    let of = |LogSum { count, largest, sum }| drlim_log_sum { count, largest, sum };
+    drlim_anchor_sums {
+        similar: of(sums.similar),
+        dissimilar: of(sums.dissimilar),
+        exponents: sums.exponents,
+        looked: sums.each.is_some().into(),
+        each: sums.each.unwrap_or_default(),
     }
 }
 
@@ -79,6 +96,7 @@ fn parameters_at_first() {
         (drlim_positives::MEAN, drlim_measure::COSINE)
     );
     assert!(softmax.weights_f32.is_null() && softmax.weights_f64.is_null());
+    assert!(softmax.known.is_null());
     for (loss, margin) in [(drlim_anchor_loss::COS_FACE, 0.35), (drlim_anchor_loss::ARC_FACE, 0.5)]
     {
         assert_eq!((new(loss).softmax_scale, new(loss).margin), (64.0, margin));
@@ -160,12 +178,13 @@ macro_rules! of_type {
                 (0..QUERIES + ROWS).map(|i| (i % 7) as $T / 4.0).collect()
             }
 
-            /// What one call gives: two gradients, values, log-sums, the derivative by the scale.
+            /// What one call gives: two gradients, values, log-sums and what they are of, the derivative by the scale.
             #[derive(Debug, PartialEq)]
             struct Found {
                 grads: [Vec<$T>; 2],
                 values: Vec<$T>,
                 log_sums: Vec<f64>,
+                sums: Vec<drlim_anchor_sums>,
                 grad_scale: f64,
             }
 
@@ -173,10 +192,12 @@ macro_rules! of_type {
                 fn new(rows: [usize; 2], anchors: usize) -> Self {
                     let grads = rows.map(|rows| vec![-7.0; rows * STRIDE]);
                     let (values, log_sums) = (vec![0.0; anchors], vec![0.0; anchors]);
-                    Found { grads, values, log_sums, grad_scale: -7.0 }
+                    let sums = vec![drlim_anchor_sums::default(); anchors];
+                    Found { grads, values, log_sums, sums, grad_scale: -7.0 }
                 }
 
-                fn put_log_sums(&mut self, sums: &[AnchorSums]) {
+                fn put_sums(&mut self, sums: &[AnchorSums]) {
+                    self.sums = sums.iter().map(|&sums| sums_of(sums)).collect();
                     for (to, sums) in self.log_sums.iter_mut().zip(sums) {
                         *to = (sums.similar + sums.dissimilar).log();
                     }
@@ -230,7 +251,7 @@ macro_rules! of_type {
                     let own = &mut AnchorScratch::new();
                     let expected =
                         all_anchors(cx, &expected_of, view(&z), similar, out, own).unwrap();
-                    exact.put_log_sums(&sums);
+                    exact.put_sums(&sums);
 
                     let weights = if couples { null() } else { weights.as_ptr() };
                     let objective =
@@ -246,6 +267,7 @@ macro_rules! of_type {
                             to(&mut found.grads[0]),
                             found.values.as_mut_ptr(),
                             found.log_sums.as_mut_ptr(),
+                            found.sums.as_mut_ptr(),
                             if scaled { &mut found.grad_scale } else { null_mut() },
                             scratch,
                             &mut outcome,
@@ -311,7 +333,7 @@ macro_rules! of_type {
                                 &mut AnchorScratch::new(),
                             )
                             .unwrap();
-                            exact.put_log_sums(&sums);
+                            exact.put_sums(&sums);
 
                             let objective = drlim_anchor_objective {
                                 $weights: weights.as_ptr(),
@@ -332,6 +354,7 @@ macro_rules! of_type {
                                     to(grad_keys),
                                     found.values.as_mut_ptr(),
                                     found.log_sums.as_mut_ptr(),
+                                    found.sums.as_mut_ptr(),
                                     if scaled { &mut found.grad_scale } else { null_mut() },
                                     null(),
                                     &mut outcome,
