@@ -13,7 +13,11 @@ gradients into the graph, and losses as modules.
 
 Arrays. Embeddings are of float32 or float64, all arrays of a call of one type, and are not copied where the elements
 of a row are next to each other and rows follow one another with or without gaps: slices of rows and columns are fine.
-Others are copied once. Results are new arrays, or those given as `out`.
+Others are copied once. float16, and bfloat16 of ml_dtypes, are copied to float32, beside which they may stand; each
+gradient comes back in the type of its rows, rounded once, all other results in float32. Arrays of other libraries are
+taken by their array interface, the buffer protocol or DLPack, without a copy where these lend their memory; read-only
+ones, too. Results are new arrays of NumPy, or those given as `out`: of the type in which the gradient comes back, or
+for rows in half precision of float32, to which nothing is rounded.
 
 Reductions. "sum", "mean", "mean-nonzero", "balanced" (the mean over the similar plus that over the dissimilar pairs),
 "balanced-nonzero", or two factors of similar and of dissimilar sums. Anchors have their own: see `all_anchors`.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import _drlim
 from ._anchor_losses import AnchorLoss, anchor_parts
-from ._arrays import Array, choice, label, matrix, number, truth, weights as weight_array
+from ._arrays import F64, Array, ArrayLike, choice, embeddings, label, number, truth, weights as weight_array
 from ._drlim import Graph
+from ._gradients import delivered, gradient, gradients, in_types_of, room
 from ._outcome import AnchorsOutcome, AnchorTotals, CrossAnchorsOutcome
-from ._pairs import across, delivered, gradient, gradients_across, room, similar_rows
+from ._similar import across, similar_rows
 
 Measure = Literal["cosine", "dot", "distance"]
 
@@ -55,7 +55,7 @@ def per_anchor(
     return (
         weight_array("weights", weights, count, dtype),
         room("values", values, count, dtype),
-        room("log_sums", log_sums, count, np.dtype(np.float64)),
+        room("log_sums", log_sums, count, F64),
         truth("grad_scale", grad_scale),
     )
 
@@ -92,16 +92,22 @@ def all_anchors(
     With `values` (B, times their weights), `log_sums` (B, in float64: the logarithm of the sum of e^x over all
     candidates, -inf for rows that are left out) or `grad_scale` (the derivative by the scale of the loss, which must
     have one) these come back, too.
+
+    >>> z = np.float32([[2, 0], [3, 0], [0, 5]])
+    >>> loss = drlim.Softmax(temperature=0.5)
+    >>> outcome = drlim.all_anchors(loss, z, labels=[7, 7, 3], normalize=True, reduction="mean-with-similar")
+    >>> round(outcome.value, 6), outcome.totals.with_similar, outcome.grad.shape
+    (0.126928, 2, (3, 2))
     """
     wanted = anchor_task(loss, measure, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     of_rows = similar_rows(labels, graph, len(z))
     lists = per_anchor(weights, values, log_sums, grad_scale, len(z), z.dtype)
-    to = gradient(z, grad, out, len(z) ** 2)
+    to = gradient(z, given, grad, out, len(z) ** 2)
     whole = out is not None and to is out
     ignored, unit = label("ignore_label", ignore_label), truth("normalize", normalize)
     value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, lists, to, whole)
-    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out), *lists[1:3], by_scale)
+    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out, given), *lists[1:3], by_scale)
 
 
 def cross_anchors(
@@ -134,6 +140,11 @@ def cross_anchors(
     queries; or "both", whose value is the mean of both directions, each reduced by itself (CLIP). Which pairs are
     similar, and `grads`, is said as for `cross`: in InfoNCE and CLIP by `position` 0. Weights, values and log-sums have
     an element for each anchor: N, M, or N and then M. The other arguments are those of `all_anchors`.
+
+    >>> image, text = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    >>> outcome = drlim.cross_anchors(drlim.Softmax(scale=10.0), image, text, position=0, anchors="both")
+    >>> outcome.queries.correct, outcome.keys.correct, outcome.grad_queries.shape
+    (3, 3, (3, 3))
     """
     wanted = anchor_task(loss, measure, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
@@ -141,7 +152,7 @@ def cross_anchors(
     n, m = len(call.queries), len(call.keys)
     count = {"queries": n, "keys": m, "both": n + m}[sides]
     lists = per_anchor(weights, values, log_sums, grad_scale, count, call.queries.dtype)
-    to = gradients_across(call, grads)
+    to = gradients("grads", grads, call.queries, call.keys)
     value, of_queries, of_keys, by_scale = _drlim.cross_anchors(
         wanted,
         call.queries,
@@ -156,4 +167,4 @@ def cross_anchors(
         to,
     )
     totals = AnchorTotals(*of_queries), AnchorTotals(*of_keys)
-    return CrossAnchorsOutcome(value, *totals, *to, *lists[1:3], by_scale)
+    return CrossAnchorsOutcome(value, *totals, *in_types_of(call.given, to), *lists[1:3], by_scale)
