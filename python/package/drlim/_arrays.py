@@ -37,7 +37,7 @@ def embeddings(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) 
     """
     given = value if type(value) is np.ndarray else as_array(name, value)
     array = in_full(name, given)
-    if dtype is not None and array.dtype.newbyteorder("=") != dtype:
+    if dtype is not None and array.dtype is not dtype and array.dtype.newbyteorder("=") != dtype:
         same = "float64" if dtype == F64 else "float32 or half precision"
         raise TypeError(f"{name} is of {given.dtype}, expected {same} as the first argument is")
     if array.ndim != 2:
@@ -248,8 +248,8 @@ def truth(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, names: tuple[str, ...]) -> str:
     """One of some names."""
-    if isinstance(value, str) and value.replace("_", "-") in names:
-        return value.replace("_", "-")
+    if isinstance(value, str) and (name_of := value.replace("_", "-")) in names:
+        return name_of
     raise (ValueError if isinstance(value, str) else TypeError)(f"{name} is {value!r}, expected one of {names}")
 
 

@@ -8,7 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _drlim
-from ._arrays import Array, ArrayLike, as_array, choice, embeddings, flags, in_full, label, matrix, neighbours, weights
+from ._arrays import (
+    F32,
+    F64,
+    Array,
+    ArrayLike,
+    as_array,
+    choice,
+    embeddings,
+    flags,
+    in_full,
+    in_line,
+    label,
+    matrix,
+    neighbours,
+    weights,
+)
 from ._drlim import Graph
 from ._gradients import in_type_of
 from ._similar import similar_rows
@@ -138,6 +153,6 @@ def hard_pairs(distances: ArrayLike, similar: ArrayLike, ignored: ArrayLike | No
     array = in_full("distances", as_array("distances", distances))
     if array.ndim != 1:
         raise ValueError(f"distances has {array.ndim} dimensions, expected 1")
-    array = np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+    array = in_line(array, F32 if array.itemsize == 4 else F64)
     of_ignored = None if ignored is None else flags("ignored", ignored, len(array))
     return _drlim.hard_pairs(array, flags("similar", similar, len(array)), of_ignored)

@@ -276,19 +276,25 @@ def row_distances_hvp(
     return RowsHvp(in_type_of(given[0], of_a), in_type_of(given[1], of_b), derivatives)
 
 
+OF_DISTANCE: PairLoss = LinearHinge(0.0, 1.0)
+"""A loss that is d of similar pairs."""
+
+OF_HALF_ITS_SQUARE: PairLoss = SquaredHinge(1.0)
+"""A loss that is d²/2 of similar pairs."""
+
+
 def distance_products(
     a: Array, b: Array, factors: Array, va: Array, vb: Array, distance: Distance
-) -> tuple[Array, Array, Array | None]:
+) -> tuple[Array, Array, Array]:
     """The products by `a` and `b`, and the changes of distances."""
     by_row = factors[:, None]
     if distance == "dot":
         return by_row * vb, by_row * va, (dots(a, vb) + dots(b, va))[:, 0]
     if distance == "cosine":
         return cosine_hvp(a, b, by_row, va, vb)
-    # The losses of similar pairs are d and d²/2.
-    loss: PairLoss = LinearHinge(0.0, 1.0) if distance == "euclidean" else SquaredHinge(1.0)
-    scale = 1.0 if distance == "euclidean" else 2.0
-    similar = np.ones(len(a), bool)
-    plain = rows_hvp(loss, a, b, va, vb, similar, reduction="sum", scale=scale, derivatives=True)
-    weighted = rows_hvp(loss, a, b, va, vb, similar, weights=factors, reduction="sum", scale=scale)
-    return weighted.hvp_a, weighted.hvp_b, plain.derivatives
+    loss, scale = (OF_DISTANCE, 1.0) if distance == "euclidean" else (OF_HALF_ITS_SQUARE, 2.0)
+    wanted, rays, similar = task(loss, "sum", scale), ((a, va), (b, vb)), np.ones(len(a), np.uint8)
+    to, changes = (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)), np.empty(len(a), a.dtype)
+    _drlim.rows_hvp(wanted, *rays, (similar, factors, None), to, None)
+    _drlim.rows_hvp(wanted, *rays, (similar, None, None), None, changes)
+    return *to, changes
