@@ -36,8 +36,9 @@ CALLS = {
     "Graph.nearest": (drlim.Graph.nearest, dict(z=Z, k=1)),
 }
 # Different rows, so that gradients are not 0.
+ROWS = {name: V if name in ("b", "keys", "positive") else Z for name in MATRICES}
 CALLS = {
-    call: (function, {name: V if name in ("b", "keys", "positive") else Z if name in MATRICES else value for name, value in given.items()})
+    call: (function, {name: ROWS.get(name, value) for name, value in given.items()})
     for call, (function, given) in CALLS.items()
 }
 OF_MATRICES = [call for call, (_, given) in CALLS.items() if MATRICES & set(given)]

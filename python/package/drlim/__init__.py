@@ -1,10 +1,10 @@
 """Contrastive learning by hand: losses of pairs, triplets and anchors of embeddings, with gradients, on NumPy arrays.
 
     >>> import drlim, numpy as np
-    >>> a, b = np.float32([[0, 0], [1, 0]]), np.float32([[0, 2], [0.5, 0]])
-    >>> outcome = drlim.contrastive(a, b, [True, False], margin=1.0, reduction="sum")
+    >>> a, b = np.float32([[0, 0], [0, 0]]), np.float32([[1, 2], [3, 4]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], margin=10.0, reduction="sum")
     >>> outcome.value, outcome.grad_a.tolist()
-    (2.125, [[0.0, -2.0], [-0.5, 0.0]])
+    (15.0, [[-1.0, -2.0], [3.0, 4.0]])
 
 Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`); the calls choose the pairs or triplets: `rows`,
 `indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. Losses of anchors (`Softmax(temperature=0.1)`) look at all

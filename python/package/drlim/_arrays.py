@@ -125,9 +125,13 @@ def whole(name: str, array: Array) -> NDArray[np.int64]:
     """
     finite = np.isfinite(array).all()
     if not finite or (np.rint(array) != array).any():
-        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are not whole, expected integers: use .long()")
+        raise TypeError(
+            f"{name} is of {array.dtype} and holds numbers that are not whole, expected integers: use .long()"
+        )
     if (np.abs(array) > 2.0 ** (np.finfo(array.dtype).nmant + 1)).any():
-        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are too large for it, expected integers: use .long()")
+        raise TypeError(
+            f"{name} is of {array.dtype} and holds numbers that are too large for it, expected integers: use .long()"
+        )
     return array.astype(np.int64)
 
 

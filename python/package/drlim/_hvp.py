@@ -37,7 +37,13 @@ from ._triplets import three_matrices
 
 @dataclass(frozen=True, eq=False)
 class RowsHvp:
-    """The result of `rows_hvp`: products, N x D, and by how much each value changes; None where not asked for."""
+    """The result of `rows_hvp`: products, N x D, and by how much each value changes, N; None where not asked for.
+
+    >>> z, along = np.float32([[0], [3]]), np.float32([[1], [0]])
+    >>> found = drlim.rows_hvp(drlim.Contrastive(), z[:1], z[1:], along[:1], along[1:], [True], derivatives=True)
+    >>> found.hvp_a.tolist(), found.hvp_b.tolist(), found.derivatives.tolist()
+    ([[1.0]], [[-1.0]], [-3.0])
+    """
 
     hvp_a: Array
     hvp_b: Array
@@ -46,7 +52,12 @@ class RowsHvp:
 
 @dataclass(frozen=True, eq=False)
 class IndexedHvp:
-    """The result of `indexed_hvp`: the product, B x D, and by how much each value changes; None where not asked for."""
+    """The result of `indexed_hvp`: the product, B x D, and by how much each value changes, P; None where not asked for.
+
+    >>> z, along = np.float32([[0], [3]]), np.float32([[1], [0]])
+    >>> drlim.indexed_hvp(drlim.Contrastive(), z, along, [(0, 1)], [True], derivatives=True).derivatives.tolist()
+    [-3.0]
+    """
 
     hvp: Array
     derivatives: Array | None = None
@@ -54,7 +65,12 @@ class IndexedHvp:
 
 @dataclass(frozen=True, eq=False)
 class TripletRowsHvp:
-    """The result of `triplet_rows_hvp`: products, N x D, and by how much each value changes; None if not asked for."""
+    """The result of `triplet_rows_hvp`: products, N x D, and by how much each value changes, N; None if not asked for.
+
+    >>> rows, along = np.float32([[[0]], [[3]], [[0.5]]]), np.float32([[[0]], [[1]], [[0]]])
+    >>> drlim.triplet_rows_hvp(drlim.SquaredTriplet(), *rows, along, derivatives=True).derivatives.tolist()
+    [6.0]
+    """
 
     hvp_anchor: Array
     hvp_positive: Array

@@ -29,8 +29,8 @@ def of_unit_rows(
 
 
 def cosine_hvp(a: Array, b: Array, upstream: Array, va: Array, vb: Array) -> tuple[Array, Array, Array]:
-    """The products by a and b, and the change, of 1 - cos, where cos = u·w, u = a/|a| and w = b/|b|. Its gradient by a is -P_u w/|a|
-    with P_u = 1 - u u'.
+    """The products by a and b, and the change, of 1 - cos, where cos = u·w, u = a/|a| and w = b/|b|. Its gradient by a
+    is -P_u w/|a| with P_u = 1 - u u'.
 
     Along va and vb, u moves by du = P_u va/|a| and w by dw = P_w vb/|b|:
 

@@ -56,10 +56,10 @@ def rows(
 
     TypeError or ValueError: shapes that differ, `out` that overlaps anything, and what every call of `drlim` refuses.
 
-    >>> a, b = np.float32([[0, 0], [1, 0]]), np.float32([[0, 2], [0.5, 0]])
-    >>> outcome = drlim.rows(drlim.Contrastive(1.0), a, b, [True, False], reduction="sum", distances=True)
-    >>> outcome.value, outcome.grad_a.tolist(), outcome.distances.tolist()
-    (2.125, [[0.0, -2.0], [-0.5, 0.0]], [2.0, 0.5])
+    >>> a, b = np.float32([[0, 0], [0, 0]]), np.float32([[1, 2], [3, 4]])
+    >>> outcome = drlim.rows(drlim.Contrastive(10.0), a, b, [True, False], reduction="sum", values=True)
+    >>> outcome.value, outcome.values.tolist(), outcome.grad_a.tolist()
+    (15.0, [2.5, 12.5], [[-1.0, -2.0], [3.0, 4.0]])
     """
     wanted = task(loss, reduction, scale)
     a, given_a = embeddings("a", a)
@@ -113,7 +113,7 @@ def indexed(
     slopes: bool = False,
     out: Array | None = None,
 ) -> IndexedOutcome:
-    """Loss and gradient of pairs of the rows of `z`, B x D: `pairs` is P x 2 indices, in any order and with any repeats.
+    """Loss and gradient of pairs of the rows of `z`, B x D: `pairs` is P x 2 indices, in any order, with any repeats.
 
     Lists that are used again are checked and sorted once as `PairList(B, pairs)`. The other arguments are those of
     `rows`, with an element for each of the P pairs; the gradient is B x D. IndexError: indices outside of 0 to B - 1.
@@ -206,10 +206,10 @@ def cross(
     `grad_parameters` whether the derivatives by the scale and the bias of a `Sigmoid` are. The other arguments are
     those of `all_pairs`. IndexError: `own` or `position` from which there are fewer than N keys.
 
-    >>> image, text = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[::-1]
+    >>> image, text = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
     >>> outcome = drlim.cross(drlim.Sigmoid(scale=10.0, bias=-10.0), image, text, position=0, grad_parameters=True)
     >>> outcome.pairs, outcome.similar.pairs, outcome.grad_keys.shape, round(outcome.grad_bias, 6)
-    (9, 3, (3, 3), -0.111081)
+    (9, 3, (3, 3), -0.166636)
     """
     wanted = task(loss, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
