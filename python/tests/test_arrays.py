@@ -187,6 +187,12 @@ class ByCall:
         return self.array
 
 
+def by_dlpack(array):
+    # NumPy hands booleans over from 1.25 on.
+    lacks_booleans = np.lib.NumpyVersion(np.__version__) < "1.25.0"
+    return ByDLPack(array.view(np.uint8) if array.dtype == bool and lacks_booleans else array)
+
+
 def of_torch(array):
     return pytest.importorskip("torch").from_numpy(array)
 
@@ -209,7 +215,7 @@ def of_file(array, folder):
 OTHERS = {
     "__array_interface__": ByInterface,
     "__array__": ByCall,
-    "__dlpack__": ByDLPack,
+    "__dlpack__": by_dlpack,
     "buffer": memoryview,
     "torch": of_torch,
     "array_api_strict": of_standard,
@@ -292,7 +298,7 @@ def test_what_is_refused():
     nested = [[1.0, 2.0], [3.0]]
     for value, words in [
         (Elsewhere(Z), "^z: the array is on a GPU"),
-        (nested, "^z: "),
+        (nested, "^z(:| is of object)"),  # NumPy before 1.24 makes an array of lists of it
         (Z.astype(object), "^z is of object, expected float32, float64, float16 or bfloat16"),
         (Z.view([("x", "f4")]), "^z is of "),
         (Z.astype(np.int16), "^z is of int16"),
