@@ -38,7 +38,7 @@ MATRICES = {"a", "b", "z", "queries", "keys", "anchor", "positive", "negative", 
 FLAGS = {"similar", "ignored"}
 OF_LABELS = {"labels", "query_labels", "key_labels"}
 
-WRONG_MATRICES = [None, A.astype(np.int32), A.astype(np.float16), A.astype(np.complex64), A[0], A[None], "text", [["x"]]]
+WRONG_MATRICES = [None, A.astype(np.int32), A.astype(np.longdouble), A.astype(np.complex64), A[0], A[None], "text", [["x"]]]
 WRONG_FLAGS = [None, [True] * 3, [[True] * 4], [0.5] * 4, [2, 0, 1, 0], "text", [None] * 4]
 WRONG_LABELS = [None, [1] * 3, [1.5] * 4, [np.nan] * 4, [[1] * 4], ["a"] * 4, np.full(4, 2**63, np.uint64)]
 WRONG_PAIRS = [None, [(0, 4)], [(-1, 0)], [(0, 2**40)], [(0, 1, 2)], [0, 1], [(0.0, 1.0)], "text"]

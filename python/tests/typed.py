@@ -31,6 +31,16 @@ def arrays(a: NDArray[np.float32], b: NDArray[np.float32], similar: list[bool], 
     return drlim.all_pairs(drlim.Contrastive(), a, labels, reduction=(1.0, 2.0)).value
 
 
+class OfAnotherLibrary:
+    def __dlpack__(self, *, stream: int | None = None) -> object: ...
+
+
+def other_arrays(half: NDArray[np.float16], other: OfAnotherLibrary, tensor: Tensor, out: NDArray[np.float32]) -> None:
+    assert_type(drlim.all_pairs(drlim.Contrastive(), half, other, out=out), drlim.BatchOutcome)
+    assert_type(drlim.nearest(other, tensor, 3), tuple[NDArray[np.int64], NDArray[Any]])
+    assert_type(drlim.PairList(4, other), drlim.PairList)
+
+
 def tensors(z: Tensor, labels: Tensor) -> Tensor:
     assert_type(drlim.torch.all_pairs(drlim.Contrastive(), z, labels), Tensor)
     assert_type(drlim.torch.all_anchors(drlim.CosFace(), z, labels, scale=z.sum()), Tensor)
@@ -47,3 +57,4 @@ def mistakes(a: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
     drlim.all_anchors(drlim.Softmax(positives="some"), a, labels)  # type: ignore[arg-type]
     drlim.cross_anchors(drlim.Softmax(), a, a, position=0, anchors="some")  # type: ignore[arg-type]
     drlim.Contrastive(margin="1")  # type: ignore[arg-type]
+    drlim.nearest(drlim.Softmax(), a, 1)  # type: ignore[arg-type]

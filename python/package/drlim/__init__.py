@@ -1,10 +1,10 @@
 """Contrastive learning by hand: losses of pairs, triplets and anchors of embeddings, with gradients, on NumPy arrays.
 
     >>> import drlim, numpy as np
-    >>> a, b = np.float32([[0, 0], [1, 0]]), np.float32([[0, 2], [0.5, 0]])
-    >>> outcome = drlim.contrastive(a, b, [True, False], margin=1.0, reduction="sum")
+    >>> a, b = np.float32([[0, 0], [0, 0]]), np.float32([[1, 2], [3, 4]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], margin=10.0, reduction="sum")
     >>> outcome.value, outcome.grad_a.tolist()
-    (2.125, [[0.0, -2.0], [-0.5, 0.0]])
+    (15.0, [[-1.0, -2.0], [3.0, 4.0]])
 
 Losses are small objects (`Contrastive(1.0)`, `TripletMargin(0.2)`); the calls choose the pairs or triplets: `rows`,
 `indexed`, `all_pairs`, `cross`; `triplet_rows`, `triplets`. Losses of anchors (`Softmax(temperature=0.1)`) look at all
@@ -13,7 +13,11 @@ gradients into the graph, and losses as modules.
 
 Arrays. Embeddings are of float32 or float64, all arrays of a call of one type, and are not copied where the elements
 of a row are next to each other and rows follow one another with or without gaps: slices of rows and columns are fine.
-Others are copied once. Results are new arrays, or those given as `out`.
+Others are copied once. float16, and bfloat16 of ml_dtypes, are copied to float32, beside which they may stand; each
+gradient comes back in the type of its rows, rounded once, all other results in float32. Arrays of other libraries are
+taken by their array interface, the buffer protocol or DLPack, without a copy where these lend their memory; read-only
+ones, too. Results are new arrays of NumPy, or those given as `out`: of the type in which the gradient comes back, or
+for rows in half precision of float32, to which nothing is rounded.
 
 Reductions. "sum", "mean", "mean-nonzero", "balanced" (the mean over the similar plus that over the dissimilar pairs),
 "balanced-nonzero", or two factors of similar and of dissimilar sums. Anchors have their own: see `all_anchors`.

@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import _drlim
 from ._anchor_losses import AnchorLoss, anchor_parts
 from ._anchor_sums import ANCHOR_SUMS, bits
 from ._arrays import (
+    F64,
     AnchorReduction,
     Array,
+    ArrayLike,
     anchor_reduction,
     choice,
+    embeddings,
     label,
-    matrix,
     number,
     truth,
     weights as weight_array,
 )
 from ._drlim import Graph
+from ._gradients import delivered, gradient, gradients, in_types_of, room
 from ._outcome import AnchorsOutcome, AnchorTotals, CrossAnchorsOutcome
-from ._pairs import across, delivered, gradient, gradients_across, room, similar_rows
+from ._similar import across, similar_rows
 
 Measure = Literal["cosine", "dot", "distance", "student"]
 
@@ -61,7 +63,7 @@ def per_anchor(
     values, log_sums, sums = wanted
     lists = (
         room("values", values, count, dtype),
-        room("log_sums", log_sums, count, np.dtype(np.float64)),
+        room("log_sums", log_sums, count, F64),
         room("sums", sums, count, ANCHOR_SUMS),
     )
     given = (
@@ -110,16 +112,22 @@ def all_anchors(
     candidates, -inf for rows that are left out), `sums` (B, of `drlim.ANCHOR_SUMS`: what log-sums are made of) or
     `grad_scale` (the derivative by the scale of the loss, which must have one) these come back, too. `known` are the
     sums of each anchor over more candidates than the call has: see `cross_anchors`.
+
+    >>> z = np.float32([[2, 0], [3, 0], [0, 5]])
+    >>> loss = drlim.Softmax(temperature=0.5)
+    >>> outcome = drlim.all_anchors(loss, z, labels=[7, 7, 3], normalize=True, reduction="mean-with-similar")
+    >>> round(outcome.value, 6), outcome.totals.with_similar, outcome.grad.shape
+    (0.126928, 2, (3, 2))
     """
     wanted = anchor_task(loss, measure, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     of_rows = similar_rows(labels, graph, len(z))
-    given, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, len(z), z.dtype)
-    to = gradient(z, grad, out, len(z) ** 2)
+    parts, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, len(z), z.dtype)
+    to = gradient(z, given, grad, out, len(z) ** 2)
     whole = out is not None and to is out
     ignored, unit = label("ignore_label", ignore_label), truth("normalize", normalize)
-    value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, given, to, whole)
-    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out), *lists, by_scale)
+    value, totals, _, by_scale = _drlim.all_anchors(wanted, z, of_rows, ignored, graph, unit, parts, to, whole)
+    return AnchorsOutcome(value, AnchorTotals(*totals), delivered(to, out, given), *lists, by_scale)
 
 
 def cross_anchors(
@@ -161,14 +169,19 @@ def cross_anchors(
     (`Softmax(positives="each")` takes a round in between: see `merge_each`.) Where queries are in parts, too, the
     totals of all of them, added up, say by `factor` what `reduction` each takes. Refused as `known`: sums that are NaN
     or negative, or of more than 2**32 - 1 pairs.
+
+    >>> image, text = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    >>> outcome = drlim.cross_anchors(drlim.Softmax(scale=10.0), image, text, position=0, anchors="both")
+    >>> outcome.queries.correct, outcome.keys.correct, outcome.grad_queries.shape
+    (3, 3, (3, 3))
     """
     wanted = anchor_task(loss, measure, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
     sides = choice("anchors", anchors, ANCHORS)
     n, m = len(call.queries), len(call.keys)
     count = {"queries": n, "keys": m, "both": n + m}[sides]
-    given, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, count, call.queries.dtype)
-    to = gradients_across(call, grads)
+    parts, lists = per_anchor(weights, known, (values, log_sums, sums), grad_scale, count, call.queries.dtype)
+    to = gradients("grads", grads, call.queries, call.keys)
     value, of_queries, of_keys, by_scale = _drlim.cross_anchors(
         wanted,
         call.queries,
@@ -179,8 +192,8 @@ def cross_anchors(
         call.own,
         sides,
         truth("normalize", normalize),
-        given,
+        parts,
         to,
     )
     totals = AnchorTotals(*of_queries), AnchorTotals(*of_keys)
-    return CrossAnchorsOutcome(value, *totals, *to, *lists, by_scale)
+    return CrossAnchorsOutcome(value, *totals, *in_types_of(call.given, to), *lists, by_scale)

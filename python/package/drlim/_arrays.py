@@ -4,35 +4,73 @@ from __future__ import annotations
 
 import operator
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import numpy.typing as npt
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
-"""A float32 or float64 array."""
+"""An array of embeddings or of what calls make of them."""
+
+
+class SupportsDLPack(Protocol):
+    """An array of another library that is handed over by DLPack."""
+
+    def __dlpack__(self) -> Any: ...
+
+
+ArrayLike = npt.ArrayLike | SupportsDLPack
+"""What calls take as an array."""
+
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+BOOL, U8, U32, I64 = np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.uint32), np.dtype(np.int64)
+
+
+def embeddings(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> tuple[Array, Array]:
+    """A two-dimensional argument twice: as calls compute on it, and as it was given.
+
+    The first is of float32 or float64, of `dtype` if that is given, and has contiguous rows: elements of a row are next
+    to each other, and rows come one after another, with or without gaps. Where the argument is so already it is the
+    argument itself, otherwise (half precision; transposed, reversed, byte-swapped or unaligned elements) a copy.
+    """
+    given = value if type(value) is np.ndarray else as_array(name, value)
+    array = in_full(name, given)
+    if dtype is not None and array.dtype is not dtype and array.dtype.newbyteorder("=") != dtype:
+        same = "float64" if dtype == F64 else "float32 or half precision"
+        raise TypeError(f"{name} is of {given.dtype}, expected {same} as the first argument is")
+    if array.ndim != 2:
+        raise ValueError(f"{name} has {array.ndim} dimensions, expected 2")
+    return array if rows_lie_ready(array) else np.array(array, array.dtype.newbyteorder("="), order="C"), given
 
 
 def matrix(name: str, value: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
-    """A two-dimensional array of float32 or float64 whose rows are contiguous.
+    """An argument as calls compute on it, where they give nothing back in its own type."""
+    return embeddings(name, value, dtype)[0]
 
-    Arrays that are so already come back as they are, with gaps between their rows or without. Others (of
-    transposed, reversed, byte-swapped or unaligned elements) are copied.
-    """
-    array = as_array(name, value)
-    if array.dtype.type not in (np.float32, np.float64):
-        raise TypeError(f"{name} is of {array.dtype}, expected float32 or float64")
-    if dtype is not None and array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{name} is of {array.dtype}, expected {dtype} as the first argument is")
-    if array.ndim != 2:
-        raise ValueError(f"{name} has {array.ndim} dimensions, expected 2")
-    return array if rows_lie_ready(array) else np.array(array, array.dtype.newbyteorder("="), order="C")
+
+def in_full(name: str, array: Array) -> Array:
+    """An array of float32 or float64: half precision becomes float32, all else is refused."""
+    if array.dtype is F32 or array.dtype is F64 or array.dtype.type in (np.float32, np.float64):
+        return array
+    if is_half(array.dtype):
+        return np.array(array, F32, order="C")
+    raise TypeError(f"{name} is of {array.dtype}, expected float32, float64, float16 or bfloat16")
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Whether a type is float16, or the bfloat16 of ml_dtypes, which NumPy knows by its name alone."""
+    return dtype.type is np.float16 or (dtype.itemsize == 2 and dtype.name == "bfloat16")
 
 
 def rows_lie_ready(array: Array) -> bool:
     """Whether elements of a row are next to each other, and rows come one after another."""
-    if not array.dtype.isnative or not array.flags.aligned:
+    flags = array.flags
+    if not array.dtype.isnative or not flags.aligned:
         return False
+    if flags.c_contiguous:
+        return True
     (rows, cols), (down, across), size = array.shape, array.strides, array.itemsize
     if rows == 0 or cols == 0:
         return True
@@ -40,49 +78,18 @@ def rows_lie_ready(array: Array) -> bool:
     return in_rows and (rows == 1 or (down >= cols * size and down % size == 0))
 
 
-def output(name: str, value: Any, like: Array) -> Array:
-    """An array to write a gradient to, of the shape and type of `like`."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is a {type(value).__name__}, expected an array")
-    if value.dtype != like.dtype:
-        raise TypeError(f"{name} is of {value.dtype}, expected {like.dtype}")
-    if value.shape != like.shape:
-        raise ValueError(f"{name} has shape {value.shape}, expected {like.shape}")
-    if not value.flags.writeable:
-        raise ValueError(f"{name} is read-only")
-    if not rows_lie_ready(value):
-        raise ValueError(f"{name} has strides {value.strides}, expected contiguous rows")
-    return value
-
-
-def check_apart(outputs: dict[str, Array], inputs: dict[str, Array | None]) -> bool:
-    """Refuses outputs that share memory with each other or with an input. Returns whether they also lie clear of these,
-    rather than between their elements, as column halves of one array do.
-    """
-    seen: list[tuple[str, Array]] = [(name, array) for name, array in inputs.items() if array is not None]
-    clear = True
-    for name, array in outputs.items():
-        for other_name, other in seen:
-            if np.may_share_memory(array, other):
-                if np.shares_memory(array, other):
-                    raise ValueError(f"{name} and {other_name} overlap")
-                clear = False
-        seen.append((name, array))
-    return clear
-
-
 def flags(name: str, value: ArrayLike, count: int) -> NDArray[np.uint8]:
     """`count` booleans, or numbers that are 0 or 1."""
     array = as_array(name, value)
     if array.size == 0:
         array = array.astype(np.bool_)
-    if array.dtype != np.bool_:
+    if array.dtype.type is not np.bool_:
         if array.dtype.kind not in "iuf":
             raise TypeError(f"{name} is of {array.dtype}, expected bool")
         if not ((array == 0) | (array == 1)).all():
             raise ValueError(f"{name} holds numbers other than 0 and 1")
         array = array != 0
-    return np.ascontiguousarray(one_dimension(name, array, count)).view(np.uint8)
+    return in_line(one_dimension(name, array, count), BOOL).view(U8)
 
 
 def weights(name: str, value: ArrayLike | None, count: int, dtype: np.dtype[Any]) -> Array | None:
@@ -90,14 +97,16 @@ def weights(name: str, value: ArrayLike | None, count: int, dtype: np.dtype[Any]
     if value is None:
         return None
     array = as_array(name, value)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiu" and not is_half(array.dtype):
         raise TypeError(f"{name} is of {array.dtype}, expected {dtype}")
-    return np.ascontiguousarray(one_dimension(name, array, count), dtype=dtype)
+    return in_line(one_dimension(name, array, count), dtype)
 
 
 def labels(name: str, value: ArrayLike, count: int) -> NDArray[np.int64]:
     """`count` integers that fit in int64, or numbers that are whole and were not rounded to be so."""
     array = as_array(name, value)
+    if array.dtype is I64:
+        return in_line(one_dimension(name, array, count), I64)
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind == "f":
@@ -107,7 +116,7 @@ def labels(name: str, value: ArrayLike, count: int) -> NDArray[np.int64]:
         raise TypeError(f"{name} is of {array.dtype}, expected integers{advice}")
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds numbers that do not fit in int64")
-    return np.ascontiguousarray(one_dimension(name, array, count), dtype=np.int64)
+    return in_line(one_dimension(name, array, count), I64)
 
 
 def whole(name: str, array: Array) -> NDArray[np.int64]:
@@ -116,9 +125,13 @@ def whole(name: str, array: Array) -> NDArray[np.int64]:
     """
     finite = np.isfinite(array).all()
     if not finite or (np.rint(array) != array).any():
-        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are not whole, expected integers: use .long()")
+        raise TypeError(
+            f"{name} is of {array.dtype} and holds numbers that are not whole, expected integers: use .long()"
+        )
     if (np.abs(array) > 2.0 ** (np.finfo(array.dtype).nmant + 1)).any():
-        raise TypeError(f"{name} is of {array.dtype} and holds numbers that are too large for it, expected integers: use .long()")
+        raise TypeError(
+            f"{name} is of {array.dtype} and holds numbers that are too large for it, expected integers: use .long()"
+        )
     return array.astype(np.int64)
 
 
@@ -133,11 +146,25 @@ def index_pairs(name: str, value: ArrayLike) -> NDArray[np.uint32]:
         raise ValueError(f"{name} has shape {array.shape}, expected two columns")
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < 2**32 - 1:
         raise IndexError(f"{name} holds indices outside of 0 to 2**32 - 2")
-    return np.ascontiguousarray(array, dtype=np.uint32)
+    return in_line(array, U32)
+
+
+def in_line(array: Array, dtype: np.dtype[Any]) -> Array:
+    """An array of a type whose elements lie one after another: itself, or a copy."""
+    flags = array.flags
+    if array.dtype is dtype and flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, dtype, ["C", "A"])
+
+
+OF_ARRAYS = ("__array__", "__array_interface__", "__array_struct__")
+"""The attributes by which NumPy takes an object as an array."""
 
 
 def as_array(name: str, value: Any) -> Array:
-    """An argument as an array of NumPy. A tensor of PyTorch must be one that needs no gradient."""
+    """An argument as an array of NumPy, of the same memory where the other library lends that: by its array interface,
+    or else by DLPack. A tensor of PyTorch must be one that needs no gradient.
+    """
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
@@ -145,10 +172,12 @@ def as_array(name: str, value: Any) -> Array:
     if getattr(value, "requires_grad", False) is True:
         raise TypeError(f"{name} requires a gradient, which it would not get: use {name}.detach()")
     try:
+        if hasattr(value, "__dlpack__") and not any(hasattr(value, of) for of in OF_ARRAYS):
+            return np.from_dlpack(value)
         return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        # Rows of several lengths, tensors on another device.
-        raise type(error)(f"{name}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        # Rows of several lengths, tensors on another device, types that NumPy does not have.
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(f"{name}: {error}") from error
 
 
 def one_dimension(name: str, array: Array, count: int) -> Array:
@@ -223,8 +252,8 @@ def truth(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, names: tuple[str, ...]) -> str:
     """One of some names."""
-    if isinstance(value, str) and value.replace("_", "-") in names:
-        return value.replace("_", "-")
+    if isinstance(value, str) and (name_of := value.replace("_", "-")) in names:
+        return name_of
     raise (ValueError if isinstance(value, str) else TypeError)(f"{name} is {value!r}, expected one of {names}")
 
 

@@ -3,7 +3,9 @@
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from ._arrays import ArrayLike
 
 __version__: str
 

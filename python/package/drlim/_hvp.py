@@ -9,19 +9,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import _drlim
-from ._arrays import Array, Reduction, flags, index_pairs, label, matrix, number, reduction_parts, weights as weight_array
-from ._distances import Distance, pair_of_matrices
+from ._arrays import (
+    Array,
+    ArrayLike,
+    Reduction,
+    choice,
+    embeddings,
+    flags,
+    label,
+    matrix,
+    number,
+    reduction_parts,
+    truth,
+    weights as weight_array,
+)
+from ._distances import DISTANCES, Distance, pair_of_matrices
 from ._drlim import Graph, PairList
+from ._gradients import gradients, in_type_of, in_types_of, room
+from ._hvp_formulas import cosine_hvp, dots, of_unit_rows
 from ._losses import LinearHinge, PairLoss, SquaredHinge, TripletLoss, triplet_parts
-from ._pairs import across, all_pairs, room, similar_rows, task
+from ._pairs import all_pairs, task
+from ._similar import across, similar_rows
+from ._triplets import three_matrices
 
 
 @dataclass(frozen=True, eq=False)
 class RowsHvp:
-    """The result of `rows_hvp`: products, N x D, and by how much each value changes; None where not asked for."""
+    """The result of `rows_hvp`: products, N x D, and by how much each value changes, N; None where not asked for.
+
+    >>> z, along = np.float32([[0], [3]]), np.float32([[1], [0]])
+    >>> found = drlim.rows_hvp(drlim.Contrastive(), z[:1], z[1:], along[:1], along[1:], [True], derivatives=True)
+    >>> found.hvp_a.tolist(), found.hvp_b.tolist(), found.derivatives.tolist()
+    ([[1.0]], [[-1.0]], [-3.0])
+    """
 
     hvp_a: Array
     hvp_b: Array
@@ -30,7 +52,12 @@ class RowsHvp:
 
 @dataclass(frozen=True, eq=False)
 class IndexedHvp:
-    """The result of `indexed_hvp`: the product, B x D, and by how much each value changes; None where not asked for."""
+    """The result of `indexed_hvp`: the product, B x D, and by how much each value changes, P; None where not asked for.
+
+    >>> z, along = np.float32([[0], [3]]), np.float32([[1], [0]])
+    >>> drlim.indexed_hvp(drlim.Contrastive(), z, along, [(0, 1)], [True], derivatives=True).derivatives.tolist()
+    [-3.0]
+    """
 
     hvp: Array
     derivatives: Array | None = None
@@ -38,7 +65,12 @@ class IndexedHvp:
 
 @dataclass(frozen=True, eq=False)
 class TripletRowsHvp:
-    """The result of `triplet_rows_hvp`: products, N x D, and by how much each value changes; None if not asked for."""
+    """The result of `triplet_rows_hvp`: products, N x D, and by how much each value changes, N; None if not asked for.
+
+    >>> rows, along = np.float32([[[0]], [[3]], [[0.5]]]), np.float32([[[0]], [[1]], [[0]]])
+    >>> drlim.triplet_rows_hvp(drlim.SquaredTriplet(), *rows, along, derivatives=True).derivatives.tolist()
+    [6.0]
+    """
 
     hvp_anchor: Array
     hvp_positive: Array
@@ -68,9 +100,14 @@ def rows_hvp(
     scale: float = 1.0,
     derivatives: bool = False,
 ) -> RowsHvp:
-    """How the gradients of `rows` change. With `derivatives` also how the value of each pair does, reduced."""
+    """How the gradients of `rows` change. With `derivatives` also how the value of each pair does, reduced.
+
+    >>> a, b, along = np.float32([[0, 0]]), np.float32([[3, 4]]), np.float32([[1, 2]])
+    >>> drlim.rows_hvp(drlim.Contrastive(), a, b, along, np.zeros_like(b), [True]).hvp_a.tolist()
+    [[1.0, 2.0]]
+    """
     wanted = task(loss, reduction, scale)
-    a, b = pair_of_matrices(a, b)
+    (a, b), (given_a, given_b) = pair_of_matrices(a, b)
     count, dtype = len(a), a.dtype
     pairing = (
         flags("similar", similar, count),
@@ -81,7 +118,7 @@ def rows_hvp(
     changes = room("derivatives", derivatives, count, dtype)
     rays = (a, direction("along_a", along_a, a)), (b, direction("along_b", along_b, b))
     _drlim.rows_hvp(wanted, *rays, pairing, to, changes)
-    return RowsHvp(*to, changes)
+    return RowsHvp(in_type_of(given_a, to[0]), in_type_of(given_b, to[1]), changes)
 
 
 def indexed_hvp(
@@ -97,11 +134,18 @@ def indexed_hvp(
     scale: float = 1.0,
     derivatives: bool = False,
 ) -> IndexedHvp:
-    """How the gradient of `indexed` changes. With `derivatives` also how the value of each pair does, reduced."""
+    """How the gradient of `indexed` changes. With `derivatives` also how the value of each pair does, reduced.
+
+    >>> z, along = np.float32([[0, 0], [3, 4]]), np.float32([[1, 2], [0, 0]])
+    >>> drlim.indexed_hvp(drlim.Contrastive(), z, along, [(0, 1)], [True]).hvp.tolist()
+    [[1.0, 2.0], [-1.0, -2.0]]
+    """
     wanted = task(loss, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     if not isinstance(pairs, PairList):
-        pairs = PairList(len(z), index_pairs("pairs", pairs))
+        pairs = PairList(len(z), pairs)
+    if pairs.rows != len(z):
+        raise ValueError(f"pairs are of {pairs.rows} rows, expected {len(z)} as z has")
     count = len(pairs)
     pairing = (
         flags("similar", similar, count),
@@ -110,7 +154,7 @@ def indexed_hvp(
     )
     to, changes = np.empty(z.shape, z.dtype), room("derivatives", derivatives, count, z.dtype)
     _drlim.indexed_hvp(wanted, (z, direction("along", along, z)), pairs, pairing, to, changes)
-    return IndexedHvp(to, changes)
+    return IndexedHvp(in_type_of(given, to), changes)
 
 
 def all_pairs_hvp(
@@ -125,54 +169,30 @@ def all_pairs_hvp(
     reduction: Reduction = "mean",
     scale: float = 1.0,
 ) -> Array:
-    """How the gradient of `all_pairs` changes as the rows of `z` move `along`, B x D: the product, B x D."""
+    """How the gradient of `all_pairs` changes as the rows of `z` move `along`, B x D: the product, B x D.
+
+    >>> z, along = np.float32([[0, 0], [3, 4]]), np.float32([[1, 2], [0, 0]])
+    >>> drlim.all_pairs_hvp(drlim.Contrastive(), z, along, labels=[7, 7]).tolist()
+    [[1.0, 2.0], [-1.0, -2.0]]
+    """
     wanted = task(loss, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     v = direction("along", along, z)
     of_rows, none = similar_rows(labels, graph, len(z)), label("ignore_label", ignore_label)
+
+    def gradient(u: Array) -> Array:
+        found = all_pairs(
+            loss, u, of_rows, graph=graph, ignore_label=ignore_label, reduction=reduction, scale=scale
+        ).grad
+        assert found is not None
+        return found
 
     def product(z: Array, v: Array) -> Array:
         to = np.empty(z.shape, z.dtype)
         _drlim.all_pairs_hvp(wanted, (z, v), of_rows, none, graph, to)
         return to
 
-    if not normalize:
-        return product(z, v)
-    # G(z) = P g(u)/n with n = |z|, u = z/n and P = 1 - u u'; along v, n moves by u·v and u by w = P v/n:
-    # P H w/n - ((u·g) P v + (u·v) P g + (g·P v) u)/n²
-    inverse = inverse_lengths(z)
-    u = z * inverse
-    gradient = all_pairs(
-        loss, u, of_rows, graph=graph, ignore_label=ignore_label, reduction=reduction, scale=scale
-    ).grad
-    assert gradient is not None
-    across_u = less_along(v, u)
-    h = product(u, across_u * inverse)
-    bend = dots(u, gradient) * across_u + dots(u, v) * less_along(gradient, u) + dots(gradient, across_u) * u
-    turned: Array = less_along(h, u) * inverse - bend * inverse * inverse
-    return turned
-
-
-def inverse_lengths(z: Array) -> Array:
-    """1/|z| of each row, 0 where it has no direction: N x 1."""
-    largest = np.abs(z).max(axis=1, initial=0.0, keepdims=True)
-    shares = np.divide(z, largest, out=np.zeros_like(z), where=largest != 0)  # whose squares are in range
-    lengths = largest * np.sqrt(dots(shares, shares))
-    has_direction = ~(lengths < np.finfo(z.dtype).tiny)
-    inverse: Array = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=has_direction)
-    return inverse
-
-
-def dots(a: Array, b: Array) -> Array:
-    """a_i·b_i: N x 1."""
-    products: Array = np.einsum("ij,ij->i", a, b)
-    return products[:, None]
-
-
-def less_along(a: Array, u: Array) -> Array:
-    """The rows of `a` without their parts along the unit rows `u`."""
-    rest: Array = a - dots(a, u) * u
-    return rest
+    return in_type_of(given, of_unit_rows(z, v, gradient, product) if truth("normalize", normalize) else product(z, v))
 
 
 def cross_hvp(
@@ -194,16 +214,20 @@ def cross_hvp(
     scale: float = 1.0,
     products: tuple[bool, bool] = (True, True),
 ) -> tuple[Array | None, Array | None]:
-    """How the gradients of `cross` change: the products of queries and keys, as far as they are wanted."""
+    """How the gradients of `cross` change: the products of queries, N x D, and keys, M x D, as far as they are wanted.
+
+    >>> queries, keys, along = np.float32([[0, 0]]), np.float32([[3, 4]]), np.float32([[1, 2]])
+    >>> of_queries, _ = drlim.cross_hvp(drlim.Contrastive(), queries, keys, along, np.zeros_like(keys), [7], [7])
+    >>> of_queries.tolist()
+    [[1.0, 2.0]]
+    """
     wanted = task(loss, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
     of_queries = call.queries, direction("along_queries", along_queries, call.queries)
     of_keys = call.keys, direction("along_keys", along_keys, call.keys)
-    to_queries = np.empty(call.queries.shape, call.queries.dtype) if products[0] else None
-    to_keys = np.empty(call.keys.shape, call.keys.dtype) if products[1] else None
-    to = to_queries, to_keys
+    to = gradients("products", products, call.queries, call.keys)
     _drlim.cross_hvp(wanted, of_queries, of_keys, call.labels, call.graph, call.position, call.own, to)
-    return to_queries, to_keys
+    return in_types_of(call.given, to)
 
 
 def triplet_rows_hvp(
@@ -219,25 +243,28 @@ def triplet_rows_hvp(
     scale: float = 1.0,
     derivatives: bool = False,
 ) -> TripletRowsHvp:
-    """How the gradients of `triplet_rows` change. With `derivatives` also how the value of each triplet does, reduced."""
+    """How the gradients of `triplet_rows` change. With `derivatives` also how the value of each triplet does, reduced.
+
+    >>> rows = np.float32([[[0, 0]], [[3, 4]], [[0, 1]]])
+    >>> along = np.zeros_like(rows)
+    >>> along[2] = [1, 0]  # negative alone
+    >>> drlim.triplet_rows_hvp(drlim.TripletMargin(0.5), *rows, along).hvp_negative.tolist()
+    [[-1.0, 0.0]]
+    """
     wanted = triplet_parts(loss), reduction_parts(reduction), number("scale", scale)
-    anchor = matrix("anchor", anchor)
-    positive = matrix("positive", positive, anchor.dtype)
-    negative = matrix("negative", negative, anchor.dtype)
-    for name, other in (("positive", positive), ("negative", negative)):
-        if other.shape != anchor.shape:
-            raise ValueError(f"{name} has shape {other.shape}, expected {anchor.shape} as anchor")
-    moves = [direction(f"along[{k}]", of, anchor) for k, of in enumerate(along)]
+    inputs, given = three_matrices(anchor, positive, negative)
+    moves = [direction(f"along[{k}]", of, inputs[0]) for k, of in enumerate(along)]
     if len(moves) != 3:
         raise ValueError(f"along holds {len(moves)} arrays, expected 3")
-    count, dtype = len(anchor), anchor.dtype
+    (count, _), dtype = inputs[0].shape, inputs[0].dtype
     of_weights = weight_array("weights", weights, count, dtype)
     of_ignored = None if ignored is None else flags("ignored", ignored, count)
-    to = np.empty(anchor.shape, dtype), np.empty(anchor.shape, dtype), np.empty(anchor.shape, dtype)
+    shape = inputs[0].shape
+    to = np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, dtype)
     changes = room("derivatives", derivatives, count, dtype)
-    inputs = anchor, positive, negative
     _drlim.triplet_rows_hvp(wanted, inputs, (moves[0], moves[1], moves[2]), of_weights, of_ignored, to, changes)
-    return TripletRowsHvp(*to, changes)
+    of_a, of_p, of_n = map(in_type_of, given, to)
+    return TripletRowsHvp(of_a, of_p, of_n, changes)
 
 
 def row_distances_hvp(
@@ -248,46 +275,42 @@ def row_distances_hvp(
     upstream: ArrayLike,
     distance: Distance = "euclidean",
 ) -> RowsHvp:
-    """How the gradients of `row_distances_backward` change; `derivatives` are of the distances, without upstream."""
-    a, b = pair_of_matrices(a, b)
+    """How the gradients of `row_distances_backward` change; `derivatives` are of the distances, without upstream.
+
+    >>> a, b, along = np.float32([[0, 0]]), np.float32([[3, 4]]), np.float32([[1, 2]])
+    >>> found = drlim.row_distances_hvp(a, b, along, np.zeros_like(b), upstream=[1.0], distance="squared")
+    >>> found.hvp_a.tolist(), found.derivatives.tolist()
+    ([[2.0, 4.0]], [-22.0])
+    """
+    choice("distance", distance, DISTANCES)
+    (a, b), given = pair_of_matrices(a, b)
     va, vb = direction("along_a", along_a, a), direction("along_b", along_b, b)
     factors = weight_array("upstream", upstream, len(a), a.dtype)
     if factors is None:
         raise TypeError("upstream is None, expected an array")
+    of_a, of_b, derivatives = distance_products(a, b, factors, va, vb, distance)
+    return RowsHvp(in_type_of(given[0], of_a), in_type_of(given[1], of_b), derivatives)
+
+
+OF_DISTANCE: PairLoss = LinearHinge(0.0, 1.0)
+"""A loss that is d of similar pairs."""
+
+OF_HALF_ITS_SQUARE: PairLoss = SquaredHinge(1.0)
+"""A loss that is d²/2 of similar pairs."""
+
+
+def distance_products(
+    a: Array, b: Array, factors: Array, va: Array, vb: Array, distance: Distance
+) -> tuple[Array, Array, Array]:
+    """The products by `a` and `b`, and the changes of distances."""
     by_row = factors[:, None]
     if distance == "dot":
-        return RowsHvp(by_row * vb, by_row * va, (dots(a, vb) + dots(b, va))[:, 0])
+        return by_row * vb, by_row * va, (dots(a, vb) + dots(b, va))[:, 0]
     if distance == "cosine":
         return cosine_hvp(a, b, by_row, va, vb)
-    # The losses of similar pairs are d and d²/2.
-    loss: PairLoss = LinearHinge(0.0, 1.0) if distance == "euclidean" else SquaredHinge(1.0)
-    scale = 1.0 if distance == "euclidean" else 2.0
-    similar = np.ones(len(a), bool)
-    plain = rows_hvp(loss, a, b, va, vb, similar, reduction="sum", scale=scale, derivatives=True)
-    weighted = rows_hvp(loss, a, b, va, vb, similar, weights=factors, reduction="sum", scale=scale)
-    return RowsHvp(weighted.hvp_a, weighted.hvp_b, plain.derivatives)
-
-
-def cosine_hvp(a: Array, b: Array, upstream: Array, va: Array, vb: Array) -> RowsHvp:
-    """The products of 1 - cos, where cos = u·w, u = a/|a| and w = b/|b|. Its gradient by a is -P_u w/|a|
-    with P_u = 1 - u u'.
-
-    Along va and vb, u moves by du = P_u va/|a| and w by dw = P_w vb/|b|:
-
-        h_a = -(P_u dw/|a| - ((u·va) P_u w + cos P_u va + (P_u va·w) u)/|a|²)
-    """
-    of_a, of_b = inverse_lengths(a), inverse_lengths(b)
-    u, w = a * of_a, b * of_b
-    cos = dots(u, w)
-    # As in the gradient: a row has a direction where its squared length is a normal number.
-    tiny = np.finfo(a.dtype).tiny
-    angled = ~((dots(a, a) < tiny) | (dots(b, b) < tiny))
-
-    def by(u: Array, w: Array, of_u: Array, of_w: Array, vu: Array, vw: Array) -> Array:
-        moved, dw = less_along(vu, u), less_along(vw, w) * of_w
-        turn = dots(u, vu) * less_along(w, u) + cos * moved + dots(moved, w) * u
-        return np.where(angled, upstream * (turn * of_u * of_u - less_along(dw, u) * of_u), 0.0).astype(u.dtype)
-
-    change = -(dots(less_along(w, u) * of_a, va) + dots(less_along(u, w) * of_b, vb))
-    derivatives = np.where(angled, change, 0.0).astype(a.dtype)[:, 0]
-    return RowsHvp(by(u, w, of_a, of_b, va, vb), by(w, u, of_b, of_a, vb, va), derivatives)
+    loss, scale = (OF_DISTANCE, 1.0) if distance == "euclidean" else (OF_HALF_ITS_SQUARE, 2.0)
+    wanted, rays, similar = task(loss, "sum", scale), ((a, va), (b, vb)), np.ones(len(a), np.uint8)
+    to, changes = (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)), np.empty(len(a), a.dtype)
+    _drlim.rows_hvp(wanted, *rays, (similar, factors, None), to, None)
+    _drlim.rows_hvp(wanted, *rays, (similar, None, None), None, changes)
+    return *to, changes

@@ -14,7 +14,13 @@ Raw = tuple[float, int, int, RawSums, RawSums]
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the pairs of one kind: their number, how many had a value other than 0, the sum of values."""
+    """Sums over the pairs of one kind: their number, how many had a value other than 0, the sum of values.
+
+    >>> a, b = np.float32([[0], [0]]), np.float32([[3], [0.5]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], reduction="sum")
+    >>> outcome.similar
+    Sums(pairs=1, active=1, sum=4.5)
+    """
 
     pairs: int
     active: int
@@ -27,6 +33,11 @@ class Outcome:
 
     `value` is the objective's value, not multiplied by its scale; `pairs` how many there were, without those
     left out; `active` how many had a value other than 0 (a NaN is not 0).
+
+    >>> a, b = np.float32([[0], [0]]), np.float32([[3], [0.5]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], reduction="sum")
+    >>> outcome.value, outcome.mean, outcome.pairs, outcome.active
+    (4.625, 2.3125, 2, 2)
     """
 
     value: float
@@ -49,7 +60,13 @@ def fields(raw: Raw) -> tuple[float, int, int, Sums, Sums]:
 
 @dataclass(frozen=True, eq=False)
 class RowsOutcome(Outcome):
-    """The result of `rows`: N x D gradients, and N distances, values and slopes; None where not asked for."""
+    """The result of `rows`: N x D gradients, and N distances, values and slopes; None where not asked for.
+
+    >>> a, b = np.float32([[0], [0]]), np.float32([[3], [0.5]])
+    >>> outcome = drlim.contrastive(a, b, [True, False], reduction="sum", slopes=True)
+    >>> outcome.slopes.tolist(), outcome.grad_a.tolist(), outcome.values
+    ([1.0, -1.0], [[-3.0], [0.5]], None)
+    """
 
     grad_a: Array | None = None
     grad_b: Array | None = None
@@ -60,7 +77,12 @@ class RowsOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class IndexedOutcome(Outcome):
-    """The result of `indexed`: a B x D gradient; distances, values and slopes of the pairs; None if not asked for."""
+    """The result of `indexed`: a B x D gradient; P distances, values and slopes; None where not asked for.
+
+    >>> outcome = drlim.indexed(drlim.Contrastive(), np.float32([[0], [3]]), [(0, 1)], [True], distances=True)
+    >>> outcome.grad.tolist(), outcome.distances.tolist()
+    ([[-3.0], [3.0]], [3.0])
+    """
 
     grad: Array | None = None
     distances: Array | None = None
@@ -70,15 +92,23 @@ class IndexedOutcome(Outcome):
 
 @dataclass(frozen=True, eq=False)
 class BatchOutcome(Outcome):
-    """The result of a call on a batch: its B x D gradient; None where not asked for."""
+    """The result of `all_pairs` and `triplets`: a B x D gradient; None where not asked for.
+
+    >>> drlim.all_pairs(drlim.Contrastive(), np.float32([[0], [3]]), [7, 7]).grad.tolist()
+    [[-3.0], [3.0]]
+    """
 
     grad: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class CrossOutcome(Outcome):
-    """The result of `cross`: the gradients of both batches, the derivatives by the scale and the bias of a `Sigmoid`;
-    None where not asked for.
+    """The result of `cross`: gradients, N x D and M x D, the derivatives by the scale and the bias of a `Sigmoid`; None
+    where not asked for.
+
+    >>> outcome = drlim.cross(drlim.Contrastive(), np.float32([[0]]), np.float32([[3]]), [7], [7], grads=(True, False))
+    >>> outcome.grad_queries.tolist(), outcome.grad_keys
+    ([[-3.0]], None)
     """
 
     grad_queries: Array | None = None
@@ -90,7 +120,11 @@ class CrossOutcome(Outcome):
 @dataclass(frozen=True, eq=False)
 class TripletRowsOutcome(Outcome):
     """The result of `triplet_rows`: N x D gradients, N values; `distances` and `slopes` of anchor and positive, of
-    anchor and negative, of positive and negative. None where not asked for.
+    anchor and negative, of positive and negative, N each. None where not asked for.
+
+    >>> outcome = drlim.triplet_margin(np.float32([[0]]), np.float32([[3]]), np.float32([[0.5]]), distances=True)
+    >>> [distances.tolist() for distances in outcome.distances], outcome.grad_anchor.tolist()
+    ([[3.0], [0.5], [2.5]], [[0.0]])
     """
 
     grad_anchor: Array | None = None
@@ -106,6 +140,10 @@ class AnchorTotals:
     """Sums over anchors: their number, without those left out; how many had a similar pair, a value other than 0 (a NaN
     is not 0), and, of losses that are a softmax, a similar candidate before all dissimilar ones; the numbers of their
     similar pairs and of all their pairs; the sum of their values. Those of parts of the anchors can be added.
+
+    >>> totals = drlim.all_anchors(drlim.Softmax(), np.eye(3), labels=[7, 7, 3]).totals
+    >>> totals.anchors, totals.with_similar, totals.similar, totals.pairs
+    (3, 2, 2, 6)
     """
 
     anchors: int = 0
@@ -132,6 +170,10 @@ class AnchorTotals:
 class AnchorsOutcome:
     """The result of `all_anchors`: its value, not multiplied by its scale, the totals, a B x D gradient, B values and
     log-sums and sums, the derivative by the loss's scale; None where not asked for.
+
+    >>> outcome = drlim.all_anchors(drlim.Softmax(1.0), np.eye(3), labels=[7, 7, 3], values=True)
+    >>> outcome.values.round(4).tolist(), outcome.grad.shape, outcome.log_sums
+    ([0.6931, 0.6931, 0.0], (3, 3), None)
     """
 
     value: float
@@ -147,6 +189,10 @@ class AnchorsOutcome:
 class CrossAnchorsOutcome:
     """The result of `cross_anchors`: its value, the totals of queries and of keys as anchors, both gradients,
     values, log-sums and sums of the anchors, the derivative by the loss's scale; None where not asked for.
+
+    >>> outcome = drlim.cross_anchors(drlim.Softmax(1.0), np.eye(2), np.eye(2), position=0, grad_scale=True)
+    >>> round(outcome.grad_scale, 4), outcome.queries.correct, outcome.keys.anchors, outcome.grad_keys.shape
+    (-0.2689, 2, 0, (2, 2))
     """
 
     value: float

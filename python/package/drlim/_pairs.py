@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import repeat
-from operator import setitem
-from typing import Any, NamedTuple
-
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import _drlim
 from ._arrays import (
     Array,
+    ArrayLike,
     Reduction,
-    check_apart,
+    embeddings,
     flags,
-    index_pairs,
     label,
-    labels as label_array,
-    matrix,
     number,
-    output,
     reduction_parts,
-    size,
     truth,
     weights as weight_array,
 )
 from ._drlim import Graph, PairList
+from ._gradients import check_apart, delivered, gradient, gradients, in_type_of, in_types_of, output, overwrite, room
 from ._losses import PairLoss, Sigmoid, pair_parts
 from ._outcome import BatchOutcome, CrossOutcome, IndexedOutcome, RowsOutcome, fields
+from ._similar import across, similar_rows
 
 Task = tuple[tuple[str, float, float], tuple[str, float, float], float]
 
 
 def task(loss: PairLoss, reduction: Reduction, scale: float) -> Task:
+    """Loss, reduction and scale as the compiled part takes them."""
     return pair_parts(loss), reduction_parts(reduction), number("scale", scale)
-
-
-def room(name: str, wanted: bool, count: int, dtype: np.dtype[Any]) -> Array | None:
-    return np.empty(count, dtype) if truth(name, wanted) else None
 
 
 def rows(
@@ -65,39 +54,47 @@ def rows(
     arrays that are overwritten, or to new ones. With `distances`, `values` (before they are reduced) or `slopes`
     (the factors of a_i - b_i in the gradient of a_i) these come back, too.
 
-    Arrays are of float32 or of float64, all of one type. Refused: shapes that differ, and what
-    every call of `drlim` refuses.
+    TypeError or ValueError: shapes that differ, `out` that overlaps anything, and what every call of `drlim` refuses.
+
+    >>> a, b = np.float32([[0, 0], [0, 0]]), np.float32([[1, 2], [3, 4]])
+    >>> outcome = drlim.rows(drlim.Contrastive(10.0), a, b, [True, False], reduction="sum", values=True)
+    >>> outcome.value, outcome.values.tolist(), outcome.grad_a.tolist()
+    (15.0, [2.5, 12.5], [[-1.0, -2.0], [3.0, 4.0]])
     """
     wanted = task(loss, reduction, scale)
-    a = matrix("a", a)
-    b = matrix("b", b, a.dtype)
+    a, given_a = embeddings("a", a)
+    b, given_b = embeddings("b", b, a.dtype)
     if b.shape != a.shape:
         raise ValueError(f"b has shape {b.shape}, expected {a.shape} as a")
-    count = len(a)
+    count, dtype = len(a), a.dtype
     pairing = (
         flags("similar", similar, count),
-        weight_array("weights", weights, count, a.dtype),
+        weight_array("weights", weights, count, dtype),
         None if ignored is None else flags("ignored", ignored, count),
     )
     to = None
     if out is not None:
         if not isinstance(out, tuple) or len(out) != 2:
             raise TypeError(f"out is {out!r}, expected two arrays")
-        to = output("out[0]", out[0], a), output("out[1]", out[1], a)
-        clear = check_apart({"out[0]": to[0], "out[1]": to[1]}, {"a": a, "b": b, "weights": pairing[1]})
-        out, to = to, to if clear else (np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype))
-    elif truth("grads", grads):
-        to = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
+        out = output("out[0]", out[0], a, given_a), output("out[1]", out[1], b, given_b)
+        inputs = {"a": given_a, "b": given_b, "weights": pairing[1]}
+        clear = check_apart({"out[0]": out[0], "out[1]": out[1]}, inputs)
+        to = out if clear and out[0].dtype == out[1].dtype == dtype else None
+    if to is None and (out is not None or truth("grads", grads)):
+        to = np.empty(a.shape, dtype), np.empty(a.shape, dtype)
     lists = (
-        room("distances", distances, count, a.dtype),
-        room("values", values, count, a.dtype),
-        room("slopes", slopes, count, a.dtype),
+        room("distances", distances, count, dtype),
+        room("values", values, count, dtype),
+        room("slopes", slopes, count, dtype),
     )
     raw = _drlim.rows(wanted, a, b, pairing, to, lists, out is not None and to is out)
-    if out is not None and to is not None and to is not out:
+    if to is None:
+        return RowsOutcome(*fields(raw), None, None, *lists)
+    if out is None:
+        return RowsOutcome(*fields(raw), in_type_of(given_a, to[0]), in_type_of(given_b, to[1]), *lists)
+    if to is not out:
         overwrite(out, to)
-    grad_a, grad_b = out or to or (None, None)
-    return RowsOutcome(*fields(raw), grad_a, grad_b, *lists)
+    return RowsOutcome(*fields(raw), *out, *lists)
 
 
 def indexed(
@@ -116,31 +113,35 @@ def indexed(
     slopes: bool = False,
     out: Array | None = None,
 ) -> IndexedOutcome:
-    """Loss and gradient of pairs of the rows of `z`, B x D: `pairs` is P x 2 indices, in any order and with any repeats.
+    """Loss and gradient of pairs of the rows of `z`, B x D: `pairs` is P x 2 indices, in any order, with any repeats.
 
     Lists that are used again are checked and sorted once as `PairList(B, pairs)`. The other arguments are those of
-    `rows`, with an element for each of the P pairs; the gradient is B x D.
+    `rows`, with an element for each of the P pairs; the gradient is B x D. IndexError: indices outside of 0 to B - 1.
+
+    >>> z, pairs = np.float32([[0, 0], [3, 4], [1, 0]]), [(0, 1), (0, 2)]
+    >>> drlim.indexed(drlim.Contrastive(2.0), z, pairs, [True, False]).grad.tolist()
+    [[-1.0, -2.0], [1.5, 2.0], [-0.5, 0.0]]
     """
     wanted = task(loss, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     if not isinstance(pairs, PairList):
-        pairs = PairList(len(z), index_pairs("pairs", pairs))
+        pairs = PairList(len(z), pairs)
     if pairs.rows != len(z):
         raise ValueError(f"pairs are of {pairs.rows} rows, expected {len(z)} as z has")
-    count = len(pairs)
+    count, dtype = len(pairs), z.dtype
     pairing = (
         flags("similar", similar, count),
-        weight_array("weights", weights, count, z.dtype),
+        weight_array("weights", weights, count, dtype),
         None if ignored is None else flags("ignored", ignored, count),
     )
-    to = gradient(z, grad, out, count)
+    to = gradient(z, given, grad, out, count)
     lists = (
-        room("distances", distances, count, z.dtype),
-        room("values", values, count, z.dtype),
-        room("slopes", slopes, count, z.dtype),
+        room("distances", distances, count, dtype),
+        room("values", values, count, dtype),
+        room("slopes", slopes, count, dtype),
     )
     raw = _drlim.indexed(wanted, z, pairs, pairing, to, lists, out is not None and to is out)
-    return IndexedOutcome(*fields(raw), delivered(to, out), *lists)
+    return IndexedOutcome(*fields(raw), delivered(to, out, given), *lists)
 
 
 def all_pairs(
@@ -161,16 +162,21 @@ def all_pairs(
     Rows are similar if they have the same of B `labels`, or are neighbours in a `graph` of B samples; all others are
     dissimilar. Rows whose label is `ignore_label` are in no pair. With `normalize`, rows are scaled to unit length
     first, and the gradient is by the rows as they were given (0 where a row is 0). The other arguments are those of
-    `rows`.
+    `rows`. TypeError: labels beside a graph, or neither; ValueError: labels or a graph of other than B samples.
+
+    >>> z = np.float32([[0, 0], [3, 4], [0, 1]])
+    >>> outcome = drlim.all_pairs(drlim.Contrastive(2.0), z, labels=[7, 7, 3])
+    >>> outcome.value, outcome.pairs, outcome.similar.pairs, outcome.grad.shape
+    (4.333333333333333, 3, 1, (3, 2))
     """
     wanted = task(loss, reduction, scale)
-    z = matrix("z", z)
+    z, given = embeddings("z", z)
     of_rows = similar_rows(labels, graph, len(z))
-    to = gradient(z, grad, out, len(z) ** 2)
+    to = gradient(z, given, grad, out, len(z) ** 2)
     whole = out is not None and to is out
     ignored = label("ignore_label", ignore_label)
     raw = _drlim.all_pairs(wanted, z, of_rows, ignored, graph, truth("normalize", normalize), to, whole)
-    return BatchOutcome(*fields(raw), delivered(to, out))
+    return BatchOutcome(*fields(raw), delivered(to, out, given))
 
 
 def cross(
@@ -198,142 +204,20 @@ def cross(
     With `own`, key `own` + i is query i itself, and the two make no pair: say so where the queries are rows of the
     keys, otherwise each is paired with itself. `grads` says whether the gradients of queries and of keys are wanted,
     `grad_parameters` whether the derivatives by the scale and the bias of a `Sigmoid` are. The other arguments are
-    those of `all_pairs`.
+    those of `all_pairs`. IndexError: `own` or `position` from which there are fewer than N keys.
+
+    >>> image, text = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    >>> outcome = drlim.cross(drlim.Sigmoid(scale=10.0, bias=-10.0), image, text, position=0, grad_parameters=True)
+    >>> outcome.pairs, outcome.similar.pairs, outcome.grad_keys.shape, round(outcome.grad_bias, 6)
+    (9, 3, (3, 3), -0.166636)
     """
     wanted = task(loss, reduction, scale)
     call = across(queries, keys, query_labels, key_labels, graph, first_query, first_key, ignore_label, own, position)
     by_parameters = truth("grad_parameters", grad_parameters)
     if by_parameters and not isinstance(loss, Sigmoid):
         raise TypeError(f"grad_parameters is given with {loss!r}, expected a Sigmoid")
-    to = gradients_across(call, grads)
+    to = gradients("grads", grads, call.queries, call.keys)
     raw, by = _drlim.cross(
         wanted, call.queries, call.keys, call.labels, call.graph, call.position, call.own, to, by_parameters
     )
-    by_scale, by_bias = by or (None, None)
-    return CrossOutcome(*fields(raw), *to, by_scale, by_bias)
-
-
-class Across(NamedTuple):
-    """The checked arguments of `cross`: two batches, labels, a graph or a position, and the place of the queries among
-    the keys.
-    """
-
-    queries: Array
-    keys: Array
-    labels: tuple[Array, Array, int | None] | None
-    graph: tuple[Graph, int, int] | None
-    position: int | None
-    own: int | None
-
-
-def gradients_across(call: Across, grads: bool | tuple[bool, bool]) -> tuple[Array | None, Array | None]:
-    """Room for the gradients of queries and of keys, as far as they are wanted."""
-    if isinstance(grads, tuple) and len(grads) != 2:
-        raise TypeError(f"grads is {grads!r}, expected one truth, or two")
-    both = grads if isinstance(grads, tuple) else (grads, grads)
-    of_queries, of_keys = (truth("grads", wanted) for wanted in both)
-    to_queries = np.empty_like(call.queries, order="C", subok=False) if of_queries else None
-    to_keys = np.empty_like(call.keys, order="C", subok=False) if of_keys else None
-    return to_queries, to_keys
-
-
-def across(
-    queries: ArrayLike,
-    keys: ArrayLike,
-    query_labels: ArrayLike | None,
-    key_labels: ArrayLike | None,
-    graph: Graph | None,
-    first_query: int,
-    first_key: int,
-    ignore_label: int | None,
-    own: int | None,
-    position: int | None,
-) -> Across:
-    """The arguments of `cross`, checked."""
-    queries = matrix("queries", queries)
-    keys = matrix("keys", keys, queries.dtype)
-    if keys.shape[1] != queries.shape[1]:
-        raise ValueError(f"keys have {keys.shape[1]} columns, expected {queries.shape[1]} as queries")
-    given = [name for name, value in (("query_labels", query_labels), ("key_labels", key_labels)) if value is None]
-    of_labels = None
-    if position is not None:
-        if graph is not None or len(given) < 2:
-            raise TypeError("position is given with labels or a graph, expected one of them")
-    elif graph is None:
-        if query_labels is None or key_labels is None:
-            raise TypeError(f"{given[0]} is None, expected labels of both sides, a graph or a position")
-        of_labels = (
-            label_array("query_labels", query_labels, len(queries)),
-            label_array("key_labels", key_labels, len(keys)),
-            label("ignore_label", ignore_label),
-        )
-    elif len(given) < 2:
-        raise TypeError("graph is given with labels, expected one of them")
-    of_graph = None
-    if graph is not None:
-        if not isinstance(graph, Graph):
-            raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
-        of_graph = graph, size("first_query", first_query), size("first_key", first_key)
-        for name, first, rows in (("query", of_graph[1], queries), ("key", of_graph[2], keys)):
-            if first + len(rows) > graph.samples:
-                raise ValueError(
-                    f"first_{name} is {first}, expected at most {graph.samples - len(rows)}: "
-                    f"graph is of {graph.samples} samples, and there are {len(rows)} rows"
-                )
-    if own is not None and not size("own", own) <= len(keys) - len(queries):
-        raise IndexError(f"own is {own}, expected that each of {len(queries)} queries is among {len(keys)} keys from there")
-    if position is not None and not size("position", position) <= len(keys) - len(queries):
-        raise IndexError(
-            f"position is {position}, expected that each of {len(queries)} queries has one of {len(keys)} keys from there"
-        )
-    positions = (None if of is None else size(name, of) for name, of in (("position", position), ("own", own)))
-    return Across(queries, keys, of_labels, of_graph, *positions)
-
-
-def gradient(z: Array, wanted: bool, out: Array | None, pairs: int) -> Array | None:
-    """The array to which a call on `pairs` pairs of rows of `z` writes the gradient, if any.
-
-    `delivered` brings it to `out`. Signals are heard during a long call, and `out` keeps its content if one of them
-    ends it.
-    """
-    if out is None:
-        return np.empty(z.shape, z.dtype) if truth("grad", wanted) else None
-    to = output("out", out, z)
-    if not check_apart({"out": to}, {"z": z}):
-        raise ValueError("out lies between the elements of z")
-    # Another array is little beside the work on several pairs of each row.
-    long = pairs >= 4 * len(z) and pairs * z.shape[1] >= LONG
-    return np.empty(z.shape, z.dtype) if long else to
-
-
-def delivered(to: Array | None, out: Array | None) -> Array | None:
-    """The gradient, in `out` where that is given."""
-    if to is None or out is None or to is out:
-        return to
-    overwrite((out,), (to,))
-    return out
-
-
-LONG = 2**26
-"""A call is long from this many products of elements on: they take a hundredth of a second."""
-
-
-def overwrite(arrays: tuple[Array, ...], values: tuple[Array, ...]) -> None:
-    """Writes all of the arrays, or none: no signal is handled in between, as no line of Python is run."""
-    write: Any = setitem
-    deque(map(write, arrays, repeat(...), values), maxlen=0)
-
-
-def similar_rows(labels: ArrayLike | None, graph: Graph | None, count: int) -> Array | None:
-    """Labels, or none where there is a graph of as many samples."""
-    if graph is None:
-        if labels is None:
-            raise TypeError("labels is None, expected labels or a graph")
-        return label_array("labels", labels, count)
-    if labels is not None:
-        raise TypeError("graph is given with labels, expected one of them")
-    if not isinstance(graph, Graph):
-        raise TypeError(f"graph is a {type(graph).__name__}, expected a Graph")
-    if graph.samples != count:
-        raise ValueError(f"graph is of {graph.samples} samples, expected {count}, one for each row of z")
-    return None
+    return CrossOutcome(*fields(raw), *in_types_of(call.given, to), *(by or (None, None)))
