@@ -15,7 +15,7 @@ from ._fused import Fused, LossDict, NotFused, of_elements, reduced
 from ._similarity import Rows, Similarity, rows_of
 
 
-def made(kind: Callable[..., AnchorLoss], *parameters: Any) -> Any:
+def made(kind: Callable[..., Any], *parameters: Any) -> Any:
     """A loss of `drlim`, or the reason why there is none with these parameters."""
     try:
         return kind(*parameters)
@@ -37,7 +37,9 @@ def value(
     if batch.single:
         return all_anchors(loss, rows.queries, batch.query_labels, **how)
     labels = batch.query_labels, batch.key_labels
-    return cross_anchors(loss, rows.queries, rows.keys, *labels, own=batch.own, **how)
+    # Values of each anchor need the keys in the backward pass, when a memory may hold the next batch already.
+    keys = rows.keys.clone() if reduction == "none" else rows.keys
+    return cross_anchors(loss, rows.queries, keys, *labels, own=batch.own, **how)
 
 
 class OfAnchors(Fused):
@@ -53,17 +55,23 @@ class OfAnchors(Fused):
         weights: Any = None,
         indices: Tensor | None = None,
         column: bool = False,
+        least: float = 0.0,
         change: Callable[[Tensor], Tensor] | None = None,
     ) -> LossDict:
         """The dictionary of the loss: a number where the reducer allows it, or the value of each anchor, in a `column`
-        where pytorch-metric-learning has them so. `change` is what each value is to become; no reducer of kernels then.
+        where pytorch-metric-learning has them so. Values below `least` are rounded to 0 there; `change` is what each
+        value is to become.
         """
         rows = rows_of(similarity, batch.queries, batch.keys)
-        reduction = self._reduction("loss") if change is None else None
-        if reduction is not None:
+        reduction = self._reduction("loss")
+        seen = least > 0 and reduction in ("mean-nonzero", None)
+        if reduction is not None and change is None and not seen:
             return {"loss": reduced(value(batch, rows, loss, reduction, scale=scale, weights=weights))}
         values = value(batch, rows, loss, "none", scale=scale, weights=weights)
-        values = values if change is None else change(values)
+        if change is not None:
+            values = change(values)
+        if seen:
+            values = torch.where(values < least, 0.0, values)
         return {"loss": of_elements(values.unsqueeze(1) if column else values, indices)}
 
 

@@ -33,9 +33,10 @@ class Fused:
     def compute_loss(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any) -> Any:
         given = embeddings, labels, indices_tuple, ref_emb, ref_labels
         try:
-            changed = overridden(type(self))
+            kind: Any = type(self)
+            changed = overridden(kind)
             if changed is not None:
-                raise NotFused(f"{type(self).__name__}.{changed}() is overridden")
+                raise NotFused(f"{kind.__name__}.{changed}() is overridden")
             check_tensors(embeddings, labels, ref_emb, ref_labels)
             check_distance(self.distance)  # type: ignore[attr-defined]
             return self._fused(*given)
@@ -154,7 +155,7 @@ REPLACEABLE = {
 
 
 @cache
-def overridden(kind: type) -> str | None:
+def overridden(kind: Any) -> str | None:
     """A method that a user's subclass has in place of one that kernels stand for, if any."""
     place = next(at for at, of in enumerate(kind.__mro__) if of.__module__.startswith("pytorch_metric_learning."))
     theirs, users = kind.__mro__[place:], [of for of in kind.__mro__[:place] if not of.__module__.startswith(__package__)]

@@ -22,9 +22,13 @@ class MultiSimilarityLoss(OfAnchors, theirs.MultiSimilarityLoss):
     def _fused(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Tensor, ref_labels: Any) -> LossDict:
         similarity = similarity_of(self.distance)
         base = similarity.signed(number("base", self.base)) + similarity.shift
-        loss = made(MultiSimilarity, number("alpha", self.alpha), number("beta", self.beta), base)
+        alpha, beta = number("alpha", self.alpha), number("beta", self.beta)
+        loss = made(MultiSimilarity, alpha, beta, base)
         batch = batch_of(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        return self._nothing() if batch.too_few else self._parts(batch, similarity, loss, column=True)
+        if batch.too_few:
+            return self._nothing()
+        least = torch.finfo(embeddings.dtype).eps / 2 / max(alpha, beta)
+        return self._parts(batch, similarity, loss, column=True, least=least)
 
 
 class CircleLoss(OfAnchors, theirs.CircleLoss):

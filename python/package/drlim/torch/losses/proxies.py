@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_metric_learning.losses as theirs
 import torch
+from pytorch_metric_learning.reducers import ThresholdReducer
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
@@ -31,7 +32,8 @@ class OfClasses(OfAnchors):
         count = len(classes)
         batch = Batch(embeddings, keys, classes, each, None, count, count * (len(keys) - 1))
         similarity = similarity_of(self.distance)  # type: ignore[attr-defined]
-        parts = self._parts(batch, similarity, loss, scale=scale, weights=weights)
+        least = torch.finfo(embeddings.dtype).eps / 2
+        parts = self._parts(batch, similarity, loss, scale=scale, weights=weights, least=least)
         self.add_weight_regularization_to_loss_dict(parts, self.W.t())  # type: ignore[attr-defined]
         return parts
 
@@ -96,10 +98,12 @@ class ProxyAnchorLoss(OfAnchors, theirs.ProxyAnchorLoss):
 
     def _fused(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Tensor, ref_labels: Any) -> LossDict:
         similarity = similarity_of(self.distance)
-        if not similarity.unit:
-            raise NotFused(f"distance={type(self.distance).__name__}(normalize_embeddings=False)")
-        margin, alpha = similarity.signed(number("margin", self.margin)), number("alpha", self.alpha)
-        loss = made(MultiSimilarity, alpha, alpha, similarity.shift - margin)
+        if not similarity.unit or not similarity.inverted:
+            raise NotFused("a distance that is not the cosine")
+        if any(isinstance(self._reducer(name), ThresholdReducer) for name in self._sub_loss_names()):
+            raise NotFused("a reducer with a threshold")  # which the roundings of a difference would cross
+        margin, alpha = number("margin", self.margin), number("alpha", self.alpha)
+        loss = made(MultiSimilarity, alpha, alpha, -margin)
         check_classes(embeddings, labels, ref_emb, ref_labels, self.proxies, self.num_classes)
         if indices_tuple is not None:
             raise NotFused("indices_tuple")
@@ -108,7 +112,6 @@ class ProxyAnchorLoss(OfAnchors, theirs.ProxyAnchorLoss):
         rows, classes = rows_of(similarity, embeddings, self.proxies), self.num_classes
         # The proxy of each row.
         t = Entries(similarity, embeddings, self.proxies)(torch.arange(len(labels)), labels)
-        t = t if similarity.inverted else -t
         positives = soft_sums(alpha * (margin - t), labels, classes)
         how: Any = {"normalize": rows.normalize, "measure": rows.measure, "anchors": "keys", "reduction": "none"}
         both = cross_anchors(loss, rows.queries, rows.keys, labels.numpy(), np.arange(classes), **how)

@@ -91,7 +91,8 @@ class NPairsLoss(OfAnchors, theirs.NPairsLoss):
             return self._nothing()
         each, count = np.arange(len(anchors)), len(anchors)
         batch = Batch(embeddings[anchors], embeddings[positives], each, each, None, count, count * (count - 1))
-        return self._parts(batch, similarity, Softmax(1.0), indices=anchors)
+        least = torch.finfo(embeddings.dtype).eps / 2
+        return self._parts(batch, similarity, Softmax(1.0), indices=anchors, least=least)
 
 
 def first_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
