@@ -23,16 +23,8 @@ DIRECTIONS = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 pytestmark = [
     pytest.mark.filterwarnings("error::drlim.torch._fused.NotFusedWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread"),
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """PyTorch's threads take longer to meet than these calls take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def columns(count, rows, cols=24, seed=3):
@@ -61,7 +53,8 @@ def run(loss, embeddings, labels=None, dtype=torch.float64):
 def same(pair, embeddings, labels=None):
     """Values, and gradients as parts of their largest element."""
     expected = run(pair[1], embeddings, labels)
-    for dtype, of_value, of_gradient, least in ((torch.float64, 1e-10, 1e-10, 1e-12), (torch.float32, 1e-6, 1e-5, 5e-7)):
+    bounds = (torch.float64, 1e-10, 1e-10, 1e-12), (torch.float32, 1e-6, 1e-5, 5e-7)
+    for dtype, of_value, of_gradient, least in bounds:
         found = run(pair[0], embeddings, labels, dtype)
         assert all(part.dtype == dtype for part in found)
         for place, (one, other) in enumerate(zip(found, expected)):
@@ -91,8 +84,9 @@ def test_rankings(name, options):
         same(pair, columns(count, rows))
 
 
-@pytest.mark.parametrize("name", ["MultipleNegativesSymmetricRankingLoss", "CachedMultipleNegativesSymmetricRankingLoss"])
-def test_symmetric_rankings(name):
+@pytest.mark.parametrize("cached", ["", "Cached"])
+def test_symmetric_rankings(cached):
+    name = cached + "MultipleNegativesSymmetricRankingLoss"
     pair = both(name)
     assert isinstance(pair[0], getattr(theirs, name))
     same(pair, columns(2, 20))
@@ -237,7 +231,10 @@ NOT_FUSED = {
     ),
     "similarity_fct is pairwise_dot_score": ("CoSENTLoss", {"similarity_fct": util.pairwise_dot_score, "scale": 0.1}),
     "margin is 0": ("BatchSemiHardTripletLoss", {"margin": 0}),
-    "distance_metric is <lambda>": ("BatchHardTripletLoss", {"distance_metric": lambda z: OF_BATCH.euclidean_distance(z, squared=True)}),
+    "distance_metric is <lambda>": (
+        "BatchHardTripletLoss",
+        {"distance_metric": lambda z: OF_BATCH.euclidean_distance(z, squared=True)},
+    ),
 }
 
 
@@ -255,7 +252,8 @@ def test_what_is_not_fused_is_theirs_and_said_once(reason):
 
 
 def test_errors_are_theirs():
-    for name in ("ContrastiveLoss", "OnlineContrastiveLoss", "CoSENTLoss", "BatchHardTripletLoss", "BatchSemiHardTripletLoss"):
+    mined = "BatchHardTripletLoss", "BatchSemiHardTripletLoss"
+    for name in ("ContrastiveLoss", "OnlineContrastiveLoss", "CoSENTLoss", *mined):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ours.NotFusedWarning)
             messages = []

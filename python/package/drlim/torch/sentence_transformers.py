@@ -108,7 +108,7 @@ def _ranked(loss: Any, embeddings: list[Tensor]) -> Tensor:
 
 
 class MultipleNegativesRankingLoss(_theirs.MultipleNegativesRankingLoss):
-    """InfoNCE over in-batch and hard negatives, in all directions and both modes of partition; hardness is not fused."""
+    """InfoNCE over in-batch and hard negatives, in all directions and both partitions; hardness is not fused."""
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         rows = _floats(embeddings)
@@ -226,7 +226,7 @@ class OnlineContrastiveLoss(_theirs.OnlineContrastiveLoss):
 
 
 class CoSENTLoss(_theirs.CoSENTLoss):
-    """The order of pairs by rows: cosines and their gradients in one pass each, then the library's sums over N numbers."""
+    """The order of pairs by rows: cosines and their gradients in one pass each, then the library's sums of N numbers."""
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         fused = _by_rows(self, "similarity_fct", _floats(embeddings))
