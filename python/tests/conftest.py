@@ -28,3 +28,14 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def one_thread():
+    """PyTorch on one thread: for small calls, its threads take longer to meet than the calls do."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
