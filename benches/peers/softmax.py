@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Softmaxes over a batch, by drlim's Python package and by other libraries, in one table.
 
-    pip install ./python torch pytorch-metric-learning sentence-transformers open-clip-torch
+    pip install ./python torch pytorch-metric-learning sentence-transformers open-clip-torch jax
+    pip install --no-deps lightly
     python3 benches/peers/softmax.py
     python3 benches/peers/softmax.py --only supcon --shape 512x128
 
 Values and gradients of each library are checked against PyTorch's autograd in float64 on a small shape, then all
 that are installed are timed in turns: the best of their times counts. Rows have unit length. Memory is what the
-process has at most beyond what it had before, of a call in a process of its own (on Linux).
+process has at most beyond what it had before, of a call in a process of its own (on Linux). JAX takes all processors
+of the process unless there is one thread.
 """
 
 import argparse
@@ -17,7 +19,9 @@ import subprocess
 import sys
 import time
 
-WORKS = ["supcon", "ntxent", "infonce", "clip", "siglip"]
+WORKS = ["supcon", "ntxent", "simclr", "infonce", "clip", "siglip"]
+# Works whose second rows have a gradient as well.
+OF_BOTH = WORKS[2:]
 TEMPERATURE, SCALE, BIAS, CLASSES = 0.1, 10.0, -10.0, 100
 SHAPES = [(512, 128), (4096, 128), (4096, 768)]
 # pytorch-metric-learning's NTXentLoss has an element for each positive pair and each negative one.
@@ -38,6 +42,8 @@ def arguments():
 
 ARGS = arguments()
 os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(ARGS.threads)
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(ARGS.threads > 1).lower()}"
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -55,6 +61,8 @@ def rows(n, d, dtype, seed):
 
 def plain(work, x, y, labels):
     """What every library is to compute, in PyTorch."""
+    if work == "simclr":  # two views of each row, and supcon of these
+        return plain("supcon", torch.cat([x, y]), None, torch.arange(len(x)).repeat(2))
     if work in ("supcon", "ntxent"):
         logits = x @ x.T / TEMPERATURE
         own = torch.eye(len(x), dtype=torch.bool)
@@ -93,7 +101,7 @@ def libraries():
         found["pytorch-metric-learning", "supcon"] = lambda x, y, labels: supcon(x, labels)
         found["pytorch-metric-learning", "ntxent"] = lambda x, y, labels: ntxent(x, labels)
     if importlib.util.find_spec("sentence_transformers"):
-        from sentence_transformers.losses import MultipleNegativesRankingLoss
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
         ranking = MultipleNegativesRankingLoss(torch.nn.Identity(), scale=SCALE)
         found["sentence-transformers", "infonce"] = lambda x, y, labels: ranking.compute_loss_from_embeddings([x, y], None)
@@ -103,6 +111,13 @@ def libraries():
         clip, siglip = ClipLoss(), SigLipLoss()
         found["open_clip", "clip"] = lambda x, y, labels: clip(x, y, SCALE)
         found["open_clip", "siglip"] = lambda x, y, labels: siglip(x, y, SCALE, BIAS)
+    if importlib.util.find_spec("lightly"):
+        from lightly.loss import NTXentLoss
+
+        views = NTXentLoss(TEMPERATURE)
+        found["lightly", "simclr"] = lambda x, y, labels: views(x, y)
+    if importlib.util.find_spec("jax"):
+        found.update((("JAX", work), loss) for work, loss in jax_losses().items())
     if importlib.util.find_spec("drlim"):
         import drlim
         import drlim.torch as dt
@@ -110,6 +125,8 @@ def libraries():
         softmax, each = drlim.Softmax(temperature=TEMPERATURE), drlim.Softmax(temperature=TEMPERATURE, positives="each")
         found["drlim", "supcon"] = lambda x, y, labels: dt.all_anchors(softmax, x, labels, reduction="mean")
         found["drlim", "ntxent"] = lambda x, y, labels: dt.all_anchors(each, x, labels, reduction="mean-of-pairs")
+        found["drlim", "simclr"] = lambda x, y, labels: dt.all_anchors(
+            softmax, torch.cat([x, y]), torch.arange(len(x)).repeat(2))
         infonce = drlim.Softmax(scale=SCALE)
         found["drlim", "infonce"] = lambda x, y, labels: dt.cross_anchors(infonce, x, y, position=0, anchors="queries")
         found["drlim", "clip"] = lambda x, y, labels: dt.cross_anchors(infonce, x, y, position=0, anchors="both")
@@ -117,10 +134,59 @@ def libraries():
     return found
 
 
+def jax_losses():
+    """The works that JAX computes: value and gradients by one compiled function, as a node of PyTorch's graph."""
+    import jax
+    import jax.numpy as jnp
+    from jax.nn import log_sigmoid, log_softmax, logsumexp
+
+    def supcon(x, y, labels):
+        own = jnp.eye(len(x), dtype=bool)
+        similar = (labels[:, None] == labels) & ~own
+        logits = x @ x.T / TEMPERATURE
+        lse = logsumexp(jnp.where(own, -jnp.inf, logits), axis=1)
+        return (lse - (logits * similar).sum(1) / similar.sum(1)).mean()
+
+    def infonce(x, y, labels):
+        return -log_softmax(x @ y.T * SCALE, axis=1).diagonal().mean()
+
+    def clip(x, y, labels):
+        logits = x @ y.T * SCALE
+        return -sum(log_softmax(logits, axis=axis).diagonal().mean() for axis in (0, 1)) / 2
+
+    def siglip(x, y, labels):
+        sign = 2 * jnp.eye(len(x)) - 1
+        return -log_sigmoid(sign * (x @ y.T * SCALE + BIAS)).sum() / len(x)
+
+    def node(function, of):
+        compiled = jax.jit(jax.value_and_grad(function, argnums=of))
+
+        class Node(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, y, labels):
+                value, grads = compiled(*(jnp.from_dlpack(part.detach()) for part in (x, y, labels.int())))
+                ctx.grads = [torch.from_dlpack(grad) for grad in jax.block_until_ready(grads)]
+                return x.new_tensor(float(value))
+
+            @staticmethod
+            def backward(ctx, upstream):
+                grads = [upstream * grad for grad in ctx.grads]
+                return *grads, *[None] * (3 - len(grads))
+
+        return Node.apply
+
+    return {
+        "supcon": node(supcon, (0,)),
+        "infonce": node(infonce, (0, 1)),
+        "clip": node(clip, (0, 1)),
+        "siglip": node(siglip, (0, 1)),
+    }
+
+
 def run(loss, work, x, y, labels):
     """The value, and the gradients of all rows that the work has."""
     x = x.detach().requires_grad_()
-    y = y.detach().requires_grad_(work in ("infonce", "clip", "siglip"))
+    y = y.detach().requires_grad_(work in OF_BOTH)
     value = loss(x, y, labels)
     value.backward()
     return value.detach(), [z.grad for z in (x, y) if z.grad is not None]

@@ -11,6 +11,9 @@ For losses of anchors the scale may be a tensor that is learned, as that of CLIP
     >>> logit_scale = torch.tensor(2.66, requires_grad=True)
     >>> drlim.torch.clip_loss(image, text, logit_scale.exp(), normalize=True).backward()
 
+`drlim.torch.sentence_transformers`, `.open_clip`, `.lightly` and `.miners` have losses and miners of these libraries,
+and of pytorch-metric-learning, by their own names: subclasses of theirs, to be imported where the library is installed.
+
 Functions have the names and arguments of those for arrays, and return a scalar of the embeddings' type, or with
 `reduction="none"` one value a pair. Value and gradient come from one call in the forward pass, where a gradient is
 wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,

@@ -226,7 +226,7 @@ class OnlineContrastiveLoss(_theirs.OnlineContrastiveLoss):
 
 
 class CoSENTLoss(_theirs.CoSENTLoss):
-    """The order of pairs by rows: cosines and their gradients in one pass each, then the library's sums of N numbers."""
+    """The order of pairs by rows: cosines and their gradients in one pass each, then the library's sums."""
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         fused = _by_rows(self, "similarity_fct", _floats(embeddings))
