@@ -12,9 +12,9 @@ use crate::state::{run, times};
 /// A graph of similar samples: Graph(samples, pairs), with P x 2 indices in either order and any number of
 /// times. IndexError: indices outside of 0 to samples - 1; ValueError: a sample that is paired with itself.
 ///
-/// >>> graph = drlim.Graph(4, [(0, 1), (2, 1)])
-/// >>> graph, graph.samples, graph.edges
-/// (Graph(samples=4, edges=2), 4, 2)
+///     >>> graph = drlim.Graph(4, [(0, 1), (2, 1)])
+///     >>> graph, graph.samples, graph.edges
+///     (Graph(samples=4, edges=2), 4, 2)
 #[pyclass(frozen, module = "drlim")]
 pub struct Graph(pub drlim::Graph);
 
@@ -31,8 +31,8 @@ impl Graph {
     /// The graph in which two rows of z, N x D, are similar if either is among the k nearest of the other (Hadsell,
     /// Chopra, LeCun 2006).
     ///
-    /// >>> drlim.Graph.nearest(np.float32([[0, 0], [3, 4], [0, 1]]), k=1).pairs().tolist()
-    /// [[0, 2], [1, 2]]
+    ///     >>> drlim.Graph.nearest(np.float32([[0, 0], [3, 4], [0, 1]]), k=1).pairs().tolist()
+    ///     [[0, 2], [1, 2]]
     #[staticmethod]
     fn nearest(py: Python<'_>, z: &Any, k: &Any) -> PyResult<Self> {
         let z = checked("matrix", "z", z)?;
@@ -82,9 +82,9 @@ fn graph_of<T: Element>(py: Python<'_>, z: &Any, k: usize) -> PyResult<Graph> {
 /// Pairs of the rows of a matrix, checked and sorted once: PairList(rows, pairs), with the number of rows and
 /// P x 2 indices, in any order and with any repeats. IndexError: indices outside of 0 to rows - 1.
 ///
-/// >>> pairs = drlim.PairList(4, [(2, 1), (0, 3)])
-/// >>> pairs, len(pairs), pairs.rows, pairs.pairs().tolist()
-/// (PairList(rows=4, pairs=2), 2, 4, [[2, 1], [0, 3]])
+///     >>> pairs = drlim.PairList(4, [(2, 1), (0, 3)])
+///     >>> pairs, len(pairs), pairs.rows, pairs.pairs().tolist()
+///     (PairList(rows=4, pairs=2), 2, 4, [[2, 1], [0, 3]])
 #[pyclass(frozen, module = "drlim")]
 pub struct PairList(pub drlim::batch::PairList);
 

@@ -64,8 +64,8 @@ pub fn times(factors: [usize; 3]) -> usize {
 
 /// The instruction tiers of this processor, narrowest first.
 ///
-/// >>> drlim.tiers()[0]
-/// 'portable'
+///     >>> drlim.tiers()[0]
+///     'portable'
 #[pyfunction]
 pub fn tiers() -> Vec<String> {
     Isa::available().map(|isa| isa.to_string()).collect()
@@ -73,8 +73,8 @@ pub fn tiers() -> Vec<String> {
 
 /// The tier that calls use: the best one, or what DRLIM_ISA or set_tier named.
 ///
-/// >>> drlim.tier() in drlim.tiers()
-/// True
+///     >>> drlim.tier() in drlim.tiers()
+///     True
 #[pyfunction]
 pub fn tier() -> String {
     get(isa()).to_string()
@@ -82,7 +82,7 @@ pub fn tier() -> String {
 
 /// Makes all calls of the process use a tier of this processor. ValueError: any other name.
 ///
-/// >>> drlim.set_tier(drlim.tier())
+///     >>> drlim.set_tier(drlim.tier())
 #[pyfunction]
 pub fn set_tier(name: &str) -> PyResult<()> {
     let wanted = name.parse().and_then(Isa::new).map_err(raised)?;
@@ -92,8 +92,8 @@ pub fn set_tier(name: &str) -> PyResult<()> {
 
 /// How many threads a call may use.
 ///
-/// >>> drlim.threads() >= 1
-/// True
+///     >>> drlim.threads() >= 1
+///     True
 #[pyfunction]
 pub fn threads(py: Python<'_>) -> usize {
     py.detach(|| get(pool()).count())
@@ -102,10 +102,10 @@ pub fn threads(py: Python<'_>) -> usize {
 /// Sets the number of threads that all calls of the process use: with 1 the calling thread alone, with 0 a
 /// thread a core or RAYON_NUM_THREADS. ValueError: a number above 4096.
 ///
-/// >>> drlim.set_threads(1)
-/// >>> drlim.threads()
-/// 1
-/// >>> drlim.set_threads(0)
+///     >>> drlim.set_threads(1)
+///     >>> drlim.threads()
+///     1
+///     >>> drlim.set_threads(0)
 #[pyfunction]
 pub fn set_threads(py: Python<'_>, count: &Any) -> PyResult<()> {
     let count = checked("size", "count", count)?.extract()?;
