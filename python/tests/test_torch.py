@@ -118,8 +118,7 @@ def test_results_are_of_the_embeddings_type(dtype, z):
 def test_tensors_that_cannot_be_taken(z):
     loss = drlim.Contrastive(1.0)
     for tensor, words in [
-        (z.half(), r"float\(\)"),
-        (z.bfloat16(), r"float\(\)"),
+        (z.detach().long(), r"float\(\)"),
         (z.to("meta"), r"cpu\(\)"),
         (z.detach().to_sparse(), r"to_dense\(\)"),
         (z[0], "dimensions"),
