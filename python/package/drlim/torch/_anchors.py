@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Callable
 
 import numpy as np
@@ -15,10 +14,11 @@ from drlim import AnchorLoss, AnchorReduction, Graph, Sigmoid, Softmax
 from drlim._anchor_losses import anchor_parts
 from drlim._anchors import Anchors, Measure
 from drlim._arrays import Array, number, truth
+from drlim._drlim import check_anchor_loss
 
 from ._autograd import Call, Gradients, Needs
-from ._calls import computed, node, rounded_to
-from ._functions import Constant, _constant, _each, _embeddings, _one, _own, _weights
+from ._calls import computed, embeddings as _embeddings, node, rounded_to
+from ._functions import Constant, _constant, _each, _one, _own, _weights
 from ._operators import Made
 
 Scalar = Tensor | float
@@ -45,20 +45,23 @@ def _by_number(array: Array, derivative: float | None) -> Array | None:
     return None if derivative is None else np.full(array.shape, derivative, array.dtype)
 
 
-def _with_scale(loss: Any, scale: float) -> AnchorLoss:
-    made: AnchorLoss = replace(loss, scale=scale)
+def _with_scale(loss: AnchorLoss, scale: float) -> AnchorLoss:
+    """A loss of another scale: dataclasses.replace would take as long as a call on a small batch."""
+    made: AnchorLoss = object.__new__(type(loss))
+    made.__dict__.update(loss.__dict__, scale=scale)
+    check_anchor_loss(made._parts())
     return made
 
 
-def _scaled(loss: AnchorLoss, embeddings: list[Tensor], scale: Scalar | None) -> tuple[AnchorLoss, list[Tensor]]:
+def _scaled(loss: AnchorLoss, rows: list[Tensor], scale: Scalar | None) -> tuple[AnchorLoss, list[Tensor]]:
     """The loss, and the inputs of its call: the embeddings, and the scale where it is a tensor."""
     anchor_parts(loss)
     if scale is None:
-        return loss, embeddings
+        return loss, rows
     if not hasattr(loss, "scale"):
         raise TypeError(f"scale is given with {loss!r}, expected a loss that has one")
     scale = _scalar("scale", scale)
-    return (loss, [*embeddings, scale]) if isinstance(scale, Tensor) else (_with_scale(loss, scale), embeddings)
+    return (loss, [*rows, scale]) if isinstance(scale, Tensor) else (_with_scale(loss, scale), rows)
 
 
 def _value(
@@ -106,7 +109,7 @@ def _value(
     return Made(Call(name, value, gradients, None), inputs)
 
 
-@node("z", "scale", count=_each("z"))
+@node("z", "scale", values=_each("z"))
 def all_anchors(
     loss: AnchorLoss,
     z: Tensor,
@@ -148,7 +151,7 @@ def _each_anchor(given: dict[str, Any]) -> int | None:
     return counts.get(given.get("anchors", "queries"), 0) if given.get("reduction") == "none" else None
 
 
-@node("queries", "keys", "scale", count=_each_anchor)
+@node("queries", "keys", "scale", values=_each_anchor)
 def cross_anchors(
     loss: AnchorLoss,
     queries: Tensor,
@@ -262,7 +265,7 @@ def siglip_loss(
     return rounded_to(rounded, value)
 
 
-@node("image", "text", "logit_scale", "logit_bias", count=_one)
+@node("image", "text", "logit_scale", "logit_bias", values=_one)
 def _siglip(image: Tensor, text: Tensor, logit_scale: Scalar, logit_bias: Scalar) -> Made:
     """`siglip_loss` of rows as they are."""
     numbers = [_scalar("logit_scale", logit_scale), _scalar("logit_bias", logit_bias)]
@@ -272,7 +275,7 @@ def _siglip(image: Tensor, text: Tensor, logit_scale: Scalar, logit_bias: Scalar
     def run(arrays: list[Array], needs: Needs, upstream: float) -> tuple[float, Gradients]:
         learned = iter(arrays[2:])
         outcome = drlim.cross(
-            Sigmoid(*(next(learned).item() if of else value for of, value in zip(are_inputs, numbers))),
+            Sigmoid(*(float(next(learned).item() if of else value) for of, value in zip(are_inputs, numbers))),
             arrays[0],
             arrays[1],
             position=0,

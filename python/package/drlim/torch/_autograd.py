@@ -42,28 +42,12 @@ class Call(NamedTuple):
     it is wanted, and those by the inputs. None where the call has no second derivatives."""
 
 
-class _Kept:
-    """Tensors that are read again later, unless they have been changed by then."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors = tuple(tensors)
-        self._versions = [_version(tensor) for tensor in tensors]
-
-    def get(self, name: str) -> tuple[Tensor, ...]:
-        if [_version(tensor) for tensor in self._tensors] != self._versions:
-            raise RuntimeError(
-                f"drlim.torch.{name}: an input was changed in place after the value was computed, "
-                "so the gradient cannot be computed again: change a clone"
-            )
-        return self._tensors
-
-
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
 def arrays_of(tensors: Sequence[Tensor]) -> list[Array]:
-    return [tensor.detach().numpy() for tensor in tensors]
+    return [tensor.numpy(force=True) for tensor in tensors]
 
 
 def tensor_of(array: Array) -> Tensor:
@@ -78,8 +62,13 @@ def _tensors(grads: Gradients, needs: Needs) -> list[Tensor | None]:
 def refuse_forward_mode() -> NoReturn:
     """Raises where derivatives are wanted along tangents of the inputs."""
     raise NotImplementedError(
-        "drlim.torch has no derivatives in forward mode (jvp, jacfwd, hessian): use backward(), torch.func.grad, vjp or jacrev"
+        "drlim.torch has no derivatives in forward mode (jvp, jacfwd, hessian): use backward(), torch.func.grad or jacrev"
     )
+
+
+def no_derivatives(name: str, which: str) -> RuntimeError:
+    """The error where a graph of gradients ends."""
+    return RuntimeError(f"drlim.torch.{name} has no {which} derivatives: backward with create_graph=False")
 
 
 class _Value(torch.autograd.Function):
@@ -88,7 +77,8 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *inputs: Tensor) -> Tensor:
         needs = ctx.needs_input_grad[1:]
-        value, grads = call.value(arrays_of(inputs), needs)
+        arrays = arrays_of(inputs)
+        value, grads = call.value(arrays, needs)
         ctx.call = call
         if grads is None:
             ctx.save_for_backward(*inputs)
@@ -96,9 +86,11 @@ class _Value(torch.autograd.Function):
             return torch.from_numpy(value)
         # Not saved: the gradient of a number is at hand, so its inputs may change before it is asked for. They live as
         # long as the value does, for a second pass.
-        ctx.kept = _Kept(inputs) if any(needs) else None
-        ctx.grads = [grads]
-        return torch.tensor(value, dtype=inputs[0].dtype)
+        if True in needs:
+            ctx.kept = inputs
+            ctx.versions = [_version(tensor) for tensor in inputs]
+            ctx.grads = [grads]
+        return torch.from_numpy(np.array(value, arrays[0].dtype))
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
@@ -106,9 +98,9 @@ class _Value(torch.autograd.Function):
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
             if call.products is None:
-                raise RuntimeError(f"drlim.torch.{call.name} has no second derivatives: backward with create_graph=False")
-            inputs = ctx.saved_tensors if ctx.kept is None else ctx.kept.get(call.name)
-            return None, *_Gradient.apply(call, needs, upstream, *inputs)  # type: ignore[no-untyped-call]
+                raise no_derivatives(call.name, "second")
+            inputs = ctx.saved_tensors if ctx.kept is None else _unchanged(ctx)
+            return None, *_Gradient.apply(call, needs, upstream, *inputs)
         if ctx.kept is None:
             arrays = arrays_of(ctx.saved_tensors)
             return None, *_tensors(call.gradients(arrays, upstream.contiguous().numpy(), needs), needs)
@@ -117,7 +109,7 @@ class _Value(torch.autograd.Function):
         try:
             grads = ctx.grads.pop()
         except IndexError:
-            grads = call.value(arrays_of(ctx.kept.get(call.name)), needs)[1] or ()
+            grads = call.value(arrays_of(_unchanged(ctx)), needs)[1] or ()
         factor = upstream.item()
         if factor != 1:
             ctx.grads.append(grads)
@@ -127,6 +119,17 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *along: Any) -> Any:
         refuse_forward_mode()
+
+
+def _unchanged(ctx: Any) -> tuple[Tensor, ...]:
+    """Inputs that are read again later, unless they have been changed by then."""
+    kept: tuple[Tensor, ...] = ctx.kept
+    if [_version(tensor) for tensor in kept] != ctx.versions:
+        raise RuntimeError(
+            f"drlim.torch.{ctx.call.name}: an input was changed in place after the value was computed, "
+            "so the gradient cannot be computed again: change a clone"
+        )
+    return kept
 
 
 class _Gradient(torch.autograd.Function):
@@ -142,7 +145,7 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor | None) -> Any:
         call: Call = ctx.call
         if torch.is_grad_enabled() or call.products is None:
-            raise RuntimeError(f"drlim.torch.{call.name} has no third derivatives: backward with create_graph=False")
+            raise no_derivatives(call.name, "third")
         upstream, *inputs = ctx.saved_tensors
         arrays = arrays_of(inputs)
         directions = [
@@ -161,5 +164,5 @@ class _Gradient(torch.autograd.Function):
 
 def value_of(call: Call, inputs: list[Tensor]) -> Tensor:
     """The value of a call, as a node of the graph."""
-    value: Tensor = _Value.apply(call, *inputs)  # type: ignore[no-untyped-call]
+    value: Tensor = _Value.apply(call, *inputs)
     return value

@@ -1,8 +1,8 @@
 """Functions of tensors, made of calls on arrays, and the ways in which PyTorch runs them.
 
-A function that is marked as a `node` makes a `Call` and the tensors that it is called with. As a rule this becomes a node
-of the graph of gradients (`_autograd`). Tensors of a compiler, of an export or of a transform of `torch.func` have no
-memory to read: there the function becomes an operator (`_operators`). Halves become float32 first.
+A function that is marked as a `node` makes a `Call` and the tensors that it is called with. As a rule this becomes a
+node of the graph of gradients (`_autograd`). Tensors of a compiler, of an export or of a transform of `torch.func` have
+no memory to read: there the function becomes an operator (`_operators`). Halves become float32 first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ._autograd import refuse_forward_mode, value_of
-from ._derivatives import run, transformed
+from ._derivatives import run
 from ._operators import FUNCTIONS, VALUE, Function, Made
 from ._words import Spec, put
 
@@ -24,30 +24,34 @@ P = ParamSpec("P")
 
 HALVES = (torch.float16, torch.bfloat16)
 
+TYPES = (torch.float32, torch.float64)
+
 Count = Callable[[dict[str, Any]], int | None]
 
 
-def node(*inputs: str, count: Count) -> Callable[[Callable[P, Made]], Callable[P, Tensor]]:
+def node(*inputs: str, values: Count) -> Callable[[Callable[P, Made]], Callable[P, Tensor]]:
     """Makes a function of tensors of one that makes a call. `inputs` are the arguments that may get a gradient, in the
-    order of `Made.inputs`; `count` is that of `Function`.
+    order of `Made.inputs`; `values` is that of `Function`.
     """
 
     def decorate(make: Callable[P, Made]) -> Callable[P, Tensor]:
         name = make.__name__
-        FUNCTIONS[name] = Function(make, count)
+        FUNCTIONS[name] = Function(make, values)
         names = tuple(signature(make).parameters)
+        first = names.index(inputs[0])
 
         @wraps(make)
         def function(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-            if in_graph() or has_halves(args):
+            rows = args[first] if len(args) > first else kwargs.get(inputs[0])
+            if in_graph() or is_converted(rows):
                 given: dict[str, Any] = dict(zip(names, args))
                 if len(args) > len(given) or any(key in given for key in kwargs):
                     make(*args, **kwargs)  # This raises a TypeError that says so.
                 return prepared(name, inputs, {**given, **kwargs})
             return value_of(*make(*args, **kwargs))
 
-        shown = signature(make).replace(return_annotation="Tensor")
-        setattr(function, "__signature__", shown)
+        setattr(function, "__signature__", signature(make).replace(return_annotation="Tensor"))
+        function.__annotations__ = {**make.__annotations__, "return": "Tensor"}
         return function
 
     return decorate
@@ -55,14 +59,12 @@ def node(*inputs: str, count: Count) -> Callable[[Callable[P, Made]], Callable[P
 
 def in_graph() -> bool:
     """Whether tensors may be without memory to read: those of a compiler, of an export, of a transform."""
-    return torch.compiler.is_compiling() or transformed()
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
-def has_halves(args: tuple[Any, ...]) -> bool:
-    """Whether there may be types to convert."""
-    if torch.is_autocast_enabled("cpu"):
-        return True
-    return any(isinstance(value, Tensor) and value.dtype in HALVES for value in args)
+def is_converted(rows: Any) -> bool:
+    """Whether embeddings have to be converted first. Those of one call are of one type, but under autocast."""
+    return getattr(rows, "dtype", None) in HALVES or torch.is_autocast_enabled("cpu")
 
 
 def prepared(name: str, inputs: tuple[str, ...], given: dict[str, Any]) -> Tensor:
@@ -78,7 +80,7 @@ def prepared(name: str, inputs: tuple[str, ...], given: dict[str, Any]) -> Tenso
 def traced(name: str, tensors: dict[str, Tensor], given: dict[str, Any]) -> Tensor:
     """The value of a function as an operator: `tensors` are those of its arguments that may get a gradient."""
     embeddings(**{key: tensor for key, tensor in tensors.items() if tensor.dim() > 1})
-    if torch.compiler.is_compiling() and forward_ad._current_level >= 0:  # type: ignore[attr-defined]
+    if torch.compiler.is_compiling() and forward_ad._current_level >= 0:
         refuse_forward_mode()  # An operator would lose tangents in silence.
     spec = Spec(name, [], [], [])
     constants: list[Tensor] = []
@@ -98,7 +100,7 @@ def computed(**inputs: Any) -> tuple[dict[str, Any], torch.dtype | None]:
     As with PyTorch's own losses, values of halves are halves, but float32 under autocast, which takes several types at
     once. Only rows say so: numbers beside them are taken as they need.
     """
-    if not has_halves(tuple(inputs.values())):
+    if not is_converted(next(iter(inputs.values()), None)):
         return inputs, None
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor) and value.is_floating_point()}
     rows = {name: tensor.dtype for name, tensor in tensors.items() if tensor.dim() > 1}
@@ -135,11 +137,11 @@ def embeddings(**tensors: Tensor) -> list[Tensor]:
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} is a {type(tensor).__name__}, expected a tensor")
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             raise ValueError(f"{name} is on {tensor.device}, expected the CPU: use {name}.cpu()")
-        if tensor.layout != torch.strided:
+        if tensor.layout is not torch.strided:
             raise ValueError(f"{name} is {tensor.layout}, expected a dense tensor: use {name}.to_dense()")
-        if tensor.dtype not in (torch.float32, torch.float64):
+        if tensor.dtype not in TYPES:
             raise TypeError(f"{name} is of {tensor.dtype}, expected float32 or float64: use {name}.float()")
         if tensor.dim() != 2:
             raise ValueError(f"{name} has {tensor.dim()} dimensions, expected 2")

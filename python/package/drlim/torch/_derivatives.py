@@ -13,14 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from ._autograd import refuse_forward_mode
+from ._autograd import no_derivatives, refuse_forward_mode
 from ._operators import GRADIENTS, PRODUCTS, VALUE, Bools
 from ._words import Spec
 
-
-def transformed() -> bool:
-    """Whether `torch.func` is at work."""
-    return torch._C._are_functorch_transforms_active()
+Formula = Callable[..., Any]
 
 
 class Layout:
@@ -33,7 +30,7 @@ class Layout:
 
 def run(operator: Any, *args: Any) -> Any:
     """The results of an operator, with gradients."""
-    if torch.compiler.is_compiling() or not transformed():
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
         return operator(*args)
     flat, of_args = tree_flatten(args)
     layout = Layout(of_args)
@@ -89,7 +86,7 @@ def set_products(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def of_products(ctx: Any, wanted: Any, _: Any) -> tuple[Any, ...]:
-    raise RuntimeError(f"drlim.torch.{ctx.name} has no third derivatives: backward with create_graph=False")
+    raise no_derivatives(ctx.name, "third")
 
 
 def parts_of(ctx: Any) -> list[list[Tensor]]:
@@ -109,7 +106,7 @@ def none_of(args: Sequence[Any]) -> list[Any]:
     return [[] if isinstance(arg, list) and not arg else None for arg in args]
 
 
-def function_of(operator: Any, setup: Callable[..., None], formula: Callable[..., tuple[Any, ...]]) -> Any:
+def function_of(operator: Any, setup: Formula, formula: Formula) -> Any:
     """An operator as a function that `torch.func` differentiates, of a `Layout` and the operator's arguments one by
     one. It writes down the layout of results.
     """
@@ -145,7 +142,7 @@ def function_of(operator: Any, setup: Callable[..., None], formula: Callable[...
     return Transformed
 
 
-FORMULAS = {
+FORMULAS: dict[Any, tuple[Formula, Formula]] = {
     VALUE: (set_value, of_value),
     GRADIENTS: (set_gradients, of_gradients),
     PRODUCTS: (set_products, of_products),
@@ -154,11 +151,12 @@ FORMULAS = {
 TRANSFORMED = {operator: function_of(operator, *parts) for operator, parts in FORMULAS.items()}
 
 
-def register(operator: Any, setup: Callable[..., None], formula: Callable[..., tuple[Any, ...]]) -> None:
+def register(operator: Any, setup: Formula, formula: Formula) -> None:
     """Gives an operator its derivative."""
 
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return formula(ctx, ctx.needs_input_grad, *grads)
+        found: tuple[Any, ...] = formula(ctx, ctx.needs_input_grad, *grads)
+        return found
 
     torch.library.register_autograd(operator, backward, setup_context=setup)
 

@@ -28,7 +28,7 @@ def _constant(value: Constant) -> Any:
     if not isinstance(value, Tensor):
         return value
     # Arrays have no type for these halves.
-    return (value.float() if value.dtype is torch.bfloat16 else value).detach().cpu().numpy()
+    return (value.float() if value.dtype is torch.bfloat16 else value).numpy(force=True)
 
 
 def _weights(weights: Constant) -> Any:
@@ -40,9 +40,11 @@ def _weights(weights: Constant) -> Any:
 
 def _own(inputs: list[Tensor], *constants: Any) -> tuple[Any, ...]:
     """Constants that a backward pass may read again: copies, so that nobody refills them before it does."""
-    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
-        return constants
-    return tuple(None if constant is None else np.array(constant) for constant in constants)
+    if torch.is_grad_enabled():
+        for tensor in inputs:
+            if tensor.requires_grad:
+                return tuple([None if constant is None else np.array(constant) for constant in constants])
+    return constants
 
 
 def _weighted(
@@ -135,7 +137,7 @@ def _each(name: str) -> Callable[[dict[str, Any]], int | None]:
     return lambda given: given[name].shape[0] if given.get("reduction") == "none" else None
 
 
-@node("a", "b", count=_each("a"))
+@node("a", "b", values=_each("a"))
 def rows(
     loss: PairLoss,
     a: Tensor,
@@ -159,7 +161,7 @@ def rows(
     return _weighted("rows", inputs, weights, reduction, run, hvp, ("_a", "_b"))
 
 
-@node("z", count=_each("similar"))
+@node("z", values=_each("similar"))
 def indexed(
     loss: PairLoss,
     z: Tensor,
@@ -184,7 +186,7 @@ def indexed(
     return _weighted("indexed", inputs, weights, reduction, run, hvp, ("",))
 
 
-@node("z", count=_one)
+@node("z", values=_one)
 def all_pairs(
     loss: PairLoss,
     z: Tensor,
@@ -215,7 +217,7 @@ def all_pairs(
     return _batch("all_pairs", inputs, run, hvp)
 
 
-@node("queries", "keys", count=_one)
+@node("queries", "keys", values=_one)
 def cross(
     loss: PairLoss,
     queries: Tensor,
@@ -254,7 +256,7 @@ def cross(
     return _batch("cross", inputs, run, hvp)
 
 
-@node("anchor", "positive", "negative", count=_each("anchor"))
+@node("anchor", "positive", "negative", values=_each("anchor"))
 def triplet_rows(
     loss: TripletLoss,
     anchor: Tensor,
@@ -280,7 +282,7 @@ def triplet_rows(
     return _weighted("triplet_rows", inputs, weights, reduction, run, hvp, fields)
 
 
-@node("z", count=_one)
+@node("z", values=_one)
 def triplets(
     loss: TripletLoss,
     z: Tensor,
@@ -314,7 +316,7 @@ def triplets(
     return _batch("triplets", inputs, run, None)
 
 
-@node("a", "b", count=lambda given: given["a"].shape[0])
+@node("a", "b", values=lambda given: given["a"].shape[0])
 def row_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Made:
     """`drlim.row_distances` of tensors, N x D: N distances."""
     inputs = _embeddings(a=a, b=b)

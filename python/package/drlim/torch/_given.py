@@ -106,7 +106,14 @@ def others_of(
     keys = torch.cat([ref_emb[those], ref_emb.new_zeros(len(lone), ref_emb.shape[1]), ref_emb[rest]])
     of_keys = np.concatenate([ref_labels[those], np.full(len(lone), no_label), ref_labels[rest]])
     return cross(
-        loss, embeddings[queries], keys, labels[queries], of_keys, own=0, ignore_label=int(no_label), reduction=reduction
+        loss,
+        embeddings[queries],
+        keys,
+        labels[queries],
+        of_keys,
+        own=0,
+        ignore_label=int(no_label),
+        reduction=reduction,
     )
 
 

@@ -58,8 +58,9 @@ class ContrastiveLoss(nn.Module):
         ref_emb: Tensor | None = None,
         ref_labels: Constant = None,
     ) -> Tensor:
-        if in_graph() and indices_tuple is None and ref_emb is not None and not itself(embeddings, labels, ref_emb, ref_labels):
-            return outside(self.forward)(embeddings, labels, None, ref_emb, ref_labels)
+        if in_graph() and indices_tuple is None and ref_emb is not None:
+            if not itself(embeddings, labels, ref_emb, ref_labels):
+                return outside(self.forward)(embeddings, labels, None, ref_emb, ref_labels)
         of = given(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         return rounded_to(of.rounded, self._value(of, indices_tuple))
 

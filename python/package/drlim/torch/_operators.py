@@ -1,8 +1,9 @@
 """Operators of PyTorch that stand for calls in graphs: of `torch.compile`, `torch.export`, `torch.func`.
 
 There are three for all functions: `drlim::value`, a value and its gradients by the inputs that need one;
-`drlim::gradients`, those times an upstream gradient; `drlim::products`, the derivatives of that. Each makes the call that
-the function itself makes, from its name, words and numbers (`_words`): graphs hold nothing else, so they can be saved.
+`drlim::gradients`, those times an upstream gradient; `drlim::products`, the derivatives of that. Each makes the call
+that the function itself makes, from its name, words and numbers (`_words`): graphs hold nothing else, so they can be
+saved. Tensors hold no numbers while a graph is made: results have shapes alone then.
 
 `_derivatives` says how they are differentiated.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from drlim._arrays import Array
 
-from ._autograd import Call, arrays_of, tensor_of
+from ._autograd import Call, arrays_of, no_derivatives, tensor_of
 from ._words import ARGUMENTS, Spec, arguments, complete
 
 Tensors = Sequence[Tensor]
@@ -39,7 +40,7 @@ class Function(NamedTuple):
 
     make: Callable[..., Made]
 
-    count: Callable[[dict[str, Any]], int | None]
+    values: Callable[[dict[str, Any]], int | None]
     """Says how many values the function gives for these arguments, by name; None if it gives one number."""
 
 
@@ -81,7 +82,7 @@ def value(
 def value_shapes(
     name: str, words: Words, ints: Any, floats: Any, inputs: Tensors, constants: Tensors, needs: Bools
 ) -> tuple[Tensor, list[Tensor]]:
-    count = FUNCTIONS[name].count(arguments(Spec(name, words, ints, floats), inputs, constants))
+    count = FUNCTIONS[name].values(arguments(Spec(name, words, ints, floats), inputs, constants))
     if count is None:
         return inputs[0].new_empty(()), alike(inputs, needs)
     return inputs[0].new_empty(count), []
@@ -110,7 +111,7 @@ def products(
 ) -> list[Tensor]:
     call, arrays = made(Spec(name, words, ints, floats), inputs, constants)
     if call.products is None:
-        raise RuntimeError(f"drlim.torch.{call.name} has no second derivatives: backward with create_graph=False")
+        raise no_derivatives(call.name, "second")
     change, found = call.products(arrays, array_of(upstream), [array_of(of) for of in along], by_upstream)
     changes = [] if change is None else [tensor_of(change).to(upstream.dtype)]
     return changes + needed(found, [True] * len(arrays))
@@ -163,8 +164,14 @@ def define(name: str, schema: str, run: Any, shapes: Any) -> Any:
 
 VALUE = define("value", f"({ARGUMENTS}, bool[] needs) -> (Tensor, Tensor[])", value, value_shapes)
 GRADIENTS = define(
-    "gradients", f"({ARGUMENTS}, Tensor upstream, Tensor[] at_hand, bool[] needs) -> Tensor[]", gradients, gradients_shapes
+    "gradients",
+    f"({ARGUMENTS}, Tensor upstream, Tensor[] at_hand, bool[] needs) -> Tensor[]",
+    gradients,
+    gradients_shapes,
 )
 PRODUCTS = define(
-    "products", f"({ARGUMENTS}, Tensor upstream, Tensor[] along, bool by_upstream) -> Tensor[]", products, products_shapes
+    "products",
+    f"({ARGUMENTS}, Tensor upstream, Tensor[] along, bool by_upstream) -> Tensor[]",
+    products,
+    products_shapes,
 )

@@ -53,8 +53,11 @@ def put(spec: Spec, constants: list[Tensor], key: str, value: Any) -> None:
         spec.words.append(f"{key}=({'float, ' * len(value)})")
         spec.floats.extend(value)
     else:
+        constant = torch.as_tensor(value)
+        if constant.requires_grad:
+            raise ValueError(f"{key} requires a gradient, which it would not get: use {key}.detach()")
         spec.words.append(f"{key}=tensor")
-        constants.append(torch.as_tensor(value))
+        constants.append(constant)
 
 
 def pairs_of(pairs: Graph | PairList) -> Tensor:
@@ -68,12 +71,12 @@ pairs_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def arguments(spec: Spec, inputs: Sequence[Tensor], constants: Sequence[Tensor]) -> dict[str, Any]:
     """The arguments by name, of what `put` has made of them: losses and graphs as functions that make them."""
-    parts = {"int": iter(spec.ints), "float": iter(spec.floats), "tensor": iter(constants), "input": iter(inputs)}
+    parts: dict[str, Any] = {"int": iter(spec.ints), "float": iter(spec.floats)}
+    parts.update(tensor=iter(constants), input=iter(inputs))
     given: dict[str, Any] = {}
     for word in spec.words:
         key, text = word.split("=", 1)
         of, _, field = key.partition(".")
-        value: Any
         if text in parts:
             value = next(parts[text])
         elif text.endswith("()"):
@@ -99,8 +102,7 @@ def loss_of(name: str) -> Any:
 
 
 def of_pairs(kind: str, rows: int, pairs: Tensor) -> Graph | PairList:
-    made: Graph | PairList = {"Graph": Graph, "PairList": PairList}[kind](rows, pairs.numpy())
-    return made
+    return (Graph if kind == "Graph" else PairList)(rows, pairs.numpy())
 
 
 def complete(given: dict[str, Any]) -> dict[str, Any]:
