@@ -334,7 +334,7 @@ def test_wrong_references(batch):
             ((z, labels, None, z.numpy(), labels), TypeError, "ref_emb is a ndarray"),
             ((z[0], labels), ValueError, "^embeddings has 1 dimensions"),
             ((z.numpy(), labels), TypeError, "^embeddings is a ndarray"),
-            ((z.half(), labels), TypeError, "^embeddings is of torch.float16"),
+            ((z.long(), labels), TypeError, "^embeddings is of torch.int64"),
             ((z, labels + 0.5), TypeError, "^labels is of float32.*long"),
             ((z, labels, None, z, labels + 0.5), TypeError, "^ref_labels is of float32.*long"),
         ]:

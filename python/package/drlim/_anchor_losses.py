@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from . import _drlim
 from ._arrays import choice, number
-from ._losses import check_fields
+from ._losses import check
 
 AnchorParts = tuple[str, float, float, float]
 
@@ -33,8 +33,7 @@ class AnchorLoss:
     """How rows are compared unless the call says otherwise."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        _drlim.check_anchor_loss(self._parts())
+        check(self, _drlim.check_anchor_loss)
 
     def _parts(self) -> AnchorParts:
         """Name, and up to three numbers."""

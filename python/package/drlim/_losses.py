@@ -6,8 +6,9 @@ names a number that is out of its domain when the loss is made.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Callable
 
 from . import _drlim
 from ._arrays import number, truth
@@ -23,8 +24,7 @@ class PairLoss:
     """
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        _drlim.check_loss(self._parts())
+        check(self, _drlim.check_loss)
 
     def _parts(self) -> Parts:
         """Name, margin, and the other margin of losses that have two; of `Sigmoid`, scale and bias."""
@@ -39,8 +39,7 @@ class TripletLoss:
     """
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        _drlim.check_triplet_loss(self._parts())
+        check(self, _drlim.check_triplet_loss)
 
     def _parts(self) -> Parts:
         """Name, margin, and 0."""
@@ -188,13 +187,20 @@ class SquaredTriplet(TripletLoss):
         return "squared-triplet", self.margin, 0.0
 
 
-def check_fields(loss: Any) -> None:
-    """Makes the fields of a loss numbers and booleans of Python. Names have been checked."""
+def check(loss: Any, check_parts: Callable[[Any], None]) -> None:
+    """Makes the fields of a loss numbers and booleans of Python, and checks them. Names have been checked.
+
+    A compiler of PyTorch cannot look into that. Its graph makes the loss again when it runs, where it is checked.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.compiler.is_compiling():
+        return
     for field in fields(loss):
         if isinstance(field.default, str):
             continue
-        check = truth if isinstance(field.default, bool) else number
-        object.__setattr__(loss, field.name, check(field.name, getattr(loss, field.name)))
+        made = truth if isinstance(field.default, bool) else number
+        object.__setattr__(loss, field.name, made(field.name, getattr(loss, field.name)))
+    check_parts(loss._parts())
 
 
 def pair_parts(loss: PairLoss) -> Parts:

@@ -19,10 +19,21 @@ Functions have the names and arguments of those for arrays, and return a scalar 
 wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,
 Hessian-vector products and the like; not those of `triplets` and of anchors, whose backward pass raises then.
 
-Tensors are of float32 or float64 and on the CPU; they are taken without copies where their rows are contiguous.
-Labels, flags and weights are constants, and may be tensors, arrays or lists; they are copied where a gradient is wanted,
-so they may be refilled at once. Inputs may be changed in place once a scalar is there, whose first gradient is at hand;
-what would have to be computed again from changed inputs raises. (Nobody sees a change by `.data` or through NumPy.)
+Tensors are on the CPU; those of float32 or float64 are taken without copies where their rows are contiguous. Others are
+refused: gradients flow through `z.cpu()`. float16 and bfloat16 become float32 first, and the value is rounded to their
+type, as PyTorch's losses do; under `torch.autocast` it is float32, and tensors of several types are taken in one call.
+Labels, flags and weights are constants, and may be tensors, arrays or lists; they are copied where a gradient is
+wanted, so they may be refilled at once. Inputs may be changed in place once a scalar is there, whose first gradient is
+at hand; what would have to be computed again from changed inputs raises. (Nobody sees a change by `.data` or through
+NumPy.)
+
+`torch.compile(model, fullgraph=True)` and `torch.export` take functions and modules as operators, `drlim::value` and
+others: graphs can be saved, and loaded where `drlim.torch` is imported. Wrong labels or losses are refused as the graph
+runs. What a module finds in memory (`ref_emb` with labels) leaves the graph: give `indices_tuple`. Masks, and pairs in
+four parts, need `torch._dynamo.config.capture_dynamic_output_shape_ops`. Compiled graphs have first derivatives.
+
+`torch.func` has `grad`, `vjp`, `jacrev` and `vmap`, which calls one batch after another, with labels of its own or the
+same for all. Nothing has derivatives in forward mode (`jvp`, `jacfwd`, `hessian`): that raises.
 """
 
 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Callable
 
 import numpy as np
@@ -15,18 +14,23 @@ from drlim import AnchorLoss, AnchorReduction, Graph, Sigmoid, Softmax
 from drlim._anchor_losses import anchor_parts
 from drlim._anchors import Anchors, Measure
 from drlim._arrays import Array, number, truth
+from drlim._drlim import check_anchor_loss
 
-from ._autograd import Call, Gradients, Needs, value_of
-from ._functions import Constant, _constant, _embeddings, _own, _weights
+from ._autograd import Call, Gradients, Needs
+from ._calls import computed, embeddings as _embeddings, node, rounded_to
+from ._functions import Constant, _constant, _each, _one, _own, _weights
+from ._operators import Made
 
 Scalar = Tensor | float
 """A number, or a tensor of one, which gets a gradient if it requires one."""
 
+_SOFTMAX = Softmax()
 
-def _scalar(name: str, value: Scalar) -> Tensor:
-    """A number as an input of a call."""
+
+def _scalar(name: str, value: Scalar) -> Scalar:
+    """A number, or a tensor of one as an input of a call."""
     if not isinstance(value, Tensor):
-        return torch.tensor(number(name, value), dtype=torch.float64)
+        return number(name, value)
     if value.device.type != "cpu":
         raise ValueError(f"{name} is on {value.device}, expected the CPU: use {name}.cpu()")
     if value.dtype not in (torch.float32, torch.float64):
@@ -41,19 +45,23 @@ def _by_number(array: Array, derivative: float | None) -> Array | None:
     return None if derivative is None else np.full(array.shape, derivative, array.dtype)
 
 
-def _with_scale(loss: Any, scale: float) -> AnchorLoss:
-    made: AnchorLoss = replace(loss, scale=scale)
+def _with_scale(loss: AnchorLoss, scale: float) -> AnchorLoss:
+    """A loss of another scale: dataclasses.replace would take as long as a call on a small batch."""
+    made: AnchorLoss = object.__new__(type(loss))
+    made.__dict__.update(loss.__dict__, scale=scale)
+    check_anchor_loss(made._parts())
     return made
 
 
-def _inputs(loss: AnchorLoss, embeddings: list[Tensor], scale: Scalar | None) -> list[Tensor]:
-    """The embeddings, and the scale where one is given."""
+def _scaled(loss: AnchorLoss, rows: list[Tensor], scale: Scalar | None) -> tuple[AnchorLoss, list[Tensor]]:
+    """The loss, and the inputs of its call: the embeddings, and the scale where it is a tensor."""
     anchor_parts(loss)
     if scale is None:
-        return embeddings
+        return loss, rows
     if not hasattr(loss, "scale"):
         raise TypeError(f"scale is given with {loss!r}, expected a loss that has one")
-    return [*embeddings, _scalar("scale", scale)]
+    scale = _scalar("scale", scale)
+    return (loss, [*rows, scale]) if isinstance(scale, Tensor) else (_with_scale(loss, scale), rows)
 
 
 def _value(
@@ -65,9 +73,9 @@ def _value(
     weights: Any,
     reduction: AnchorReduction,
     directions: int = 1,
-) -> Tensor:
+) -> Made:
     """The value of anchors, or with "none" one for each. The inputs are so many matrices of embeddings, and then the
-    scale, if it is given.
+    scale, if it is a tensor.
 
     `run(loss, arrays, needs, **how)` is the call on arrays: its outcome, and the gradients by the embeddings.
     """
@@ -89,7 +97,7 @@ def _value(
             none = [False] * len(arrays)
             return call(arrays, none, weights=weights, reduction="sum", values=True)[0].values, None
 
-        return value_of(Call(name, values, gradients_of_each, None), *inputs)
+        return Made(Call(name, values, gradients_of_each, None), inputs)
 
     def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
         return call(arrays, needs, weights=weights, reduction=reduction, scale=float(upstream))[1]
@@ -98,9 +106,10 @@ def _value(
         outcome, grads = call(arrays, needs, weights=weights, reduction=reduction)
         return outcome.value, grads
 
-    return value_of(Call(name, value, gradients, None), *inputs)
+    return Made(Call(name, value, gradients, None), inputs)
 
 
+@node("z", "scale", values=_each("z"))
 def all_anchors(
     loss: AnchorLoss,
     z: Tensor,
@@ -114,13 +123,13 @@ def all_anchors(
     weights: Constant = None,
     known: Array | None = None,
     reduction: AnchorReduction = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.all_anchors` of a tensor, B x D: a scalar, or with `reduction="none"` B values.
 
     `scale` takes the place of the scale of the loss; a tensor of one number gets a gradient. There are no second
     derivatives.
     """
-    inputs = _inputs(loss, _embeddings(z=z), scale)
+    loss, inputs = _scaled(loss, _embeddings(z=z), scale)
     labels, weights, known = _own(inputs, _constant(labels), _weights(weights), known)
     how: dict[str, Any] = {
         "graph": graph,
@@ -137,6 +146,14 @@ def all_anchors(
     return _value("all_anchors", loss, inputs, 1, run, weights, reduction)
 
 
+def _each_anchor(given: dict[str, Any]) -> int | None:
+    """The number of values of `cross_anchors`."""
+    queries, keys = given["queries"].shape[0], given["keys"].shape[0]
+    counts = {"queries": queries, "keys": keys, "both": queries + keys}
+    return counts.get(given.get("anchors", "queries"), 0) if given.get("reduction") == "none" else None
+
+
+@node("queries", "keys", "scale", values=_each_anchor)
 def cross_anchors(
     loss: AnchorLoss,
     queries: Tensor,
@@ -157,13 +174,13 @@ def cross_anchors(
     weights: Constant = None,
     known: Array | None = None,
     reduction: AnchorReduction = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.cross_anchors` of tensors, N x D and M x D: a scalar, or with `reduction="none"` a value for each anchor.
 
     `scale` is that of `all_anchors`. Only the gradients that are needed are computed. `known` sums are constants: calls
     on arrays with `sums=True` give them, and gradients are the part's share of those of the whole all the same.
     """
-    inputs = _inputs(loss, _embeddings(queries=queries, keys=keys), scale)
+    loss, inputs = _scaled(loss, _embeddings(queries=queries, keys=keys), scale)
     constants = _constant(query_labels), _constant(key_labels), _weights(weights), known
     of_queries, of_keys, weights, known = _own(inputs, *constants)
     how: dict[str, Any] = {
@@ -204,7 +221,7 @@ def info_nce(
     it with `normalize`; or give `measure="dot"`.
     """
     how: dict[str, Any] = {"normalize": normalize, "measure": measure, "reduction": reduction}
-    return cross_anchors(Softmax(), queries, keys, scale=scale, position=0, **how)
+    return cross_anchors(_SOFTMAX, queries, keys, scale=scale, position=0, **how)
 
 
 def sup_con_loss(
@@ -222,7 +239,7 @@ def sup_con_loss(
     Anchors without a similar pair have the value 0: "mean-nonzero" leaves them out, as pytorch-metric-learning does.
     """
     how: dict[str, Any] = {"normalize": normalize, "ignore_label": ignore_label, "reduction": reduction}
-    return all_anchors(Softmax(), z, labels, scale=scale, **how)
+    return all_anchors(_SOFTMAX, z, labels, scale=scale, **how)
 
 
 def clip_loss(image: Tensor, text: Tensor, logit_scale: Scalar, *, normalize: bool = False) -> Tensor:
@@ -230,9 +247,12 @@ def clip_loss(image: Tensor, text: Tensor, logit_scale: Scalar, *, normalize: bo
     N texts. `logit_scale` is the factor itself, not its logarithm. Rows are of length 1, or scaled to it with
     `normalize`.
     """
+    inputs, rounded = computed(image=image, text=text, logit_scale=logit_scale)
+    image, text, logit_scale = inputs.values()
     _check_pairs(image, text)
     scale = _scalar("logit_scale", logit_scale)
-    return cross_anchors(Softmax(), image, text, scale=scale, position=0, anchors="both", normalize=normalize)
+    value = cross_anchors(_SOFTMAX, image, text, scale=scale, position=0, anchors="both", normalize=normalize)
+    return rounded_to(rounded, value)
 
 
 def siglip_loss(
@@ -242,32 +262,43 @@ def siglip_loss(
     N, with s = logit_scale u + logit_bias. `logit_scale` is the factor itself, not its logarithm. Rows are of length 1,
     or scaled to it with `normalize`.
     """
+    inputs, rounded = computed(image=image, text=text, logit_scale=logit_scale, logit_bias=logit_bias)
+    image, text, logit_scale, logit_bias = inputs.values()
     _check_pairs(image, text)
-    inputs = [image, text, _scalar("logit_scale", logit_scale), _scalar("logit_bias", logit_bias)]
     if truth("normalize", normalize):
-        inputs[:2] = to_unit_length(image), to_unit_length(text)
+        image, text = to_unit_length(image), to_unit_length(text)
+    value = _siglip(image, text, logit_scale, logit_bias)
+    return rounded_to(rounded, value)
+
+
+@node("image", "text", "logit_scale", "logit_bias", values=_one)
+def _siglip(image: Tensor, text: Tensor, logit_scale: Scalar, logit_bias: Scalar) -> Made:
+    """`siglip_loss` of rows as they are."""
+    numbers = [_scalar("logit_scale", logit_scale), _scalar("logit_bias", logit_bias)]
+    are_inputs = [isinstance(value, Tensor) for value in numbers]
     factor = 1 / max(len(image), 1)
 
     def run(arrays: list[Array], needs: Needs, upstream: float) -> tuple[float, Gradients]:
-        image, text, scale, bias = arrays
+        learned = iter(arrays[2:])
         outcome = drlim.cross(
-            Sigmoid(scale.item(), bias.item()),
-            image,
-            text,
+            Sigmoid(*(float(next(learned).item() if of else value) for of, value in zip(are_inputs, numbers))),
+            arrays[0],
+            arrays[1],
             position=0,
             reduction=(factor, factor),
             scale=upstream,
             grads=(needs[0], needs[1]),
-            grad_parameters=needs[2] or needs[3],
+            grad_parameters=any(needs[2:]),
         )
-        by_scale, by_bias = _by_number(scale, outcome.grad_scale), _by_number(bias, outcome.grad_bias)
-        return outcome.value, (outcome.grad_queries, outcome.grad_keys, by_scale, by_bias)
+        by = [by for of, by in zip(are_inputs, (outcome.grad_scale, outcome.grad_bias)) if of]
+        by_numbers = (_by_number(array, derivative) for array, derivative in zip(arrays[2:], by))
+        return outcome.value, (outcome.grad_queries, outcome.grad_keys, *by_numbers)
 
     def gradients(arrays: list[Array], upstream: Any, needs: Needs) -> Gradients:
         return run(arrays, needs, float(upstream))[1]
 
     call = Call("siglip_loss", lambda arrays, needs: run(arrays, needs, 1.0), gradients, None)
-    return value_of(call, *inputs)
+    return Made(call, [image, text, *(value for value in numbers if isinstance(value, Tensor))])
 
 
 def _check_pairs(image: Tensor, text: Tensor) -> None:

@@ -10,8 +10,7 @@ inputs are held with their versions, and a gradient that is handed out is not ke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NamedTuple, NoReturn, Sequence
 
 import numpy as np
 import torch
@@ -25,8 +24,7 @@ Needs = Sequence[bool]
 Gradients = Sequence["Array | None"]
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """The parts of a call on arrays that autograd needs."""
 
     name: str
@@ -44,33 +42,33 @@ class Call:
     it is wanted, and those by the inputs. None where the call has no second derivatives."""
 
 
-class _Kept:
-    """Tensors that are read again later, unless they have been changed by then."""
-
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors = tuple(tensors)
-        self._versions = [_version(tensor) for tensor in tensors]
-
-    def get(self, name: str) -> tuple[Tensor, ...]:
-        if [_version(tensor) for tensor in self._tensors] != self._versions:
-            raise RuntimeError(
-                f"drlim.torch.{name}: an input was changed in place after the value was computed, "
-                "so the gradient cannot be computed again: change a clone"
-            )
-        return self._tensors
-
-
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _arrays(tensors: Sequence[Tensor]) -> list[Array]:
-    return [tensor.detach().numpy() for tensor in tensors]
+def arrays_of(tensors: Sequence[Tensor]) -> list[Array]:
+    return [tensor.numpy(force=True) for tensor in tensors]
 
 
-def _tensor(grad: Array | None) -> Tensor | None:
+def tensor_of(array: Array) -> Tensor:
     # A product of an array without dimensions is none.
-    return None if grad is None else torch.from_numpy(np.asarray(grad))
+    return torch.from_numpy(np.asarray(array))
+
+
+def _tensors(grads: Gradients, needs: Needs) -> list[Tensor | None]:
+    return [tensor_of(grad) if need and grad is not None else None for grad, need in zip(grads, needs)]
+
+
+def refuse_forward_mode() -> NoReturn:
+    """Raises where derivatives are wanted along tangents of the inputs."""
+    raise NotImplementedError(
+        "drlim.torch has no derivatives in forward mode (jvp, jacfwd, hessian): use backward(), torch.func.grad or jacrev"
+    )
+
+
+def no_derivatives(name: str, which: str) -> RuntimeError:
+    """The error where a graph of gradients ends."""
+    return RuntimeError(f"drlim.torch.{name} has no {which} derivatives: backward with create_graph=False")
 
 
 class _Value(torch.autograd.Function):
@@ -79,7 +77,8 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *inputs: Tensor) -> Tensor:
         needs = ctx.needs_input_grad[1:]
-        value, grads = call.value(_arrays(inputs), needs)
+        arrays = arrays_of(inputs)
+        value, grads = call.value(arrays, needs)
         ctx.call = call
         if grads is None:
             ctx.save_for_backward(*inputs)
@@ -87,9 +86,11 @@ class _Value(torch.autograd.Function):
             return torch.from_numpy(value)
         # Not saved: the gradient of a number is at hand, so its inputs may change before it is asked for. They live as
         # long as the value does, for a second pass.
-        ctx.kept = _Kept(inputs) if any(needs) else None
-        ctx.grads = [grads]
-        return inputs[0].new_tensor(value)
+        if True in needs:
+            ctx.kept = inputs
+            ctx.versions = [_version(tensor) for tensor in inputs]
+            ctx.grads = [grads]
+        return torch.from_numpy(np.array(value, arrays[0].dtype))
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
@@ -97,23 +98,38 @@ class _Value(torch.autograd.Function):
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():
             if call.products is None:
-                raise RuntimeError(f"drlim.torch.{call.name} has no second derivatives: backward with create_graph=False")
-            inputs = ctx.saved_tensors if ctx.kept is None else ctx.kept.get(call.name)
-            return None, *_gradient(call, needs, upstream, *inputs)
+                raise no_derivatives(call.name, "second")
+            inputs = ctx.saved_tensors if ctx.kept is None else _unchanged(ctx)
+            return None, *_Gradient.apply(call, needs, upstream, *inputs)
         if ctx.kept is None:
-            arrays = _arrays(ctx.saved_tensors)
-            grads = call.gradients(arrays, upstream.contiguous().numpy(), needs)
-            return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
+            arrays = arrays_of(ctx.saved_tensors)
+            return None, *_tensors(call.gradients(arrays, upstream.contiguous().numpy(), needs), needs)
         # The upstream gradient nearly always is 1. The arrays are handed out then and belong to the receiver, who may
         # change them; so where a graph is walked twice, the second gradient is computed again.
         try:
             grads = ctx.grads.pop()
         except IndexError:
-            grads = call.value(_arrays(ctx.kept.get(call.name)), needs)[1] or ()
-        if upstream.item() != 1:
+            grads = call.value(arrays_of(_unchanged(ctx)), needs)[1] or ()
+        factor = upstream.item()
+        if factor != 1:
             ctx.grads.append(grads)
-            grads = [None if grad is None else grad * upstream.item() for grad in grads]
-        return None, *(_tensor(grad) if need else None for grad, need in zip(grads, needs))
+            grads = [None if grad is None else grad * factor for grad in grads]
+        return None, *_tensors(grads, needs)
+
+    @staticmethod
+    def jvp(ctx: Any, *along: Any) -> Any:
+        refuse_forward_mode()
+
+
+def _unchanged(ctx: Any) -> tuple[Tensor, ...]:
+    """Inputs that are read again later, unless they have been changed by then."""
+    kept: tuple[Tensor, ...] = ctx.kept
+    if [_version(tensor) for tensor in kept] != ctx.versions:
+        raise RuntimeError(
+            f"drlim.torch.{ctx.call.name}: an input was changed in place after the value was computed, "
+            "so the gradient cannot be computed again: change a clone"
+        )
+    return kept
 
 
 class _Gradient(torch.autograd.Function):
@@ -123,28 +139,30 @@ class _Gradient(torch.autograd.Function):
     def forward(ctx: Any, call: Call, wanted: Needs, upstream: Tensor, *inputs: Tensor) -> Any:
         ctx.call = call
         ctx.save_for_backward(upstream, *inputs)
-        grads = call.gradients(_arrays(inputs), upstream.contiguous().numpy(), wanted)
-        return tuple(_tensor(grad) if need else None for grad, need in zip(grads, wanted))
+        return tuple(_tensors(call.gradients(arrays_of(inputs), upstream.contiguous().numpy(), wanted), wanted))
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor | None) -> Any:
         call: Call = ctx.call
         if torch.is_grad_enabled() or call.products is None:
-            raise RuntimeError(f"drlim.torch.{call.name} has no third derivatives: backward with create_graph=False")
+            raise no_derivatives(call.name, "third")
         upstream, *inputs = ctx.saved_tensors
-        arrays = _arrays(inputs)
+        arrays = arrays_of(inputs)
         directions = [
             np.zeros(array.shape, array.dtype) if of is None else of.contiguous().numpy()
             for of, array in zip(along, arrays)
         ]
         _, _, by_upstream, *needs = ctx.needs_input_grad
         change, products = call.products(arrays, upstream.contiguous().numpy(), directions, by_upstream)
-        of_upstream = None if change is None else torch.from_numpy(np.asarray(change)).to(upstream.dtype)
-        return None, None, of_upstream, *(_tensor(of) if need else None for of, need in zip(products, needs))
+        of_upstream = None if change is None else tensor_of(change).to(upstream.dtype)
+        return None, None, of_upstream, *_tensors(products, needs)
+
+    @staticmethod
+    def jvp(ctx: Any, *along: Any) -> Any:
+        refuse_forward_mode()
 
 
-# A compiler of graphs cannot look into them: it calls them as they are.
-value_of: Callable[..., Tensor] = torch.compiler.disable(_Value.apply)  # type: ignore[no-untyped-call]
-_gradient: Callable[..., tuple[Tensor | None, ...]] = torch.compiler.disable(
-    _Gradient.apply  # type: ignore[no-untyped-call]
-)
+def value_of(call: Call, inputs: list[Tensor]) -> Tensor:
+    """The value of a call, as a node of the graph."""
+    value: Tensor = _Value.apply(call, *inputs)
+    return value

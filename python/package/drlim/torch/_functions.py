@@ -14,7 +14,9 @@ from drlim._arrays import Array
 from drlim._distances import Distance
 from drlim._triplets import Mining
 
-from ._autograd import Call, Gradients, Needs, value_of
+from ._autograd import Call, Gradients, Needs
+from ._calls import embeddings as _embeddings, node
+from ._operators import Made
 
 Constant = Any
 """A tensor, an array or a list that has no gradient."""
@@ -22,24 +24,11 @@ Constant = Any
 WithNone = Reduction | Literal["none"]
 
 
-def _embeddings(**tensors: Tensor) -> list[Tensor]:
-    """Tensors that can be taken as arrays, or an error that says what to do."""
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} is a {type(tensor).__name__}, expected a tensor")
-        if tensor.device.type != "cpu":
-            raise ValueError(f"{name} is on {tensor.device}, expected the CPU: use {name}.cpu()")
-        if tensor.layout != torch.strided:
-            raise ValueError(f"{name} is {tensor.layout}, expected a dense tensor: use {name}.to_dense()")
-        if tensor.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{name} is of {tensor.dtype}, expected float32 or float64: use {name}.float()")
-        if tensor.dim() != 2:
-            raise ValueError(f"{name} has {tensor.dim()} dimensions, expected 2")
-    return list(tensors.values())
-
-
 def _constant(value: Constant) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    # Arrays have no type for these halves.
+    return (value.float() if value.dtype is torch.bfloat16 else value).numpy(force=True)
 
 
 def _weights(weights: Constant) -> Any:
@@ -51,9 +40,11 @@ def _weights(weights: Constant) -> Any:
 
 def _own(inputs: list[Tensor], *constants: Any) -> tuple[Any, ...]:
     """Constants that a backward pass may read again: copies, so that nobody refills them before it does."""
-    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
-        return constants
-    return tuple(None if constant is None else np.array(constant) for constant in constants)
+    if torch.is_grad_enabled():
+        for tensor in inputs:
+            if tensor.requires_grad:
+                return tuple([None if constant is None else np.array(constant) for constant in constants])
+    return constants
 
 
 def _weighted(
@@ -64,7 +55,7 @@ def _weighted(
     run: Callable[..., Any],
     hvp: Callable[..., Any],
     fields: tuple[str, ...],
-) -> Tensor:
+) -> Made:
     """One value of pairs or triplets that may have weights, or with "none" one for each.
 
     `run(arrays, grads, weights=, reduction=, ...)` is the call on arrays, whose outcome has the gradients `fields`;
@@ -94,7 +85,7 @@ def _weighted(
             lambda arrays, upstream, needs: grads(run(arrays, True, weights=times(upstream), reduction="sum")),
             of_each,
         )
-        return value_of(each, *inputs)
+        return Made(each, inputs)
 
     def value(arrays: list[Array], needs: Needs) -> tuple[float, Gradients]:
         outcome = run(arrays, any(needs), weights=weights, reduction=reduction)
@@ -107,7 +98,7 @@ def _weighted(
         change = _change(gradients(arrays, 1.0, [True] * len(arrays)), along) if wanted else None
         return change, products(hvp(arrays, along, weights=weights, reduction=reduction, scale=float(upstream)))
 
-    return value_of(Call(name, value, gradients, of_one), *inputs)
+    return Made(Call(name, value, gradients, of_one), inputs)
 
 
 def _batch(
@@ -115,7 +106,7 @@ def _batch(
     inputs: list[Tensor],
     run: Callable[[list[Array], Needs, float], tuple[float, Gradients]],
     hvp: Callable[[list[Array], list[Array], float], Gradients] | None,
-) -> Tensor:
+) -> Made:
     """The value of a whole batch: `run(arrays, needs, scale)` gives it with its gradients, `hvp(arrays, along, scale)`
     its products, unless it has no second derivatives.
     """
@@ -129,7 +120,7 @@ def _batch(
         return change, hvp(arrays, along, float(upstream))
 
     call = Call(name, lambda arrays, needs: run(arrays, needs, 1.0), gradients, None if hvp is None else products)
-    return value_of(call, *inputs)
+    return Made(call, inputs)
 
 
 def _change(grads: Gradients, along: list[Array]) -> Array:
@@ -137,6 +128,16 @@ def _change(grads: Gradients, along: list[Array]) -> Array:
     return np.asarray(sum(np.vdot(grad, of) for grad, of in zip(grads, along) if grad is not None))
 
 
+def _one(given: dict[str, Any]) -> None:
+    """The number of values of a whole batch: it has one for all."""
+
+
+def _each(name: str) -> Callable[[dict[str, Any]], int | None]:
+    """The number of values of pairs or triplets: with "none", that of the rows of an argument."""
+    return lambda given: given[name].shape[0] if given.get("reduction") == "none" else None
+
+
+@node("a", "b", values=_each("a"))
 def rows(
     loss: PairLoss,
     a: Tensor,
@@ -146,7 +147,7 @@ def rows(
     weights: Constant = None,
     ignored: Constant = None,
     reduction: WithNone = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(a=a, b=b)
     similar, weights, ignored = _own(inputs, _constant(similar), _weights(weights), _constant(ignored))
@@ -160,6 +161,7 @@ def rows(
     return _weighted("rows", inputs, weights, reduction, run, hvp, ("_a", "_b"))
 
 
+@node("z", values=_each("similar"))
 def indexed(
     loss: PairLoss,
     z: Tensor,
@@ -169,7 +171,7 @@ def indexed(
     weights: Constant = None,
     ignored: Constant = None,
     reduction: WithNone = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.indexed` of a tensor, B x D: a scalar, or with `reduction="none"` a value for each of the P pairs."""
     inputs = _embeddings(z=z)
     similar, weights, ignored = _own(inputs, _constant(similar), _weights(weights), _constant(ignored))
@@ -184,6 +186,7 @@ def indexed(
     return _weighted("indexed", inputs, weights, reduction, run, hvp, ("",))
 
 
+@node("z", values=_one)
 def all_pairs(
     loss: PairLoss,
     z: Tensor,
@@ -193,7 +196,7 @@ def all_pairs(
     ignore_label: int | None = None,
     normalize: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.all_pairs` of a tensor, B x D: a scalar."""
     inputs = _embeddings(z=z)
     (labels,) = _own(inputs, _constant(labels))
@@ -214,6 +217,7 @@ def all_pairs(
     return _batch("all_pairs", inputs, run, hvp)
 
 
+@node("queries", "keys", values=_one)
 def cross(
     loss: PairLoss,
     queries: Tensor,
@@ -228,7 +232,7 @@ def cross(
     own: int | None = None,
     position: int | None = None,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.cross` of tensors, N x D and M x D: a scalar. Only the gradients that are needed are computed."""
     inputs = _embeddings(queries=queries, keys=keys)
     labels = _own(inputs, _constant(query_labels), _constant(key_labels))
@@ -252,6 +256,7 @@ def cross(
     return _batch("cross", inputs, run, hvp)
 
 
+@node("anchor", "positive", "negative", values=_each("anchor"))
 def triplet_rows(
     loss: TripletLoss,
     anchor: Tensor,
@@ -261,7 +266,7 @@ def triplet_rows(
     weights: Constant = None,
     ignored: Constant = None,
     reduction: WithNone = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.triplet_rows` of tensors, N x D: a scalar, or with `reduction="none"` N values."""
     inputs = _embeddings(anchor=anchor, positive=positive, negative=negative)
     weights, ignored = _own(inputs, _weights(weights), _constant(ignored))
@@ -277,6 +282,7 @@ def triplet_rows(
     return _weighted("triplet_rows", inputs, weights, reduction, run, hvp, fields)
 
 
+@node("z", values=_one)
 def triplets(
     loss: TripletLoss,
     z: Tensor,
@@ -287,7 +293,7 @@ def triplets(
     mining: Mining = "hardest",
     normalize: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Made:
     """`drlim.triplets` of a tensor, B x D: a scalar. It has no second derivatives: `triplet_rows` has."""
     inputs = _embeddings(z=z)
     (labels,) = _own(inputs, _constant(labels))
@@ -310,7 +316,8 @@ def triplets(
     return _batch("triplets", inputs, run, None)
 
 
-def row_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Tensor:
+@node("a", "b", values=lambda given: given["a"].shape[0])
+def row_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Made:
     """`drlim.row_distances` of tensors, N x D: N distances."""
     inputs = _embeddings(a=a, b=b)
 
@@ -325,4 +332,4 @@ def row_distances(a: Tensor, b: Tensor, distance: Distance = "euclidean") -> Ten
         lambda arrays, upstream, needs: drlim.row_distances_backward(arrays[0], arrays[1], upstream, distance),
         products,
     )
-    return value_of(call, *inputs)
+    return Made(call, inputs)

@@ -9,19 +9,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._calls import in_graph
+from ._operators import define
+
 Indices = Sequence[Any]
 """The result of a miner of pytorch-metric-learning: anchors and positives, anchors and negatives; or triplets. Each
 part is a tensor, an array or a list of indices, or a mask of rows.
 """
 
-Part = tuple[str, int]
-"""The matrix whose rows a part of the indices names, and the number of these rows."""
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The places of the same rows in two matrices."""
 
 
 def parts_of(indices: Any, rows: int, ref_rows: int) -> list[Tensor]:
     """The three or four parts of `indices_tuple`, of int64: anchors are below `rows`, the others below `ref_rows`, the
     number of rows of the reference.
     """
+    if in_graph() and isinstance(indices, (tuple, list)):
+        found: list[Tensor] = torch.ops.drlim.parts([torch.as_tensor(part) for part in indices], rows, ref_rows)
+        return found
+    return checked_parts(indices, rows, ref_rows)
+
+
+def checked_parts(indices: Any, rows: int, ref_rows: int) -> list[Tensor]:
     if not isinstance(indices, (tuple, list)):
         raise TypeError(f"indices_tuple is a {type(indices).__name__}, expected a tuple of 3 or 4 parts")
     if len(indices) not in (3, 4):
@@ -62,17 +72,50 @@ def rows_of(name: str, part: Any, count: int) -> Tensor:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def triplets_of(a1: Tensor, p: Tensor, a2: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
-    """Each pair (a1, p) with each pair (a2, n) of the same anchor: the places of both in their lists."""
+def triplets_of(a1: Tensor, a2: Tensor) -> tuple[Tensor, Tensor]:
+    """Each pair of an anchor of `a1` with each pair of the same anchor of `a2`: the places of both in their lists."""
+    if in_graph():
+        found: tuple[Tensor, Tensor] = torch.ops.drlim.triplets_of_pairs(a1, a2)
+        return found
+    return joined(a1, a2)
+
+
+MOST_TRIPLETS = 1 << 26
+"""The most triplets of pairs that are written out, in some 60 bytes for each."""
+
+
+def joined(a1: Tensor, a2: Tensor) -> tuple[Tensor, Tensor]:
     by_anchor = torch.argsort(a2, stable=True)
     rows = 1 + max(int(part.max()) if len(part) else 0 for part in (a1, a2))
     counts = torch.bincount(a2, minlength=rows)
     starts = counts.cumsum(0) - counts
     of_pair = counts[a1]
+    count = int(of_pair.sum())
+    if count > MOST_TRIPLETS:
+        raise ValueError(
+            f"embeddings have {count} triplets, expected at most {MOST_TRIPLETS} with ref_emb or pairs in four parts: "
+            "pick triplets by indices_tuple"
+        )
     first = torch.repeat_interleave(torch.arange(len(a1)), of_pair)
     # The place of each within those of its pair.
     within = torch.arange(len(first)) - torch.repeat_interleave(of_pair.cumsum(0) - of_pair, of_pair)
     return first, by_anchor[starts[a1[first]] + within]
+
+
+def parts_shapes(indices: list[Tensor], rows: int, ref_rows: int) -> list[Tensor]:
+    def count(part: Tensor) -> Any:
+        return torch.library.get_ctx().new_dynamic_size() if part.dtype == torch.bool else len(part)
+
+    return [part.new_empty(count(part), dtype=torch.int64) for part in indices]
+
+
+def joined_shapes(a1: Tensor, a2: Tensor) -> tuple[Tensor, Tensor]:
+    count = torch.library.get_ctx().new_dynamic_size()
+    return a1.new_empty(count), a2.new_empty(count)
+
+
+define("parts", "(Tensor[] indices, SymInt rows, SymInt ref_rows) -> Tensor[]", checked_parts, parts_shapes)
+define("triplets_of_pairs", "(Tensor a1, Tensor a2) -> (Tensor, Tensor)", joined, joined_shapes)
 
 
 def same_rows(embeddings: Tensor, ref_emb: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
