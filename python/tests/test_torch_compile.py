@@ -156,11 +156,12 @@ def test_errors_of_a_graph_name_the_argument():
         compiled(z, LABELS[:3])
     with pytest.raises(TypeError, match="^labels is of float64.*not whole"):
         compiled(z, z[:, 0].detach())
-    weighted = torch.compile(lambda z, w: dt.rows(PAIR, z, z, LABELS == 0, weights=w), backend="aot_eager", fullgraph=True)
-    learned = torch.compile(lambda z, m: dt.all_pairs(drlim.Contrastive(m), z, LABELS), backend="aot_eager", fullgraph=True)
-    for run, name in [(weighted, "weights"), (learned, "loss.margin")]:
+    for run, value, name in [
+        (lambda z, w: dt.rows(PAIR, z, z, LABELS == 0, weights=w), z[:, 0], "weights"),
+        (lambda z, m: dt.all_pairs(drlim.Contrastive(m), z, LABELS), z[0, 0], "loss.margin"),
+    ]:
         with pytest.raises(torch._dynamo.exc.Unsupported, match=f"{name} requires a gradient, which it would not get"):
-            run(z, z[:, 0] if run is weighted else z[0, 0])
+            torch.compile(run, backend="aot_eager", fullgraph=True)(z, value)
     wrong = torch.compile(lambda z: dt.all_pairs(drlim.Contrastive(-1.0), z, LABELS), backend="aot_eager")
     with pytest.raises(ValueError, match="^margin is -1"):
         wrong(z)

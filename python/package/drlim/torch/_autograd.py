@@ -62,7 +62,7 @@ def _tensors(grads: Gradients, needs: Needs) -> list[Tensor | None]:
 def refuse_forward_mode() -> NoReturn:
     """Raises where derivatives are wanted along tangents of the inputs."""
     raise NotImplementedError(
-        "drlim.torch has no derivatives in forward mode (jvp, jacfwd, hessian): use backward(), torch.func.grad or jacrev"
+        "drlim.torch has no derivatives in forward mode (jvp, jacfwd, hessian): use backward() or torch.func.grad"
     )
 
 
