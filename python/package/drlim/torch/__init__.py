@@ -16,6 +16,13 @@ Functions have the names and arguments of those for arrays, and return a scalar 
 wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,
 Hessian-vector products and the like; not those of `triplets` and of anchors, whose backward pass raises then.
 
+Programs that use pytorch-metric-learning change one import, for its classes computed by these kernels:
+
+    >>> from drlim.torch import losses  # was: from pytorch_metric_learning import losses
+    >>> losses.SupConLoss()(embeddings, torch.randint(10, (512,))).backward()
+
+This module, `drlim.torch.losses`, needs pytorch-metric-learning and is imported by those who want it alone.
+
 Tensors are of float32 or float64 and on the CPU; they are taken without copies where their rows are contiguous.
 Labels, flags and weights are constants, and may be tensors, arrays or lists; they are copied where a gradient is wanted,
 so they may be refilled at once. Inputs may be changed in place once a scalar is there, whose first gradient is at hand;
