@@ -19,6 +19,13 @@ Functions have the names and arguments of those for arrays, and return a scalar 
 wanted; the backward pass multiplies. Gradients can be differentiated (`create_graph=True`): gradient penalties,
 Hessian-vector products and the like; not those of `triplets` and of anchors, whose backward pass raises then.
 
+Programs that use pytorch-metric-learning change one import, for its classes computed by these kernels:
+
+    >>> from drlim.torch import losses  # was: from pytorch_metric_learning import losses
+    >>> losses.SupConLoss()(embeddings, torch.randint(10, (512,))).backward()
+
+This module, `drlim.torch.losses`, needs pytorch-metric-learning and is imported by those who want it alone.
+
 Tensors are on the CPU; those of float32 or float64 are taken without copies where their rows are contiguous. Others are
 refused: gradients flow through `z.cpu()`. float16 and bfloat16 become float32 first, and the value is rounded to their
 type, as PyTorch's losses do; under `torch.autocast` it is float32, and tensors of several types are taken in one call.

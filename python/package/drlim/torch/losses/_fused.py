@@ -30,6 +30,7 @@ class NotFused(Exception):
 class Fused:
     """What is put before a class of pytorch-metric-learning: `compute_loss` as `_fused`, unless this raises `NotFused`."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def compute_loss(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any) -> Any:
         given = embeddings, labels, indices_tuple, ref_emb, ref_labels
         try:
@@ -45,7 +46,7 @@ class Fused:
         return super().compute_loss(*given)  # type: ignore[misc]
 
     def _fused(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Tensor, ref_labels: Any) -> LossDict:
-        """The dictionary of `compute_loss`. Raises `NotFused` before anything has changed."""
+        """The dictionary of `compute_loss`. May raise `NotFused` as long as nothing has changed that would change there."""
         raise NotImplementedError
 
     def _nothing(self) -> LossDict:
@@ -58,11 +59,11 @@ class Fused:
         if not reason or reason in known:
             return
         known.add(reason)
-        # The line of the user: behind this, compute_loss, forward and two of torch.nn.Module's.
+        # The line of the user: before this come compute_loss, what disables compilers, forward, two of torch.nn.Module's.
         warnings.warn(
             f"{type(self).__name__}: pytorch-metric-learning computes this loss, not drlim: {reason}",
             NotFusedWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
 
     def _reducer(self, name: str) -> Any:
