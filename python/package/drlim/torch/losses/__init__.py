@@ -28,7 +28,7 @@ if not _theirs.__version__.startswith("2.9."):
 # First theirs, then those of the same names.
 from pytorch_metric_learning.losses import *  # noqa: E402, F403
 
-from ._fused import NotFusedWarning  # noqa: E402
+from .._fused import NotFusedWarning  # noqa: E402
 from .contrastive import ContrastiveLoss  # noqa: E402
 from .lifted import GeneralizedLiftedStructureLoss, LiftedStructureLoss  # noqa: E402
 from .margins import CircleLoss, MultiSimilarityLoss  # noqa: E402

@@ -16,11 +16,9 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer, MultipleReducers, SumReducer
 from torch import Tensor
 
+from .._fused import NotFusedWarning
+
 LossDict = dict[str, dict[str, Any]]
-
-
-class NotFusedWarning(UserWarning):
-    """A loss of `drlim.torch.losses` was computed by pytorch-metric-learning, in its time and memory."""
 
 
 class NotFused(Exception):

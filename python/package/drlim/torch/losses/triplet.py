@@ -75,7 +75,7 @@ class TripletMarginLoss(Fused, theirs.TripletMarginLoss):
             near, far = entries(a, p), entries(a, n)
         else:
             a1, p, a2, n = parts
-            first, second = triplets_of(a1, p, a2, n)
+            first, second = triplets_of(a1, a2)
             near, far = entries(a1, p).index_select(0, first), entries(a2, n).index_select(0, second)
             a, p, n = a1[first], p[first], n[second]
         if len(a) == 0:
