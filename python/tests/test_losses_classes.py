@@ -26,7 +26,9 @@ REASONS = {
     "a norm": (lambda: losses.NTXentLoss(distance=distances.LpDistance(p=1)), (Z, LABELS), "p=1"),
     "a power": (lambda: losses.SupConLoss(distance=distances.LpDistance(power=3)), (Z, LABELS), "power=3"),
     "statistics": (
-        lambda: losses.SupConLoss(distance=distances.CosineSimilarity(collect_stats=True)), (Z, LABELS), "collect_stats",
+        lambda: losses.SupConLoss(distance=distances.CosineSimilarity(collect_stats=True)),
+        (Z, LABELS),
+        "collect_stats",
     ),
     "angles": (lambda: losses.ArcFaceLoss(CLASSES, COLS, collect_stats=True), (Z, LABELS), "collect_stats"),
     "infinity": (lambda: losses.SupConLoss(), (torch.full_like(Z, torch.inf), LABELS), "infinity"),
@@ -35,7 +37,9 @@ REASONS = {
     "a parameter": (lambda: losses.MultiSimilarityLoss(alpha=-1.0), (Z, LABELS), "alpha"),
     "a learned margin": (lambda: losses.CosFaceLoss(CLASSES, COLS, margin=T(0.3)), (Z, LABELS), "margin is a Tensor"),
     "a miner": (lambda: losses.NTXentLoss(), (Z, LABELS, miners.MultiSimilarityMiner()(Z, LABELS)), "indices_tuple"),
-    "negative indices": (lambda: losses.ContrastiveLoss(), (Z, LABELS, (T([0, 1]), T([-1, 2]), T([3]), T([4]))), "negative"),
+    "negative indices": (
+        lambda: losses.ContrastiveLoss(), (Z, LABELS, (T([0, 1]), T([-1, 2]), T([3]), T([4]))), "negative"
+    ),
     "int32 indices": (
         lambda: losses.TripletMarginLoss(), (Z, LABELS, 3 * (T([0, 1], dtype=torch.int32),)), "int64",
     ),
@@ -128,7 +132,8 @@ def test_hooks_of_the_distance_are_called():
 def test_statistics_of_reducers():
     for name in ("SupConLoss", "MultiSimilarityLoss"):
         found, expected = (
-            maker(name, None, lambda: reducers.AvgNonZeroReducer(collect_stats=True))(library) for library in (losses, theirs)
+            maker(name, None, lambda: reducers.AvgNonZeroReducer(collect_stats=True))(library)
+            for library in (losses, theirs)
         )
         assert found(Z, LABELS).item() == pytest.approx(expected(Z, LABELS).item(), rel=1e-5)
         assert found.reducer.num_past_filter == expected.reducer.num_past_filter > 0

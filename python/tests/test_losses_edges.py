@@ -42,8 +42,10 @@ def test_odd_batches(name, odd, dtype):
 @both
 @pytest.mark.parametrize("name", BATCH)
 def test_odd_references(name, dtype):
-    for labels, ref_labels in ([[0], [0]], [[0], [1]], [[0], [0, 1]], [[0], [0, 0]], [[0, 1], [0]], [[0, 1, 2], [3, 3, 4]],
-                               [[0, 1, 1], [1, 1, 1, 1]], [[0, 0], [0, 0, 0]]):
+    for labels, ref_labels in (
+        [[0], [0]], [[0], [1]], [[0], [0, 1]], [[0], [0, 0]], [[0, 1], [0]],
+        [[0, 1, 2], [3, 3, 4]], [[0, 1, 1], [1, 1, 1, 1]], [[0, 0], [0, 0, 0]],
+    ):
         labels, ref_labels = T(labels), T(ref_labels)
 
         def call(loss, z, ref):
@@ -92,10 +94,16 @@ def test_empty_parts(name, dtype):
         assert not same(maker(name), lambda loss, z: loss(z, LABELS, indices), Z, dtype=dtype, tolerance=4)
 
 
+def in_order(rows, others, row, other):
+    """Pairs of which the last is another one, in their order."""
+    places = torch.cat([100 * rows[:-1] + others[:-1], (100 * row + other)[None]]).sort().values
+    return places // 100, places % 100
+
+
 @pytest.mark.parametrize("name", ["NTXentLoss", "SupConLoss", "ContrastiveLoss", "TripletMarginLoss"])
 def test_indices_that_look_like_all_pairs(name):
     """As many pairs as there are of each kind, and not those; all pairs in another order; all but a row's own."""
-    ref, ref_labels = Z[:20].flip(0) + 0.1, LABELS[:20].flip(0)
+    ref, ref_labels = torch.cat([Z[12:20], Z[:12] + 0.1]), torch.cat([LABELS[12:20], LABELS[:12]])
     alike = LABELS[:12, None] == ref_labels
     a1, p = torch.where(alike)
     a2, n = torch.where(~alike)
@@ -106,13 +114,15 @@ def test_indices_that_look_like_all_pairs(name):
         "all": (a1, p, a2, n),
         "another order": (a1, p, a2[order], n[order]),
         "one twice": (a1, p, *twice),
-        "kinds exchanged": (a1, p, a2, n[torch.arange(len(n)) ^ 1] if len(n) % 2 == 0 else n.flip(0)),
+        "kinds exchanged": (*in_order(a1, p, a2[-1], n[-1]), *in_order(a2, n, a1[-1], p[-1])),
         "as many fewer as rows": (a1[12:], p[12:], a2, n),
         "a wrong own": tuple(part[(a1 != 0) | (p != p[0])] for part in (a1, p)) + (a2, n),
     }
     own = [int(torch.where(alike[row])[0][-1]) for row in range(12)]
     keep = torch.stack([(a1 == row) & (p == own[row]) for row in range(12)]).any(0)
     cases["some of its class for each row"] = (a1[~keep], p[~keep], a2, n)
+    keep = p != a1 + 8
+    cases["its own and another of a row"] = (a1[keep][:-1], p[keep][:-1], a2, n)
     for indices in cases.values():
         same(maker(name), lambda loss, z, ref: loss(z, LABELS[:12], indices, ref, ref_labels), Z[:12], ref)
 
@@ -134,6 +144,19 @@ def test_what_a_pair_costs_at_most():
 
 
 def test_softplus_is_linear_above_20():
-    close = Z / Z.norm(dim=1, keepdim=True) + 3
-    for gamma in (20, 40, 60):
-        same(maker("CircleLoss", gamma=gamma), lambda loss, z: loss(z, LABELS), close)
+    rows = T([[1.0, 0.0], [0.1, 1.0], [1.0, 0.4]])
+    for gamma in torch.linspace(12, 22, 21).tolist():
+        for reducer in ("mean", "threshold"):
+            make = maker("CircleLoss", None, REDUCERS[reducer], gamma=gamma)
+            assert not same(make, lambda loss, z: loss(z, LABELS[:3] * 0 + T([0, 0, 1])), rows)
+
+
+@pytest.mark.parametrize("name, arguments", [
+    ("MultiSimilarityLoss", {"base": 1.5}), ("NormalizedSoftmaxLoss", {"temperature": 0.01}), ("CosFaceLoss", {"margin": 0}),
+])
+def test_values_that_are_rounded_to_0_are_not_counted(name, arguments):
+    for labels in (LABELS, torch.arange(CLASSES)):
+        make = maker(name, None, REDUCERS["non-zero"], **arguments)
+        assert not same(make, lambda loss, z: loss(z, labels), Z[: len(labels)])
+        make = maker(name, None, lambda: reducers.ThresholdReducer(low=0), **arguments)
+        assert not same(make, lambda loss, z: loss(z, labels), Z[: len(labels)])

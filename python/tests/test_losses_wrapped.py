@@ -1,4 +1,4 @@
-"""`drlim.torch.losses` in the wrappers of pytorch-metric-learning, with weights of miners and what is learned beside."""
+"""`drlim.torch.losses` in the wrappers of pytorch-metric-learning, with weights of miners, with learned scales."""
 
 import pytest
 
@@ -23,7 +23,8 @@ def plain(loss, z):
 @pytest.mark.parametrize("reducer", ["default", "non-zero", "sum", "threshold"])
 def test_weights_of_miners(name, reducer, dtype):
     indices = miners.MultiSimilarityMiner()(Z, LABELS)
-    assert not same(maker(name, None, REDUCERS[reducer]), lambda loss, z: loss(z, LABELS, indices), Z, dtype=dtype, tolerance=4)
+    make = maker(name, None, REDUCERS[reducer])
+    assert not same(make, lambda loss, z: loss(z, LABELS, indices), Z, dtype=dtype, tolerance=4)
     triplets = miners.BatchHardMiner()(Z, LABELS)
     assert not same(maker("NPairsLoss"), lambda loss, z: loss(z, LABELS, triplets), Z, dtype=dtype, tolerance=4)
 
@@ -59,7 +60,8 @@ def test_cross_batch_memory(name, memory, dtype):
 
 def test_cross_batch_memory_with_a_miner_and_a_mask():
     def mined(library):
-        return library.CrossBatchMemory(maker("ContrastiveLoss")(library), COLS, 50, miner=miners.PairMarginMiner(0.2, 1.0))
+        miner = miners.PairMarginMiner(0.2, 1.0)
+        return library.CrossBatchMemory(maker("ContrastiveLoss")(library), COLS, 50, miner=miner)
 
     def masked(loss, z):
         mask = torch.arange(len(z)) % 3 == 0

@@ -1,4 +1,4 @@
-"""The way of all losses here: `compute_loss` by kernels, or else by the class of pytorch-metric-learning, with a warning.
+"""The way of all losses here: `compute_loss` by kernels, or else by pytorch-metric-learning, with a warning.
 
 A loss gives the dictionary that it gives there. Its values go to the reducer one for each anchor, pair or triplet; or,
 where the reducer is one that kernels know, reduced already.
@@ -26,7 +26,8 @@ class NotFused(Exception):
 
 
 class Fused:
-    """What is put before a class of pytorch-metric-learning: `compute_loss` as `_fused`, unless this raises `NotFused`."""
+    """What stands before a class of pytorch-metric-learning: `compute_loss` by `_fused`, unless this raises `NotFused`.
+    """
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def compute_loss(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any) -> Any:
@@ -44,7 +45,7 @@ class Fused:
         return super().compute_loss(*given)  # type: ignore[misc]
 
     def _fused(self, embeddings: Tensor, labels: Any, indices_tuple: Any, ref_emb: Tensor, ref_labels: Any) -> LossDict:
-        """The dictionary of `compute_loss`. May raise `NotFused` as long as nothing has changed that would change there."""
+        """The dictionary of `compute_loss`. Raises `NotFused` before it changes what is not changed there."""
         raise NotImplementedError
 
     def _nothing(self) -> LossDict:
@@ -57,7 +58,7 @@ class Fused:
         if not reason or reason in known:
             return
         known.add(reason)
-        # The line of the user: before this come compute_loss, what disables compilers, forward, two of torch.nn.Module's.
+        # The line of the user: on the way are compute_loss, what keeps compilers off, forward, two of torch.nn.Module.
         warnings.warn(
             f"{type(self).__name__}: pytorch-metric-learning computes this loss, not drlim: {reason}",
             NotFusedWarning,
@@ -157,7 +158,8 @@ REPLACEABLE = {
 def overridden(kind: Any) -> str | None:
     """A method that a user's subclass has in place of one that kernels stand for, if any."""
     place = next(at for at, of in enumerate(kind.__mro__) if of.__module__.startswith("pytorch_metric_learning."))
-    theirs, users = kind.__mro__[place:], [of for of in kind.__mro__[:place] if not of.__module__.startswith(__package__)]
+    theirs = kind.__mro__[place:]
+    users = [of for of in kind.__mro__[:place] if not of.__module__.startswith(__package__)]
     methods: set[str] = set()
     for of in theirs[: theirs.index(BaseMetricLossFunction)]:
         methods.update(name for name, value in vars(of).items() if callable(value) or isinstance(value, staticmethod))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from pytorch_metric_learning.distances import CosineSimilarity, DotProductSimilarity, LpDistance
 from torch import Tensor
 from torch.nn.functional import normalize as to_unit_length
@@ -22,7 +21,7 @@ SHORT = 1e-12
 
 @dataclass(frozen=True)
 class Similarity:
-    """How rows are compared. With t the entry of the matrix there, or minus a distance, kernels take u = t + `shift`."""
+    """How rows are compared. Where the matrix there holds t, or distances -t, kernels take u = t + `shift`."""
 
     measure: Measure
     """u: a product, minus a distance, or 1 - d²/2."""

@@ -25,7 +25,13 @@ class OfClasses(OfAnchors):
     """A loss of rows against vectors of classes, which are the columns of `W`."""
 
     def _of_classes(
-        self, embeddings: Tensor, labels: Tensor, indices: Any, keys: Tensor, loss: AnchorLoss, scale: Scalar | None = None
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices: Any,
+        keys: Tensor,
+        loss: AnchorLoss,
+        scale: Scalar | None = None,
     ) -> LossDict:
         weights = None if indices is None else lmu.convert_to_weights(indices, labels, dtype=embeddings.dtype)
         classes, each = labels.numpy(), np.arange(len(keys))
@@ -38,7 +44,9 @@ class OfClasses(OfAnchors):
         return parts
 
 
-def check_classes(embeddings: Tensor, labels: Any, ref_emb: Any, ref_labels: Any, vectors: Tensor, classes: int) -> None:
+def check_classes(
+    embeddings: Tensor, labels: Any, ref_emb: Any, ref_labels: Any, vectors: Tensor, classes: int
+) -> None:
     """Leaves to pytorch-metric-learning what it refuses, and vectors on another device."""
     if labels is None or ref_emb is not embeddings or ref_labels is not labels:
         raise NotFused

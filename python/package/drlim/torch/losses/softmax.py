@@ -56,8 +56,8 @@ class NTXentLoss(OfAnchors, theirs.NTXentLoss):
         """The value of each similar pair, as it is added up there."""
         anchors, others, x, sums = log_sums(batch, similarity, scale)
         # An anchor without negatives has no sum: its pairs cost nothing.
-        some = torch.from_numpy(np.bincount(batch.key_labels, minlength=batch.query_labels.max() + 1)[batch.query_labels])
-        over = torch.where((some < len(batch.keys))[anchors], sums[anchors] - x, -torch.inf)
+        alike = np.bincount(batch.key_labels, minlength=batch.query_labels.max() + 1)[batch.query_labels]
+        over = torch.where(torch.from_numpy(alike < len(batch.keys))[anchors], sums[anchors] - x, -torch.inf)
         share = torch.exp(-torch.logaddexp(over, torch.zeros_like(over)))
         return {"loss": of_pairs(-torch.log(share + torch.finfo(share.dtype).tiny), anchors, others)}
 

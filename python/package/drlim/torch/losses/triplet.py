@@ -14,7 +14,6 @@ from drlim._triplets import most_of_all
 
 from .._functions import triplets
 from .._indices import triplets_of
-from ._anchors import made
 from ._batch import Batch, Entries, batch_of, checked
 from ._fused import Fused, LossDict, NotFused, number, reduced
 from ._similarity import Similarity, rows_of, similarity_of
