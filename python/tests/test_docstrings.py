@@ -64,4 +64,4 @@ def test_modules_of_other_libraries(name):
 
 
 def test_what_is_no_function_or_class():
-    assert ALIASES == {"AnchorReduction", "Reduction", "__version__"}
+    assert ALIASES == {"ANCHOR_SUMS", "AnchorReduction", "Reduction", "__version__"}

@@ -68,6 +68,19 @@ def merge_each(*parts: Array) -> Array:
     whole. It takes three rounds of calls: without `known`; with `known`, the `merge_sums` of the first round's sums;
     with `known`, the `merge_each` of the second round's. Values and gradients of the second round are of no use.
 
+    >>> rng = np.random.default_rng(1)
+    >>> queries, keys, labels = rng.normal(size=(8, 4)), rng.normal(size=(20, 4)), rng.integers(3, size=20)
+    >>> parts, loss = (slice(0, 9), slice(9, 20)), drlim.Softmax(2.0, positives="each")
+    >>> def call(part, **how):
+    ...     of = labels[:8], labels[part]
+    ...     return drlim.cross_anchors(loss, queries, keys[part], *of, measure="dot", **how)
+    >>> first = [call(part, sums=True, grads=False).sums for part in parts]
+    >>> merged = drlim.merge_sums(*first)
+    >>> second = [call(part, known=merged, sums=True, grads=False).sums for part in parts]
+    >>> third = [call(part, known=drlim.merge_each(*second)) for part in parts]
+    >>> np.isclose([of.value for of in third], call(slice(0, 20)).value)
+    array([ True,  True])
+
     Refused: parts whose log-sums differ, or that have not been looked at again.
     """
     return _merged(parts, True)
