@@ -340,7 +340,8 @@ impl<T: Real> Tile<'_, T> {
                     }
                 }
             }
-            // Where both operands move by even steps, no offsets are read: on Zen 3, 3 to 10 % of a product.
+            // Where both operands move by even steps, no offsets are read. With the output added at the end these
+            // loops alone took 5 to 10 % less on Zen 3, calls on all pairs up to 9 % less.
             // (The low tiles, which are few, have one loop.)
             let mut even = None;
             if const { FULL && M >= 5 } {

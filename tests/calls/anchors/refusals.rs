@@ -14,7 +14,7 @@ struct Arguments<'a> {
     loss: &'a dyn BlockAnchorLoss<f32>,
     weights: usize,
     known: usize,
-    /// What is known of the last anchor.
+    /// The sums that are known of the last anchor.
     last: AnchorSums,
     values: usize,
     sums: usize,
